@@ -1,0 +1,134 @@
+//! Loading a model, and what its files say of it.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use candle_core::quantized::gguf_file;
+use mistralrs::core::GLOBAL_HF_CACHE;
+use mistralrs::{GgufModelBuilder, Model, PagedAttentionMetaBuilder, TextModelBuilder};
+
+use crate::gguf;
+
+/// The version that `Cargo.toml` pins.
+pub(crate) const MISTRALRS_VERSION: &str = "0.8.1";
+
+/// What a backend has to know of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Description {
+    /// As the file states it: `q8_0`, `gptq`; `none` where the weights are not quantized.
+    pub(crate) quantization: String,
+    /// Prompt and completion tokens that fit together.
+    pub(crate) context_length: u64,
+}
+
+/// Loads a `.gguf` file, a directory of safetensors, or the id of a model on the hub.
+///
+/// # Errors
+/// Where there is no such model, or mistral.rs cannot run it.
+pub(crate) async fn load(source: &str, max_sequences: NonZeroUsize) -> anyhow::Result<(Model, Description)> {
+    let path = Path::new(source);
+    let (model, quantization) = if path.is_file() {
+        (load_gguf(path, max_sequences).await?, gguf_quantization(path)?)
+    } else if path.is_dir() || is_hub_id(source) {
+        let model = load_safetensors(source, max_sequences).await?;
+        (model, safetensors_quantization(source))
+    } else {
+        bail!("{source} is neither a file, nor a directory, nor the id of a model on the hub");
+    };
+    let context_length = model.inner().max_sequence_length(None)?.context("a model that writes no text")?;
+    Ok((model, Description { quantization, context_length: context_length as u64 }))
+}
+
+/// Whether a GPU is meant to be used: then mistral.rs picks it, and pages its attention.
+const GPU: bool = cfg!(any(feature = "cuda", feature = "metal"));
+
+async fn load_gguf(path: &Path, max_sequences: NonZeroUsize) -> anyhow::Result<Model> {
+    let file = path.file_name().and_then(|name| name.to_str()).context("the file's name is not text")?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.to_str().context("the folder's name is not text")?;
+    // Prefix cache off: what is shared between callers can be timed by callers.
+    let builder = GgufModelBuilder::new(folder, vec![file])
+        .with_prefix_cache_n(None)
+        .with_max_num_seqs(max_sequences.get());
+    let builder = match GPU {
+        true => builder.with_paged_attn(PagedAttentionMetaBuilder::default().build()?),
+        false => builder.with_force_cpu(),
+    };
+    builder.build().await
+}
+
+async fn load_safetensors(source: &str, max_sequences: NonZeroUsize) -> anyhow::Result<Model> {
+    let builder =
+        TextModelBuilder::new(source).with_prefix_cache_n(None).with_max_num_seqs(max_sequences.get());
+    let builder = match GPU {
+        true => builder.with_paged_attn(PagedAttentionMetaBuilder::default().build()?),
+        false => builder.with_force_cpu(),
+    };
+    builder.build().await
+}
+
+/// `owner/name`, in the characters the hub allows.
+fn is_hub_id(source: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    source.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
+}
+
+fn gguf_quantization(path: &Path) -> anyhow::Result<String> {
+    let mut file = BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
+    let content = gguf_file::Content::read(&mut file)?;
+    Ok(gguf::quantization(&content))
+}
+
+/// What `config.json` names, in a directory or in the hub's cache, where it lies once the model is loaded.
+fn safetensors_quantization(source: &str) -> String {
+    let path = match Path::new(source).join("config.json") {
+        path if path.is_file() => Some(path),
+        _ => {
+            let cache = GLOBAL_HF_CACHE.get().cloned().unwrap_or_default();
+            cache.model(source.to_owned()).get("config.json")
+        }
+    };
+    let config = path.and_then(|path| std::fs::read(path).ok());
+    config.map_or_else(|| "unknown".to_owned(), |config| config_quantization(&config))
+}
+
+fn config_quantization(config: &[u8]) -> String {
+    let config: serde_json::Value = serde_json::from_slice(config).unwrap_or_default();
+    match &config["quantization_config"] {
+        serde_json::Value::Null => "none".to_owned(),
+        quantization => quantization["quant_method"].as_str().unwrap_or("unknown").to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_it_reports_is_the_version_it_links() {
+        let pinned = format!("mistralrs = {{ version = \"={MISTRALRS_VERSION}\"");
+        assert!(include_str!("../Cargo.toml").contains(&pinned));
+    }
+
+    #[test]
+    fn a_quantized_config_names_its_method() {
+        assert_eq!(config_quantization(br#"{"model_type":"llama"}"#), "none");
+        assert_eq!(config_quantization(br#"{"quantization_config":{"quant_method":"GPTQ"}}"#), "gptq");
+        assert_eq!(config_quantization(br#"{"quantization_config":{}}"#), "unknown");
+    }
+
+    #[test]
+    fn a_hub_id_is_owner_and_name() {
+        assert!(is_hub_id("HuggingFaceTB/SmolLM2-135M-Instruct"));
+        for other in ["model.gguf", "/models/x", "a/b/c", "../x", "a/", "a/b c"] {
+            assert!(!is_hub_id(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Open holds, and what is remembered of finished ones.
+
+use ::rusqlite::{Connection, OptionalExtension, Row, params};
+use cocoon_receipts::{AccountId, Digest, KeyId, OperatorId, ProjectId, RequestId, Usage};
+
+use crate::embedded::columns::{amount, blob, optional_text, text, usage};
+use crate::embedded::{integer, sqlite_error};
+use crate::rules::day_of;
+use crate::{LedgerError, Shard};
+
+#[derive(Debug, Clone)]
+pub(super) struct CheckpointRow {
+    pub(super) cost: i64,
+    pub(super) operator: OperatorId,
+    pub(super) operator_part: i64,
+    pub(super) usage: Usage,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Hold {
+    pub(super) account: AccountId,
+    pub(super) key: KeyId,
+    pub(super) project: Option<ProjectId>,
+    pub(super) amount: i64,
+    /// When the sweeper may end it: the lease's end, and where bound the grace after it.
+    pub(super) due_ms: u64,
+    /// 0 until it is bound.
+    pub(super) attempt: u32,
+    pub(super) keyset: Option<Digest>,
+    pub(super) checkpoint: Option<CheckpointRow>,
+}
+
+impl Hold {
+    /// Whether a report of this attempt comes from the backend that may be paid. A later attempt than the bound one
+    /// is one whose `bind` the store lost: only its ticket could make a backend sign for it.
+    pub(super) fn pays(&self, attempt: u32, keyset: Digest) -> bool {
+        pays(self.attempt, self.keyset, attempt, keyset)
+    }
+}
+
+fn pays(bound: u32, bound_keyset: Option<Digest>, attempt: u32, keyset: Digest) -> bool {
+    attempt > bound || (attempt == bound && bound_keyset == Some(keyset))
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Tombstone,
+    Released,
+    Expired,
+    Settled,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tombstone => "tombstone",
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::Settled => "settled",
+        }
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = LedgerError;
+
+    fn from_str(name: &str) -> Result<Self, LedgerError> {
+        [Self::Tombstone, Self::Released, Self::Expired, Self::Settled]
+            .into_iter()
+            .find(|state| state.name() == name)
+            .ok_or_else(|| LedgerError::Corrupt(format!("state {name:?}")))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Finished {
+    pub(super) state: State,
+    pub(super) account: AccountId,
+    pub(super) attempt: u32,
+    pub(super) keyset: Option<Digest>,
+    /// What the account paid for it in all.
+    pub(super) charged: i64,
+    /// Whom the charge went to, where there was one.
+    pub(super) operator: Option<OperatorId>,
+    pub(super) operator_part: i64,
+}
+
+impl Finished {
+    /// The end of a hold at no charge.
+    pub(super) fn unpaid(state: State, hold: &Hold) -> Self {
+        Self {
+            state,
+            account: hold.account.clone(),
+            attempt: hold.attempt,
+            keyset: hold.keyset,
+            charged: 0,
+            operator: None,
+            operator_part: 0,
+        }
+    }
+
+    pub(super) fn pays(&self, attempt: u32, keyset: Digest) -> bool {
+        pays(self.attempt, self.keyset, attempt, keyset)
+    }
+}
+
+pub(super) fn find(connection: &Connection, shard: Shard, request: RequestId) -> Result<Option<Hold>, LedgerError> {
+    connection
+        .prepare_cached(
+            "SELECT account, key, project, amount, due_ms, attempt, keyset, checkpoint_cost, checkpoint_operator,
+                 checkpoint_operator_part, prompt, cached, completion, reasoning
+             FROM hold WHERE shard = ?1 AND request = ?2",
+        )
+        .and_then(|mut get| get.query_row(params![shard.0, request.to_string()], hold).optional())
+        .map_err(sqlite_error)
+}
+
+fn hold(row: &Row<'_>) -> ::rusqlite::Result<Hold> {
+    let checkpoint = match row.get::<_, Option<i64>>(7)? {
+        None => None,
+        Some(cost) => Some(CheckpointRow {
+            cost,
+            operator: text(row, 8)?,
+            operator_part: row.get(9)?,
+            usage: usage(row, 10)?.unwrap_or_default(),
+        }),
+    };
+    Ok(Hold {
+        account: text(row, 0)?,
+        key: text(row, 1)?,
+        project: optional_text(row, 2)?,
+        amount: row.get(3)?,
+        due_ms: amount(row, 4)?,
+        attempt: row.get(5)?,
+        keyset: blob(row, 6)?,
+        checkpoint,
+    })
+}
+
+pub(super) fn insert(
+    connection: &Connection,
+    shard: Shard,
+    request: RequestId,
+    hold: &Hold,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO hold (shard, request, account, key, project, amount, due_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )
+        .and_then(|mut add| {
+            add.execute(params![
+                shard.0,
+                request.to_string(),
+                hold.account.as_str(),
+                hold.key.as_str(),
+                hold.project.as_ref().map(ProjectId::as_str),
+                hold.amount,
+                i64::try_from(hold.due_ms).unwrap_or(i64::MAX),
+            ])
+        })
+        .map_err(sqlite_error)?;
+    Ok(())
+}
+
+pub(super) fn bind(
+    connection: &Connection,
+    shard: Shard,
+    request: RequestId,
+    attempt: u32,
+    keyset: Digest,
+    due_ms: u64,
+) -> Result<(), LedgerError> {
+    let due_ms = integer(due_ms)?;
+    connection
+        .prepare_cached(
+            "UPDATE hold SET attempt = ?3, keyset = ?4, due_ms = ?5, checkpoint_cost = NULL, checkpoint_operator = NULL,
+                 checkpoint_operator_part = NULL, prompt = NULL, cached = NULL, completion = NULL, reasoning = NULL
+             WHERE shard = ?1 AND request = ?2",
+        )
+        .and_then(|mut save| save.execute(params![shard.0, request.to_string(), attempt, keyset.0, due_ms]))
+        .map_err(sqlite_error)?;
+    Ok(())
+}
+
+pub(super) fn checkpoint(
+    connection: &Connection,
+    shard: Shard,
+    request: RequestId,
+    checkpoint: &CheckpointRow,
+    due_ms: u64,
+) -> Result<(), LedgerError> {
+    let [prompt, cached, completion, reasoning] = crate::embedded::columns::counts(&checkpoint.usage)?;
+    let due_ms = integer(due_ms)?;
+    connection
+        .prepare_cached(
+            "UPDATE hold SET due_ms = ?3, checkpoint_cost = ?4, checkpoint_operator = ?5, checkpoint_operator_part = ?6,
+                 prompt = ?7, cached = ?8, completion = ?9, reasoning = ?10
+             WHERE shard = ?1 AND request = ?2",
+        )
+        .and_then(|mut save| {
+            save.execute(params![
+                shard.0,
+                request.to_string(),
+                due_ms,
+                checkpoint.cost,
+                checkpoint.operator.as_str(),
+                checkpoint.operator_part,
+                prompt,
+                cached,
+                completion,
+                reasoning,
+            ])
+        })
+        .map_err(sqlite_error)?;
+    Ok(())
+}
+
+pub(super) fn remove(connection: &Connection, shard: Shard, request: RequestId) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("DELETE FROM hold WHERE shard = ?1 AND request = ?2")
+        .and_then(|mut delete| delete.execute(params![shard.0, request.to_string()]))
+        .map_err(sqlite_error)?;
+    Ok(())
+}
+
+pub(super) fn finished(
+    connection: &Connection,
+    shard: Shard,
+    request: RequestId,
+) -> Result<Option<Finished>, LedgerError> {
+    let read = |row: &Row<'_>| -> ::rusqlite::Result<Finished> {
+        Ok(Finished {
+            state: text(row, 0)?,
+            account: text(row, 1)?,
+            attempt: row.get(2)?,
+            keyset: blob(row, 3)?,
+            charged: row.get(4)?,
+            operator: optional_text(row, 5)?,
+            operator_part: row.get(6)?,
+        })
+    };
+    connection
+        .prepare_cached(
+            "SELECT state, account, attempt, keyset, charged, operator, operator_part
+             FROM finished WHERE shard = ?1 AND request = ?2",
+        )
+        .and_then(|mut get| get.query_row(params![shard.0, request.to_string()], read).optional())
+        .map_err(sqlite_error)
+}
+
+pub(super) fn finish(
+    connection: &Connection,
+    shard: Shard,
+    request: RequestId,
+    finished: &Finished,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO finished
+                 (shard, request, day, state, account, attempt, keyset, charged, operator, operator_part)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )
+        .and_then(|mut save| {
+            save.execute(params![
+                shard.0,
+                request.to_string(),
+                i64::try_from(day_of(request.made_at_ms())).unwrap_or(i64::MAX),
+                finished.state.name(),
+                finished.account.as_str(),
+                finished.attempt,
+                finished.keyset.map(|digest| digest.0),
+                finished.charged,
+                finished.operator.as_ref().map(OperatorId::as_str),
+                finished.operator_part,
+            ])
+        })
+        .map_err(sqlite_error)?;
+    Ok(())
+}

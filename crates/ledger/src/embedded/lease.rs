@@ -1,0 +1,233 @@
+//! The life of a hold before it is charged: reserve, bind, extend, release, expire.
+
+use ::rusqlite::{Connection, params};
+use cocoon_receipts::{AccountId, NanoTon, RequestId};
+
+use crate::embedded::book::{Book, Movement, shard_row, touch};
+use crate::embedded::clock::Clock;
+use crate::embedded::columns::text;
+use crate::embedded::holds::{self, CheckpointRow, Finished, Hold, State};
+use crate::embedded::journal::{self, Entry};
+use crate::embedded::{integer, natural, sqlite_error};
+use crate::rules::{first_kept_day, hold_for, is_too_old, lease_ms};
+use crate::{
+    Bind, Bound, Checkpoint, Expired, Extended, JournalKind, LedgerError, Refusal, Released, Reserve, Reserved, Shard,
+};
+
+/// Rows of forgotten days that one sweep deletes from each set, so that no sweep holds the file for long.
+const FORGET: i64 = 500;
+
+pub(super) fn reserve(
+    connection: &Connection,
+    clock: Clock,
+    shard: Shard,
+    reserve: &Reserve,
+) -> Result<Reserved, LedgerError> {
+    if let Some(hold) = holds::find(connection, shard, reserve.request)? {
+        return Ok(if hold.account == reserve.account {
+            Reserved::Held { amount: NanoTon(natural(hold.amount)?) }
+        } else {
+            Reserved::Refused(Refusal::Finished)
+        });
+    }
+    let mut book = Book::open(connection, clock, shard, &reserve.account)?;
+    if is_too_old(reserve.request.made_at_ms(), book.now_ms)
+        || holds::finished(connection, shard, reserve.request)?.is_some()
+    {
+        return Ok(Reserved::Refused(Refusal::Finished));
+    }
+    let available = NanoTon(natural(book.account.available())?);
+    let needed = hold_for(&reserve.estimate, available);
+    if needed > available {
+        let refusal = if NanoTon(natural(book.account.balance)?) >= needed {
+            Refusal::BalanceHeld { needed, available }
+        } else {
+            Refusal::InsufficientBalance { needed, available }
+        };
+        return Ok(Reserved::Refused(refusal));
+    }
+    let hold = Hold {
+        account: reserve.account.clone(),
+        key: reserve.key.clone(),
+        project: reserve.project.clone(),
+        amount: integer(needed.0)?,
+        due_ms: book.now_ms.saturating_add(lease_ms(reserve.lease)),
+        attempt: 0,
+        keyset: None,
+        checkpoint: None,
+    };
+    holds::insert(connection, shard, reserve.request, &hold)?;
+    book.hold(hold.amount);
+    book.close()?;
+    Ok(Reserved::Held { amount: needed })
+}
+
+pub(super) fn bind(
+    connection: &Connection,
+    clock: Clock,
+    grace_ms: u64,
+    shard: Shard,
+    bind: &Bind,
+) -> Result<Bound, LedgerError> {
+    let found = holds::find(connection, shard, bind.request)?.filter(|hold| hold.account == bind.account);
+    let Some(hold) = found else { return Ok(Bound::Gone) };
+    if bind.attempt == hold.attempt && hold.keyset == Some(bind.keyset) {
+        return Ok(Bound::Bound);
+    }
+    if bind.attempt <= hold.attempt {
+        return Ok(Bound::Superseded);
+    }
+    let now_ms = shard_time(connection, clock, shard)?;
+    let due_ms = now_ms.saturating_add(lease_ms(bind.lease)).saturating_add(grace_ms);
+    holds::bind(connection, shard, bind.request, bind.attempt, bind.keyset, due_ms)?;
+    Ok(Bound::Bound)
+}
+
+pub(super) fn extend(
+    connection: &Connection,
+    clock: Clock,
+    grace_ms: u64,
+    shard: Shard,
+    checkpoint: &Checkpoint,
+) -> Result<Extended, LedgerError> {
+    let found = holds::find(connection, shard, checkpoint.request)?.filter(|hold| hold.account == checkpoint.account);
+    let Some(hold) = found else { return Ok(Extended::Gone) };
+    let cost = integer(checkpoint.cost.0)?;
+    let paid = hold.attempt == checkpoint.attempt && hold.keyset == Some(checkpoint.keyset);
+    let shrinks = hold
+        .checkpoint
+        .as_ref()
+        .is_some_and(|last| cost < last.cost || checkpoint.usage.total() < last.usage.total());
+    // More than the hold is a lie: a backend stops before it.
+    if !paid || shrinks || cost > hold.amount {
+        return Ok(Extended::Ignored);
+    }
+    let now_ms = shard_time(connection, clock, shard)?;
+    let due_ms = now_ms.saturating_add(lease_ms(checkpoint.lease)).saturating_add(grace_ms).max(hold.due_ms);
+    let row = CheckpointRow {
+        cost,
+        operator: checkpoint.operator.clone(),
+        operator_part: integer(checkpoint.cost.basis_points(checkpoint.operator_share).0)?,
+        usage: checkpoint.usage,
+    };
+    holds::checkpoint(connection, shard, checkpoint.request, &row, due_ms)?;
+    Ok(Extended::Extended)
+}
+
+pub(super) fn release(
+    connection: &Connection,
+    clock: Clock,
+    shard: Shard,
+    account: &AccountId,
+    request: RequestId,
+) -> Result<Released, LedgerError> {
+    let mut book = Book::open(connection, clock, shard, account)?;
+    if let Some(hold) = holds::find(connection, shard, request)? {
+        if hold.account != *account {
+            return Ok(Released::Already);
+        }
+        holds::remove(connection, shard, request)?;
+        holds::finish(connection, shard, request, &Finished::unpaid(State::Released, &hold))?;
+        book.give_back(hold.amount);
+        book.close()?;
+        return Ok(Released::Released { amount: NanoTon(natural(hold.amount)?) });
+    }
+    match holds::finished(connection, shard, request)? {
+        Some(finished) if finished.state == State::Tombstone && finished.account == *account => Ok(Released::Tombstone),
+        Some(_) => Ok(Released::Already),
+        // Its reserve is refused for its age.
+        None if is_too_old(request.made_at_ms(), book.now_ms) => Ok(Released::Already),
+        None => {
+            let tombstone = Finished {
+                state: State::Tombstone,
+                account: account.clone(),
+                attempt: 0,
+                keyset: None,
+                charged: 0,
+                operator: None,
+                operator_part: 0,
+            };
+            holds::finish(connection, shard, request, &tombstone)?;
+            Ok(Released::Tombstone)
+        }
+    }
+}
+
+pub(super) fn expired(
+    connection: &Connection,
+    clock: Clock,
+    shard: Shard,
+    limit: u32,
+) -> Result<Vec<RequestId>, LedgerError> {
+    let now_ms = shard_time(connection, clock, shard)?;
+    forget(connection, shard, now_ms)?;
+    let mut over = connection
+        .prepare_cached(
+            "SELECT request FROM hold WHERE shard = ?1 AND due_ms <= ?2 ORDER BY due_ms, request LIMIT ?3",
+        )
+        .map_err(sqlite_error)?;
+    over.query_map(params![shard.0, integer(now_ms)?, limit], |row| text(row, 0))
+        .and_then(Iterator::collect)
+        .map_err(sqlite_error)
+}
+
+pub(super) fn expire(
+    connection: &Connection,
+    clock: Clock,
+    shard: Shard,
+    request: RequestId,
+) -> Result<Expired, LedgerError> {
+    let Some(hold) = holds::find(connection, shard, request)? else { return Ok(Expired::Gone) };
+    let mut book = Book::open(connection, clock, shard, &hold.account)?;
+    if book.now_ms < hold.due_ms {
+        return Ok(Expired::NotYet);
+    }
+    let mut finished = Finished::unpaid(State::Expired, &hold);
+    book.give_back(hold.amount);
+    if let Some(checkpoint) = &hold.checkpoint {
+        let movement = Movement { taken: checkpoint.cost, shortfall: 0, operator: checkpoint.operator_part };
+        book.charge(movement, &checkpoint.operator)?;
+        finished.charged = checkpoint.cost;
+        finished.operator = Some(checkpoint.operator.clone());
+        finished.operator_part = checkpoint.operator_part;
+        let entry = Entry {
+            key: Some(&hold.key),
+            project: hold.project.as_ref(),
+            operator: Some(&checkpoint.operator),
+            usage: Some(&checkpoint.usage),
+            ..Entry::new(JournalKind::Expiry, &request.to_string(), movement)
+        };
+        journal::append(&mut book, &entry)?;
+    }
+    holds::remove(connection, shard, request)?;
+    holds::finish(connection, shard, request, &finished)?;
+    book.close()?;
+    Ok(Expired::Expired { charged: NanoTon(natural(finished.charged)?) })
+}
+
+fn shard_time(connection: &Connection, clock: Clock, shard: Shard) -> Result<u64, LedgerError> {
+    let (_, last_ms, _) = shard_row(connection, shard)?;
+    let now_ms = clock.now_ms(connection)?.max(last_ms);
+    touch(connection, shard, now_ms)?;
+    Ok(now_ms)
+}
+
+/// Drops seen-sets that no call can ask for any more, a bounded piece at a time.
+fn forget(connection: &Connection, shard: Shard, now_ms: u64) -> Result<(), LedgerError> {
+    let before = integer(first_kept_day(now_ms))?;
+    let statements = [
+        "DELETE FROM finished WHERE shard = ?1 AND request IN
+             (SELECT request FROM finished WHERE shard = ?1 AND day < ?2 LIMIT ?3)",
+        "DELETE FROM receipt WHERE shard = ?1 AND receipt IN
+             (SELECT receipt FROM receipt WHERE shard = ?1 AND day < ?2 LIMIT ?3)",
+        "DELETE FROM nonce WHERE shard = ?1 AND (nonce, day) IN
+             (SELECT nonce, day FROM nonce WHERE shard = ?1 AND day < ?2 LIMIT ?3)",
+    ];
+    for statement in statements {
+        connection
+            .prepare_cached(statement)
+            .and_then(|mut delete| delete.execute(params![shard.0, before, FORGET]))
+            .map_err(sqlite_error)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! From a verified receipt to a charge, exactly once per hold.
+
+use ::rusqlite::{Connection, OptionalExtension, params};
+use cocoon_receipts::NanoTon;
+
+use crate::embedded::book::{Book, Movement};
+use crate::embedded::clock::Clock;
+use crate::embedded::holds::{self, Finished, Hold, State};
+use crate::embedded::journal::{self, Entry};
+use crate::embedded::{integer, natural, sqlite_error};
+use crate::rules::{ASIDE_LIMIT, charged_nonce, day_of, is_too_old, nonce_days, settlement_made_at_ms};
+use crate::{JournalKind, LedgerError, Settled, Settlement, Shard};
+
+/// What a receipt does to the books.
+struct Plan {
+    kind: JournalKind,
+    movement: Movement,
+    /// The hold it ends.
+    ends: Option<i64>,
+    /// What is remembered of the request from now on; none: as before.
+    finished: Option<Finished>,
+    /// What the account paid for the request in all.
+    charged: i64,
+    settled: Settled,
+}
+
+pub(super) fn settle(
+    connection: &Connection,
+    clock: Clock,
+    shard: Shard,
+    settlement: &Settlement,
+) -> Result<Settled, LedgerError> {
+    let mut book = Book::open(connection, clock, shard, &settlement.account)?;
+    if is_too_old(settlement_made_at_ms(settlement), book.now_ms) {
+        let room = book.refused_for_age() < ASIDE_LIMIT;
+        if !is_aside(connection, shard, settlement)? {
+            if room {
+                set_aside(connection, shard, book.now_ms, settlement)?;
+            }
+            book.refuse_for_age();
+            book.close()?;
+        }
+        return Ok(Settled::TooOld);
+    }
+    if let Some(charged) = journaled(connection, shard, settlement)? {
+        return Ok(Settled::Already { charged: NanoTon(natural(charged)?) });
+    }
+    let plan = plan(&book, settlement)?;
+    if let Some(amount) = plan.ends {
+        book.give_back(amount);
+        holds::remove(connection, shard, settlement.request)?;
+    }
+    book.charge(plan.movement, &settlement.operator)?;
+    if let Some(finished) = &plan.finished {
+        holds::finish(connection, shard, settlement.request, finished)?;
+    }
+    if matches!(plan.settled, Settled::Charged { .. }) {
+        remember_nonce(connection, shard, settlement)?;
+    }
+    let cause = settlement.request.to_string();
+    let entry = Entry {
+        key: Some(&settlement.key),
+        project: settlement.project.as_ref(),
+        model: Some(&settlement.model),
+        operator: Some(&settlement.operator),
+        receipt: Some((settlement.receipt, settlement.receipt_digest)),
+        usage: Some(&settlement.usage),
+        ..Entry::new(plan.kind, &cause, plan.movement)
+    };
+    journal::append(&mut book, &entry)?;
+    remember_receipt(connection, shard, settlement, plan.charged)?;
+    book.close()?;
+    Ok(plan.settled)
+}
+
+fn plan(book: &Book<'_>, settlement: &Settlement) -> Result<Plan, LedgerError> {
+    if let Some(hold) = holds::find(book.connection, book.shard, settlement.request)? {
+        return of_open_hold(book, settlement, &hold);
+    }
+    match holds::finished(book.connection, book.shard, settlement.request)? {
+        Some(finished) => of_finished(book, settlement, &finished),
+        None => of_lost_hold(book, settlement),
+    }
+}
+
+fn of_open_hold(book: &Book<'_>, settlement: &Settlement, hold: &Hold) -> Result<Plan, LedgerError> {
+    if hold.account != settlement.account || !hold.pays(settlement.attempt, settlement.keyset) {
+        return Ok(Plan::at_no_cost());
+    }
+    if nonce_was_charged(book.connection, book.shard, settlement)? {
+        // The receipt is this hold's last word: it ends, at no charge.
+        let finished = Finished::unpaid(State::Settled, hold);
+        return Ok(Plan { ends: Some(hold.amount), finished: Some(finished), ..Plan::at_no_cost() });
+    }
+    let reach = hold.amount + book.account.available();
+    let plan = Plan::charge(settlement, reach)?;
+    Ok(Plan { ends: Some(hold.amount), ..plan })
+}
+
+fn of_finished(book: &Book<'_>, settlement: &Settlement, finished: &Finished) -> Result<Plan, LedgerError> {
+    if finished.account != settlement.account
+        || finished.state == State::Settled
+        || !finished.pays(settlement.attempt, settlement.keyset)
+    {
+        return Ok(Plan::at_no_cost());
+    }
+    match finished.state {
+        State::Expired => of_expired(book, settlement, finished),
+        State::Released | State::Tombstone | State::Settled => of_lost_hold(book, settlement),
+    }
+}
+
+/// A receipt after its grace corrects the last checkpoint's charge.
+fn of_expired(book: &Book<'_>, settlement: &Settlement, finished: &Finished) -> Result<Plan, LedgerError> {
+    if finished.operator.as_ref().is_some_and(|paid| *paid != settlement.operator) {
+        return Ok(Plan::at_no_cost());
+    }
+    let free = nonce_was_charged(book.connection, book.shard, settlement)?;
+    let due = if free { NanoTon::ZERO } else { settlement.cost };
+    let difference = integer(due.0)? - finished.charged;
+    let taken = difference.min(book.account.available());
+    let operator_part = integer(due.basis_points(settlement.operator_share).0)?;
+    let movement =
+        Movement { taken, shortfall: difference - taken, operator: operator_part - finished.operator_part };
+    let charged = finished.charged + taken;
+    let settled = if free {
+        Settled::AtNoCost
+    } else {
+        Settled::Charged { charged: NanoTon(natural(charged)?), shortfall: NanoTon(natural(movement.shortfall)?) }
+    };
+    Ok(Plan {
+        kind: if free && finished.charged == 0 { JournalKind::NoCost } else { JournalKind::Correction },
+        movement,
+        ends: None,
+        finished: Some(Finished::settled(settlement, charged, operator_part)),
+        charged,
+        settled,
+    })
+}
+
+/// The store lost the hold, or it was given back although something was generated: whatever is available.
+fn of_lost_hold(book: &Book<'_>, settlement: &Settlement) -> Result<Plan, LedgerError> {
+    if nonce_was_charged(book.connection, book.shard, settlement)? {
+        let finished = Finished::settled(settlement, 0, 0);
+        return Ok(Plan { finished: Some(finished), ..Plan::at_no_cost() });
+    }
+    Plan::charge(settlement, book.account.available())
+}
+
+impl Plan {
+    /// Journaled, and nothing else.
+    fn at_no_cost() -> Self {
+        Self {
+            kind: JournalKind::NoCost,
+            movement: Movement::default(),
+            ends: None,
+            finished: None,
+            charged: 0,
+            settled: Settled::AtNoCost,
+        }
+    }
+
+    /// The operator is paid for the whole cost; the platform bears what the account's `reach` leaves open.
+    fn charge(settlement: &Settlement, reach: i64) -> Result<Self, LedgerError> {
+        let cost = integer(settlement.cost.0)?;
+        let taken = cost.min(reach);
+        let operator = integer(settlement.cost.basis_points(settlement.operator_share).0)?;
+        let movement = Movement { taken, shortfall: cost - taken, operator };
+        Ok(Self {
+            kind: JournalKind::Charge,
+            movement,
+            ends: None,
+            finished: Some(Finished::settled(settlement, taken, operator)),
+            charged: taken,
+            settled: Settled::Charged {
+                charged: NanoTon(natural(taken)?),
+                shortfall: NanoTon(natural(movement.shortfall)?),
+            },
+        })
+    }
+}
+
+impl Finished {
+    fn settled(settlement: &Settlement, charged: i64, operator_part: i64) -> Self {
+        Self {
+            state: State::Settled,
+            account: settlement.account.clone(),
+            attempt: settlement.attempt,
+            keyset: Some(settlement.keyset),
+            charged,
+            operator: Some(settlement.operator.clone()),
+            operator_part,
+        }
+    }
+}
+
+/// What this receipt charged when it was journaled; none where it was not.
+fn journaled(connection: &Connection, shard: Shard, settlement: &Settlement) -> Result<Option<i64>, LedgerError> {
+    connection
+        .prepare_cached("SELECT charged FROM receipt WHERE shard = ?1 AND receipt = ?2")
+        .and_then(|mut get| {
+            get.query_row(params![shard.0, settlement.receipt.to_string()], |row| row.get(0)).optional()
+        })
+        .map_err(sqlite_error)
+}
+
+fn remember_receipt(
+    connection: &Connection,
+    shard: Shard,
+    settlement: &Settlement,
+    charged: i64,
+) -> Result<(), LedgerError> {
+    let day = integer(day_of(settlement.receipt.made_at_ms()))?;
+    connection
+        .prepare_cached("INSERT INTO receipt (shard, receipt, day, charged) VALUES (?1, ?2, ?3, ?4)")
+        .and_then(|mut add| add.execute(params![shard.0, settlement.receipt.to_string(), day, charged]))
+        .map_err(sqlite_error)?;
+    Ok(())
+}
+
+fn nonce_was_charged(connection: &Connection, shard: Shard, settlement: &Settlement) -> Result<bool, LedgerError> {
+    let [first, _, last] = nonce_days(day_of(settlement.request.made_at_ms()));
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM nonce WHERE shard = ?1 AND nonce = ?2 AND day BETWEEN ?3 AND ?4)",
+        )
+        .and_then(|mut get| {
+            get.query_row(params![shard.0, charged_nonce(settlement).0, integer_day(first), integer_day(last)], |row| {
+                row.get(0)
+            })
+        })
+        .map_err(sqlite_error)
+}
+
+fn remember_nonce(connection: &Connection, shard: Shard, settlement: &Settlement) -> Result<(), LedgerError> {
+    let day = integer_day(day_of(settlement.request.made_at_ms()));
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO nonce (shard, nonce, day) VALUES (?1, ?2, ?3)")
+        .and_then(|mut add| add.execute(params![shard.0, charged_nonce(settlement).0, day]))
+        .map_err(sqlite_error)?;
+    Ok(())
+}
+
+/// Days since 1970 always fit.
+fn integer_day(day: u64) -> i64 {
+    i64::try_from(day).unwrap_or(i64::MAX)
+}
+
+/// Whether this receipt is kept, and counted, already.
+fn is_aside(connection: &Connection, shard: Shard, settlement: &Settlement) -> Result<bool, LedgerError> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM aside WHERE shard = ?1 AND receipt = ?2)")
+        .and_then(|mut get| get.query_row(params![shard.0, settlement.receipt.to_string()], |row| row.get(0)))
+        .map_err(sqlite_error)
+}
+
+fn set_aside(
+    connection: &Connection,
+    shard: Shard,
+    now_ms: u64,
+    settlement: &Settlement,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO aside (shard, receipt, at_ms, account, request, operator, cost, receipt_digest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .and_then(|mut add| {
+            add.execute(params![
+                shard.0,
+                settlement.receipt.to_string(),
+                i64::try_from(now_ms).unwrap_or(i64::MAX),
+                settlement.account.as_str(),
+                settlement.request.to_string(),
+                settlement.operator.as_str(),
+                i64::try_from(settlement.cost.0).unwrap_or(i64::MAX),
+                settlement.receipt_digest.0,
+            ])
+        })
+        .map_err(sqlite_error)?;
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! Who owes what to whom: accounts, holds, charges and the journal, behind one trait and in two stores.
+//!
+//! The rules are in `docs/LEDGER.md`. A store does no cryptography: what reaches [`Ledger::settle`] has been
+//! verified by the caller against its ticket and its keyset.
+
+pub mod embedded;
+mod model;
+pub mod redis;
+mod rules;
+
+pub use model::*;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cocoon_receipts::{AccountId, Digest, RequestId};
+
+/// Opens the ledger that `url` names: `sqlite:PATH`, or `redis://[user:password@]host:port[/db]`. It is created
+/// where there is none.
+///
+/// # Errors
+/// [`LedgerError::Configuration`] for another kind of URL, for options the ledger was not created with, and for a
+/// server that would lose writes; [`LedgerError::Schema`] where it was made by an incompatible version;
+/// [`LedgerError::Unavailable`] where it cannot be reached.
+pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, LedgerError> {
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        let path = std::path::PathBuf::from(path);
+        let opening = tokio::task::spawn_blocking(move || embedded::Embedded::open(path, options));
+        let opened = opening.await.map_err(|error| LedgerError::Unavailable(error.to_string()))??;
+        return Ok(Arc::new(opened));
+    }
+    if url.starts_with("redis://") {
+        return Ok(Arc::new(redis::RedisLedger::connect(url, options).await?));
+    }
+    // The URL may carry a password: only its scheme is repeated.
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    Err(LedgerError::Configuration(format!("a ledger is sqlite:PATH or redis://HOST:PORT, not {scheme:?}")))
+}
+
+/// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
+/// simply made again.
+#[async_trait]
+pub trait Ledger: Send + Sync + std::fmt::Debug {
+    /// Takes a hold on the account, or says why not. Nothing has moved when it refuses. The same request again
+    /// gives the same hold.
+    async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError>;
+
+    /// Names the one backend that may be paid from this hold; a new attempt supersedes the old one.
+    async fn bind(&self, bind: &Bind) -> Result<Bound, LedgerError>;
+
+    /// Renews the lease from a signed checkpoint and records what was used so far. A checkpoint of a superseded
+    /// attempt, and one that reports less than the last, changes nothing.
+    async fn extend(&self, checkpoint: &Checkpoint) -> Result<Extended, LedgerError>;
+
+    /// Turns the hold into a charge, exactly once.
+    async fn settle(&self, settlement: &Settlement) -> Result<Settled, LedgerError>;
+
+    /// Gives the hold back because nothing was generated. Before its reserve it leaves a tombstone that
+    /// refuses it; after a charge it changes nothing.
+    async fn release(&self, account: &AccountId, request: RequestId, reason: ReleaseReason) -> Result<Released, LedgerError>;
+
+    /// Requests of this shard whose lease (and, where bound, grace period) is over: at most `limit`.
+    async fn expired(&self, shard: Shard, limit: u32) -> Result<Vec<RequestId>, LedgerError>;
+
+    /// Ends one such hold: charges its last checkpoint, or nothing where there is none, and gives back the rest.
+    /// A hold that is not over yet stays.
+    async fn expire(&self, shard: Shard, request: RequestId) -> Result<Expired, LedgerError>;
+
+    /// Books a deposit, once per (logical time, transaction hash).
+    async fn credit(&self, credit: &Credit) -> Result<Booked, LedgerError>;
+
+    /// Books test credit, once per grant id, apart from deposits.
+    async fn grant(&self, grant: &Grant) -> Result<Booked, LedgerError>;
+
+    /// The account as it stands; all zero where it was never seen.
+    async fn account(&self, account: &AccountId) -> Result<Account, LedgerError>;
+
+    /// Sums of one shard.
+    async fn totals(&self, shard: Shard) -> Result<Totals, LedgerError>;
+
+    /// Entries of one shard's journal after `after` (none: from the first kept), oldest first.
+    async fn journal(&self, shard: Shard, after: Option<&JournalId>, limit: u32) -> Result<Vec<JournalEntry>, LedgerError>;
+
+    /// Keeps the exact bytes of a keyset that a policy accepted, under their own digest.
+    async fn put_keyset(&self, bytes: &[u8]) -> Result<Digest, LedgerError>;
+
+    /// The bytes of an accepted keyset.
+    async fn keyset(&self, digest: Digest) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// How many shards this ledger was created with.
+    fn shards(&self) -> ShardCount;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), LedgerError>;
+
+    /// Sets the clock of every shard, in milliseconds since 1970; a shard's time still never goes back. Until the
+    /// first call such a ledger runs on real time.
+    ///
+    /// # Errors
+    /// [`LedgerError::Configuration`] on a ledger that was created without [`Options::test_clock`].
+    async fn set_test_time(&self, at_ms: u64) -> Result<(), LedgerError>;
+}

@@ -1,0 +1,15 @@
+//! Tickets and receipts: the two signed statements a bill is made of, the money in them, and their keys.
+//!
+//! Both are compact JWS (RFC 7515) with EdDSA, so that any JWT library checks them. Formats: `docs/PROTOCOL.md`.
+
+mod ids;
+pub mod jws;
+mod money;
+mod receipt;
+mod ticket;
+
+pub use ids::*;
+pub use jws::{Jwk, JwsError, SigningKey, VerifyingKey};
+pub use money::*;
+pub use receipt::*;
+pub use ticket::*;

@@ -1,0 +1,13 @@
+//! The HTTP contract: what gateway, backend and clients say to each other in JSON.
+//!
+//! Requests are never parsed into one big type and written out again: what the client sent is what the model's
+//! machine gets, byte for byte. [`scan`] reads the few members that routing needs.
+
+pub mod chat;
+mod error;
+mod names;
+pub mod scan;
+pub mod x_conf;
+
+pub use error::{ApiError, ErrorBody, ErrorDetail};
+pub use names::*;

@@ -1,0 +1,63 @@
+//! Names of headers and paths that cross a process boundary (`docs/PROTOCOL.md`).
+
+/// The ticket of an attempt; gateway to backend.
+pub const TICKET_HEADER: &str = "cocoon-ticket";
+/// The keyset a request is sealed to; routes exactly.
+pub const KEY_DIGEST_HEADER: &str = "cocoon-key-digest";
+/// The model, where the body is sealed.
+pub const MODEL_HEADER: &str = "cocoon-model";
+/// The signed receipt: header of an unstreamed answer, trailer of a streamed one.
+pub const RECEIPT_HEADER: &str = "cocoon-receipt";
+/// What the request cost, nanoTON.
+pub const COST_HEADER: &str = "cocoon-cost";
+/// 64 hexadecimal characters the client chose, or the gateway made: the nonce of the receipt's `body`.
+pub const CLIENT_NONCE_HEADER: &str = "cocoon-client-nonce";
+/// `gateway` or `sealed`: who could read the body, in the gateway's own word.
+pub const PRIVACY_HEADER: &str = "cocoon-privacy";
+/// The request's id, made by the gateway.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// OpenAI's chat completions.
+pub const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
+/// The attestation document of a backend, for a nonce.
+pub const ATTESTATION_PATH: &str = "/.well-known/cocoon-attestation";
+/// Key configurations of a backend.
+pub const KEY_CONFIG_PATH: &str = "/.well-known/hpke-keys";
+/// Where gateways take receipts from outboxes; on the ops listener.
+pub const RECEIPTS_PATH: &str = "/internal/receipts";
+
+/// What an outbox delivers: at most [`MAX_DELIVERIES`] at once.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Deliveries {
+    pub deliveries: Vec<Delivery>,
+}
+
+/// One receipt or checkpoint, with the ticket it is for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Delivery {
+    /// JWS of a receipt or checkpoint.
+    pub token: String,
+    /// JWS of its ticket.
+    pub ticket: String,
+}
+
+/// A gateway's answer, one outcome per delivery in the same order.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Outcomes {
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Booked, now or before. Counts as an acknowledgement.
+    Acknowledged,
+    /// Will never be accepted; `code` says why. Not sent again.
+    Refused { code: String },
+    /// Cannot be judged now (the store is down): to be sent again.
+    Later,
+}
+
+/// Most deliveries in one post.
+pub const MAX_DELIVERIES: usize = 64;

@@ -1,0 +1,89 @@
+//! `cargo xtask`: builds, starts, tests and checks Cocoon Gateway on one machine.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool: results go to stdout, progress to stderr"
+)]
+
+mod completion;
+mod console;
+mod contract;
+mod down;
+mod engine;
+mod files;
+mod fingerprint;
+mod greeting;
+mod interrupt;
+mod issued;
+mod lint;
+mod lock;
+mod logs;
+mod loopback;
+mod model;
+mod places;
+mod processes;
+mod python;
+mod run;
+mod stack;
+mod staging;
+mod system;
+mod test;
+mod up;
+mod up_env;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::places::Places;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about, long_about = None, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Start gateway, backend and a small real model on this machine
+    Up(up::Options),
+    /// End what `up` started
+    Down(down::Options),
+    /// Build cocoon-engine (mistral.rs), or find the kept one; prints its path
+    Engine(engine::Options),
+    /// Run every test, installing what the tests need first
+    Test(test::Options),
+    /// Check formatting and lints
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match perform(arguments.task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<interrupt::Interrupted>() => {
+            eprintln!("interrupted");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> anyhow::Result<()> {
+    interrupt::listen()?;
+    let places = Places::find()?;
+    match task {
+        Task::Up(options) => up::up(&places, &options),
+        Task::Down(options) => down::down(&places, &options),
+        Task::Engine(options) => {
+            println!("{}", engine::engine(&places, &options)?.display());
+            Ok(())
+        }
+        Task::Test(options) => test::test(&places, &options),
+        Task::Lint => lint::lint(&places),
+    }
+}

@@ -1,0 +1,85 @@
+//! `cargo xtask test`: every test, with all that the tests need.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::console::{Steps, seconds};
+use crate::places::Places;
+use crate::run::{cargo, run};
+use crate::{contract, engine, model, python, system};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Also the slow tests, and the engine's own
+    #[arg(long)]
+    full: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+    #[command(flatten)]
+    engine: engine::Options,
+}
+
+pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut times = Times::default();
+    let mut steps = Steps::new(if options.full { 6 } else { 5 });
+
+    steps.begin("what the tests need of this machine");
+    system::redis_server()?;
+    let python = python::for_tests(places)?;
+    times.add("set-up", steps.finish("there"));
+
+    steps.begin("engine");
+    let engine = engine::engine(places, &options.engine)?;
+    times.add("engine", steps.finish(&engine.display().to_string()));
+
+    steps.begin("model");
+    let model = model::default_model(places, &engine)?;
+    times.add("model", steps.finish(&model.name));
+
+    steps.begin("build");
+    let mut build = cargo(&places.root);
+    // The whole workspace: its packages then have the features that they have under `cargo test`.
+    run(build.args(["build", "--release", "--workspace", "--bins"]), "the build")?;
+    times.add("build", steps.finish("built"));
+
+    steps.begin("tests of the root workspace");
+    let mut tests = cargo(&places.root);
+    tests.args(["test", "--release", "--workspace"]).args(&options.filter);
+    tests
+        .env("COCOON_ENGINE", &engine)
+        .env("COCOON_MODEL_PATH", &model.source)
+        .env("COCOON_GATEWAY_BIN", contract::gateway_binary(&places.release))
+        .env("COCOON_BACKEND_BIN", contract::backend_binary(&places.release))
+        .env("COCOON_SCRIPTED_ENGINE_BIN", contract::scripted_engine_binary(&places.release));
+    if let Some(python) = &python {
+        tests.env("COCOON_TEST_PYTHON", python);
+    }
+    if options.full {
+        tests.env("COCOON_TEST_FULL", "1");
+    }
+    run(&mut tests, "cargo test")?;
+    times.add("tests", steps.finish("passed"));
+
+    if options.full {
+        steps.begin("the engine's own tests");
+        engine::unit_tests(places, &options.engine, options.filter.as_deref())?;
+        times.add("engine's tests", steps.finish("passed"));
+    }
+    println!("\nwall time: {}; {} in all", times.text(), seconds(begun.elapsed()));
+    Ok(())
+}
+
+#[derive(Default)]
+struct Times(Vec<String>);
+
+impl Times {
+    fn add(&mut self, what: &str, time: Duration) {
+        self.0.push(format!("{what} {}", seconds(time)));
+    }
+
+    fn text(&self) -> String {
+        self.0.join(", ")
+    }
+}
