@@ -7,7 +7,6 @@ use crate::keys::PublicKey;
 
 const HKDF_SHA256: u16 = 0x0001;
 const AES_256_GCM: u16 = 0x0002;
-const SUITE_LEN: usize = 4;
 
 /// More configurations than any server has reason to offer.
 const MAX_KEY_CONFIGS: usize = 16;
@@ -90,11 +89,11 @@ fn foreign_public_key_len(kem_id: u16) -> Option<usize> {
 /// Reads the suites of a configuration as (KDF, AEAD) pairs; there is at least one.
 fn take_suites(rest: &mut &[u8]) -> Result<Vec<[u16; 2]>, SealingError> {
     let length = usize::from(u16::from_be_bytes(take_array(rest)?));
-    if length == 0 || length % SUITE_LEN != 0 {
+    if length == 0 {
         return Err(SealingError::MalformedKeyConfig);
     }
     let mut suites = take(rest, length)?;
-    let mut pairs = Vec::with_capacity(length / SUITE_LEN);
+    let mut pairs = Vec::new();
     while !suites.is_empty() {
         pairs.push([
             u16::from_be_bytes(take_array(&mut suites)?),

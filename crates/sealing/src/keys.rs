@@ -25,6 +25,9 @@ impl PublicKey {
     ///
     /// Refuses a wrong length, and a key to which its KEM cannot encapsulate: the identity and the other
     /// small-order points of X25519, and ML-KEM keys with coefficients out of range.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give: the check is an encapsulation.
     pub fn new(kem: Kem, bytes: &[u8]) -> Result<Self, SealingError> {
         let key = match kem {
             Kem::X25519 => PublicKeyOf::X25519(usable::<X25519>(bytes)?),

@@ -18,6 +18,9 @@ pub struct RequestSealer {
 
 impl RequestSealer {
     /// Encapsulates to a backend's key with info `ehbp request` (EHBP 4.4.1).
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give.
     pub fn new(public_key: &PublicKey) -> Result<Self, SealingError> {
         let (encapsulated_key, context) = public_key.set_up_sender()?;
         Ok(Self { encapsulated_key, context })
@@ -54,7 +57,6 @@ pub struct RequestOpener {
     state: Opening,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 struct Opening {
     /// At least one frame authenticated, so whoever encapsulated this key also wrote the body.
     authenticated: bool,

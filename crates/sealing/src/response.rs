@@ -188,6 +188,18 @@ mod tests {
         assert_eq!(hex::encode(*material.base_nonce), "f8b0ce9466f27aa6243c65f9");
     }
 
+    /// Computed with another HMAC. The salt is longer than any published one: 1120 + 32 bytes.
+    #[test]
+    fn an_x_wing_encapsulated_key_is_salt_as_a_whole() {
+        let encapsulated_key: Vec<u8> = (0..1120u16).map(|index| index as u8).collect();
+        let material = KeyMaterial::derive(&hex_bytes(SECRET), &encapsulated_key, &hex_bytes(NONCE)).unwrap();
+        assert_eq!(
+            hex::encode(*material.key),
+            "69632d29ef3644325cfe53c34963ccb7d82f00bd609f9380ef3d20b387ed6740"
+        );
+        assert_eq!(hex::encode(*material.base_nonce), "0b123adee3def2d0f2e0b123");
+    }
+
     #[test]
     fn published_frames_are_sealed_byte_for_byte_and_open() {
         let responses: [&[(&[u8], &str)]; 3] = [
