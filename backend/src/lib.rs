@@ -1,0 +1,35 @@
+//! The attested machine's agent: opens sealed requests, has the engine answer them, seals the answers, and signs a
+//! receipt for each.
+//!
+//! A request's way: [`routes`] → [`unseal`] (ticket, frames, replay, `x_conf`) → [`completion`] (body, ceiling,
+//! generation, sealed reply) → [`receipts`] (signed, kept, delivered). Formats: `docs/PROTOCOL.md`.
+
+mod admission;
+mod backend;
+mod binding;
+mod ceiling;
+mod chat_answer;
+mod chat_request;
+mod clock;
+mod completion;
+mod config;
+pub mod dev_root;
+mod engine;
+mod error;
+mod generation;
+mod identity;
+pub mod logging;
+mod meter;
+mod receipts;
+mod refusal;
+mod replay;
+mod reply;
+mod routes;
+mod server;
+mod unseal;
+mod weights;
+
+pub use backend::Backend;
+pub use config::{Config, ConfigError, ConfiguredKeys, MinPrice};
+pub use engine::EngineError;
+pub use error::Error;

@@ -1,0 +1,25 @@
+//! The HTTP gateway: OpenAI's API outside, sealed requests to attested backends inside, a bill for both.
+//!
+//! Modules are named after the steps of a request's life (`docs/ARCHITECTURE.md`): [`accept`], [`authenticate`],
+//! [`read`], [`admit`], [`route`], [`send`], [`stream`], [`settle`]. [`chat`] is the thin handler that walks
+//! through them.
+
+pub mod accept;
+pub mod account;
+pub mod admit;
+pub mod attest;
+pub mod authenticate;
+pub mod chat;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod keys;
+pub mod models;
+pub mod ops;
+pub mod read;
+pub mod route;
+pub mod run;
+pub mod send;
+pub mod settle;
+pub mod stream;
+pub mod ticket;

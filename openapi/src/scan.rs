@@ -68,7 +68,9 @@ pub struct Object<'a> {
 pub fn scan(body: &[u8]) -> Result<Object<'_>, ScanError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let members = deserializer.deserialize_any(Members).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data if error.to_string().starts_with(TOO_MANY) => ScanError::TooManyMembers,
+        serde_json::error::Category::Data if error.to_string().starts_with(TOO_MANY) => {
+            ScanError::TooManyMembers
+        }
         serde_json::error::Category::Data => ScanError::NotAnObject,
         _ => ScanError::Json,
     })?;
@@ -227,7 +229,10 @@ mod tests {
     #[test]
     fn the_number_of_members_is_bounded() {
         let members: Vec<String> = (0..=MAX_MEMBERS).map(|n| format!("\"m{n}\":1")).collect();
-        assert_eq!(scan(format!("{{{}}}", members.join(",")).as_bytes()).unwrap_err(), ScanError::TooManyMembers);
+        assert_eq!(
+            scan(format!("{{{}}}", members.join(",")).as_bytes()).unwrap_err(),
+            ScanError::TooManyMembers
+        );
         assert_eq!(scan(format!("{{{}}}", members[1..].join(",")).as_bytes()).unwrap().len(), MAX_MEMBERS);
     }
 

@@ -136,7 +136,9 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_and_the_rest_is_the_clients_bytes() {
-        for body in ["{}", " {\n} ", "{\"a\":1}", "\t{ \"a\" : {\"x_conf\":2} , \"b\":[] }\n", "{\"a\":1,\"a\":2}"] {
+        for body in
+            ["{}", " {\n} ", "{\"a\":1}", "\t{ \"a\" : {\"x_conf\":2} , \"b\":[] }\n", "{\"a\":1,\"a\":2}"]
+        {
             let with = insert(body.as_bytes(), &x_conf()).unwrap();
             let (found, rest) = remove(with).unwrap();
             assert_eq!(found, Some(x_conf()));

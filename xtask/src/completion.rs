@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::console::Patience;
+use crate::console::{Patience, seconds};
 use crate::contract::Deployment;
 use crate::loopback::Reply;
 use crate::stack::Stack;
 use crate::{interrupt, loopback};
 
+/// For a slow machine with a large model.
 const LIMIT: Duration = Duration::from_secs(180);
+/// A gateway that goes on answering with errors has a backend that it will not use.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) enum Answer {
     Text(String),
@@ -28,6 +31,7 @@ pub(crate) fn first(deployment: &Deployment, api_key: &str, stack: &mut Stack) -
     });
     let body = body.to_string();
     let mut patience = Patience::new("waiting for an answer");
+    let mut pause = Duration::from_millis(100);
     loop {
         let left = LIMIT.saturating_sub(patience.elapsed());
         let reply = loopback::post(deployment.port, "/v1/chat/completions", api_key, &body, left);
@@ -43,20 +47,23 @@ pub(crate) fn first(deployment: &Deployment, api_key: &str, stack: &mut Stack) -
             }
             _ => {}
         }
-        if patience.elapsed() > LIMIT {
+        let limit = if reply.is_ok() { REFUSAL_LIMIT } else { LIMIT };
+        if patience.elapsed() > limit {
             let last = match reply {
                 Ok(reply) => format!("{} {}", reply.status, reply.body),
                 Err(error) => format!("{error:#}"),
             };
             bail!(
-                "no completion after {} s; the last answer was: {last}\nthe gateway's log:\n{}\nthe backend's log:\n{}",
-                LIMIT.as_secs(),
+                "no completion after {}; the last answer was: {last}\nthe gateway's log:\n{}\nthe backend's log:\n{}",
+                seconds(patience.elapsed()),
                 stack.tail("gateway"),
                 stack.tail("backend"),
             );
         }
         patience.tick();
-        std::thread::sleep(Duration::from_millis(250));
+        // Longer and longer, so that the reason in the logs is not pushed out of sight by our own requests.
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_secs(2));
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) const GATEWAY_PACKAGE: &str = "cocoon-gateway";
 pub(crate) const BACKEND_PACKAGE: &str = "cocoon-backend";
 const GATEWAY: &str = "cocoon-gateway";
 const BACKEND: &str = "cocoon-backend";
-const SCRIPTED_ENGINE: &str = "scripted-engine";
+const SCRIPTED_ENGINE: &str = "cocoon-scripted-engine";
 
 /// 10 TON of test credit, in nanoTON.
 const GRANT: &str = "10000000000";
@@ -49,6 +49,36 @@ pub(crate) fn is_ready_line(line: &str) -> bool {
         ready: bool,
     }
     serde_json::from_str::<Line>(line).is_ok_and(|line| line.ready)
+}
+
+/// The servers log JSON lines where their output is no terminal: one of them as a person reads it,
+/// `12:30:01 INFO message name=value`. Any other line is given as it is.
+pub(crate) fn readable(line: &str) -> String {
+    use serde_json::{Map, Value};
+
+    let Ok(Value::Object(mut event)) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
+    if let Some(Value::Object(fields)) = event.remove("fields") {
+        event.extend(fields);
+    }
+    let text = |event: &mut Map<String, Value>, name: &str| match event.remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let (Some(level), Some(message)) = (text(&mut event, "level"), text(&mut event, "message")) else {
+        return line.to_owned();
+    };
+    let time = text(&mut event, "timestamp").unwrap_or_default();
+    let time = time.split_once('T').and_then(|(_, time)| time.get(..8)).unwrap_or_default().to_owned();
+    let message = message.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    let mut readable = format!("{time} {level:<5} {}", message.trim());
+    for (name, value) in event {
+        match value {
+            Value::String(text) if name != "target" => readable += &format!(" {name}={text}"),
+            Value::Number(_) | Value::Bool(_) => readable += &format!(" {name}={value}"),
+            _ => {}
+        }
+    }
+    readable
 }
 
 /// Where balances are kept.
@@ -125,7 +155,7 @@ impl Deployment {
         command.args(["keys", "create", "--config"]).arg(self.gateway_config());
         match holder {
             Holder::Developer => command.args(["--account", "dev", "--grant", GRANT]),
-            Holder::Administrator => command.args(["--account", "admin", "--grant", "0", "--admin"]),
+            Holder::Administrator => command.args(["--account", "admin", "--admin"]),
         };
         let key = capture(&mut command, "cocoon-gateway keys create")?;
         if key.is_empty() || key.contains(char::is_whitespace) {
@@ -168,9 +198,9 @@ impl Deployment {
         writeln!(text, "ops_listen = \"127.0.0.1:{}\"", self.ops_port)?;
         writeln!(text, "keys_dir = {}", quoted_path(&self.keys_dir())?)?;
         writeln!(text, "policy = {}", quoted_path(&self.dir.join("policy.toml"))?)?;
+        writeln!(text, "operator_share_bps = 9000")?;
         writeln!(text, "\n[ledger]\nurl = {}", quoted(&self.ledger_url())?)?;
         writeln!(text, "\n[[backends]]\nurl = \"http://127.0.0.1:{}\"", self.backend_port)?;
-        writeln!(text, "operator_share_bps = 9000")?;
         writeln!(text, "\n# nanoTON per million tokens")?;
         writeln!(text, "[prices.{}]\ntable = 1", quoted(&self.model.name)?)?;
         for (kind, price) in [
@@ -246,6 +276,17 @@ mod tests {
         assert_eq!("embedded".parse(), Ok(Ledger::Embedded));
         assert_eq!("redis://h:1".parse(), Ok(Ledger::Redis("redis://h:1".into())));
         assert!("postgres://h".parse::<Ledger>().is_err());
+    }
+
+    #[test]
+    fn a_log_line_is_shown_as_a_person_reads_it() {
+        let line = r#"{"timestamp":"2026-01-02T12:30:01.5Z","level":"WARN","message":"slow\nly\n","ms":7,"model":"m","target":"x"}"#;
+        assert_eq!(readable(line), "12:30:01 WARN  slow ly model=m ms=7");
+        let nested = r#"{"timestamp":"2026-01-02T12:30:01.5Z","level":"INFO","fields":{"message":"up","port":1},"target":"x"}"#;
+        assert_eq!(readable(nested), "12:30:01 INFO  up port=1");
+        for other in ["thread 'main' panicked", r#"{"a":1}"#, ""] {
+            assert_eq!(readable(other), other);
+        }
     }
 
     #[test]

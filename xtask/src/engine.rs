@@ -44,6 +44,7 @@ pub(crate) fn engine(places: &Places, options: &Options) -> anyhow::Result<PathB
     if let Some(kept) = store.kept(&key) {
         return Ok(kept);
     }
+    staging::touch(&source)?;
     if store.target().join("release/deps").is_dir() {
         note("building cocoon-engine");
     } else {

@@ -8,10 +8,8 @@ use crate::up_env::UpEnv;
 
 /// `given_dir` is what the user said with `--dir`, for the line that ends it.
 pub(crate) fn greet(env: &UpEnv, dir: &Path, given_dir: Option<&Path>, detached: bool, took: Duration) {
-    let request = serde_json::json!({
-        "model": env.model,
-        "messages": [{ "role": "user", "content": "Say hello." }],
-    });
+    let request =
+        format!(r#"{{"model": "{}", "messages": [{{"role": "user", "content": "Say hello."}}]}}"#, env.model);
     println!("\nCocoon Gateway is up: {}  ({}, after {})\n", env.base_url(), env.model, seconds(took));
     println!("  set -a; . {}; set +a", shell_quoted(&dir.join("up.env")));
     println!(

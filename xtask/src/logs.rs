@@ -15,7 +15,7 @@ pub(crate) fn last_lines(path: &Path, count: usize) -> String {
     if last.is_empty() {
         return "  (its log is empty)".to_owned();
     }
-    last.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    last.iter().map(|line| format!("  {}", contract::readable(line))).collect::<Vec<_>>().join("\n")
 }
 
 /// Gives the lines that were added to a log since the last look.
@@ -50,7 +50,7 @@ pub(crate) fn print(name: &str, lines: &[String]) {
     let prefix = format!("{name:<7} │");
     let prefix = if std::io::stdout().is_terminal() { format!("\x1b[2m{prefix}\x1b[0m") } else { prefix };
     for line in lines.iter().filter(|line| !contract::is_ready_line(line)) {
-        println!("{prefix} {line}");
+        println!("{prefix} {}", contract::readable(line));
     }
 }
 

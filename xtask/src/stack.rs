@@ -24,6 +24,15 @@ struct Server {
     process: Process,
     child: Child,
     log: PathBuf,
+    /// For the screen; the ready line is looked for by a reader of its own.
+    follower: Follower,
+}
+
+impl Server {
+    fn show_log(&mut self) -> anyhow::Result<()> {
+        logs::print(&self.process.name, &self.follower.new_lines()?);
+        Ok(())
+    }
 }
 
 /// Servers in the order of their start, written to `.cocoon/pids` as they come.
@@ -32,6 +41,7 @@ pub(crate) struct Stack {
     pids: PidFile,
     supervisor: Process,
     servers: Vec<Server>,
+    watched: bool,
 }
 
 impl Stack {
@@ -40,7 +50,7 @@ impl Stack {
         let logs = dir.join("logs");
         files::private_dir(&logs)?;
         let supervisor = Process::of(SUPERVISOR, std::process::id())?;
-        let stack = Self { logs, pids: PidFile::of(dir), supervisor, servers: Vec::new() };
+        let stack = Self { logs, pids: PidFile::of(dir), supervisor, servers: Vec::new(), watched: false };
         stack.write_pids(true)?;
         Ok(stack)
     }
@@ -65,7 +75,8 @@ impl Stack {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let process = Process::of(name, child.id())?;
-        self.servers.push(Server { process, child, log: log.clone() });
+        let follower = Follower::from_start(&log);
+        self.servers.push(Server { process, child, log: log.clone(), follower });
         self.write_pids(true)?;
 
         let mut lines = Follower::from_start(&log);
@@ -111,12 +122,9 @@ impl Stack {
 
     /// Shows the logs until the user asks to stop, or a server ends by itself (an error).
     pub(crate) fn watch(&mut self) -> anyhow::Result<()> {
-        let follow = |server: &Server| (server.process.name.clone(), Follower::from_start(&server.log));
-        let mut followers: Vec<_> = self.servers.iter().map(follow).collect();
+        self.watched = true;
         while interrupt::count() == 0 {
-            for (name, follower) in &mut followers {
-                logs::print(name, &follower.new_lines()?);
-            }
+            self.servers.iter_mut().try_for_each(Server::show_log)?;
             self.check_running()?;
             std::thread::sleep(LOOK);
         }
@@ -133,6 +141,9 @@ impl Stack {
         while let Some(mut server) = self.servers.pop() {
             server.process.end()?;
             server.child.wait()?;
+            if self.watched {
+                server.show_log()?;
+            }
         }
         self.pids.remove()
     }

@@ -96,13 +96,13 @@ impl Answer {
     /// The sequence has `tokens`, and its next one is about to be chosen.
     fn count(&mut self, tokens: u64) -> Turn {
         let prompt = *self.prompt_tokens.get_or_insert(tokens);
-        if prompt + self.max_tokens > self.context_length {
+        if prompt.saturating_add(self.max_tokens) > self.context_length {
             // mistral.rs would go on beyond the context, and there fail every sequence of the batch.
             return Turn::end(
                 self.failed(FailureKind::InvalidRequest, "prompt and ceiling exceed the context"),
             );
         }
-        self.completion_tokens = tokens - prompt + 1;
+        self.completion_tokens = tokens.saturating_sub(prompt) + 1;
         Turn::default()
     }
 

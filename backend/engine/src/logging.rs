@@ -10,8 +10,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Starts the log and replaces the panic message by its place.
 pub(crate) fn start() {
     // Fixed, not taken from the environment: what libraries say below `warn` may quote what they work on.
-    let levels =
-        Targets::new().with_default(LevelFilter::WARN).with_target("cocoon_engine", LevelFilter::INFO);
+    let levels = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("cocoon_engine", LevelFilter::INFO)
+        // Its one warning is that paged attention is off, which on a CPU it always is.
+        .with_target("mistralrs_core::pipeline::gguf", LevelFilter::ERROR);
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
     tracing_subscriber::registry().with(levels).with(lines).init();
 

@@ -7,8 +7,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use candle_core::quantized::gguf_file;
-use mistralrs::core::GLOBAL_HF_CACHE;
-use mistralrs::{GgufModelBuilder, Model, PagedAttentionMetaBuilder, TextModelBuilder};
+use mistralrs::core::{AddModelConfig, EngineConfig, GGUFLoaderBuilder, GGUFSpecificConfig, GLOBAL_HF_CACHE};
+use mistralrs::model_builder_trait::build_model_from_pipeline;
+use mistralrs::{
+    AutoDeviceMapParams, DefaultSchedulerMethod, DeviceMapSetting, Model, ModelDType,
+    PagedAttentionMetaBuilder, SchedulerConfig, TextModelBuilder, TokenSource, best_device,
+};
 
 use crate::gguf;
 
@@ -24,7 +28,8 @@ pub(crate) struct Description {
     pub(crate) context_length: u64,
 }
 
-/// Loads a `.gguf` file, a directory of safetensors, or the id of a model on the hub.
+/// Loads a `.gguf` file, a directory of safetensors, or the id of a model on the hub. mistral.rs's prefix
+/// cache is off for each of them: what callers share, callers can time.
 ///
 /// # Errors
 /// Where there is no such model, or mistral.rs cannot run it.
@@ -45,27 +50,47 @@ pub(crate) async fn load(source: &str, max_sequences: NonZeroUsize) -> anyhow::R
 /// Whether a GPU is meant to be used: then mistral.rs picks it, and pages its attention.
 const GPU: bool = cfg!(any(feature = "cuda", feature = "metal"));
 
+/// As `GgufModelBuilder` does it, but for the type of the activations, which that one leaves to mistral.rs.
 async fn load_gguf(path: &Path, max_sequences: NonZeroUsize) -> anyhow::Result<Model> {
     let file = path.file_name().and_then(|name| name.to_str()).context("the file's name is not text")?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.to_str().context("the folder's name is not text")?;
-    // Prefix cache off: what is shared between callers can be timed by callers.
-    let builder = GgufModelBuilder::new(folder, vec![file])
-        .with_prefix_cache_n(None)
-        .with_max_num_seqs(max_sequences.get());
-    let builder = match GPU {
-        true => builder.with_paged_attn(PagedAttentionMetaBuilder::default().build()?),
-        false => builder.with_force_cpu(),
+    let files = vec![file.to_owned()];
+    let specific = GGUFSpecificConfig { topology: None };
+    let loader = GGUFLoaderBuilder::new(None, None, folder.to_owned(), files, specific, false, None).build();
+    // On a CPU mistral.rs would choose F16, and then convert number by number in its attention: prompts take
+    // twice as long as in F32, answers half as long again.
+    let activations = if GPU { ModelDType::Auto } else { ModelDType::F32 };
+    let paged_attention = GPU.then(|| PagedAttentionMetaBuilder::default().build()).transpose()?;
+    let pipeline = loader.load_model_from_hf(
+        None,
+        TokenSource::None,
+        &activations,
+        &best_device(!GPU)?,
+        true,
+        DeviceMapSetting::Auto(AutoDeviceMapParams::default_text()),
+        None,
+        paged_attention,
+    )?;
+    let cache = pipeline.lock().await.get_metadata().cache_config.clone();
+    let scheduler = match cache {
+        Some(config) if GPU => {
+            SchedulerConfig::PagedAttentionMeta { max_num_seqs: max_sequences.get(), config }
+        }
+        _ => SchedulerConfig::DefaultScheduler { method: DefaultSchedulerMethod::Fixed(max_sequences) },
     };
-    builder.build().await
+    let engine =
+        EngineConfig { no_prefix_cache: true, throughput_logging_enabled: false, ..EngineConfig::default() };
+    Ok(build_model_from_pipeline(pipeline, scheduler, AddModelConfig::new(engine)).await)
 }
 
 async fn load_safetensors(source: &str, max_sequences: NonZeroUsize) -> anyhow::Result<Model> {
     let builder =
         TextModelBuilder::new(source).with_prefix_cache_n(None).with_max_num_seqs(max_sequences.get());
-    let builder = match GPU {
-        true => builder.with_paged_attn(PagedAttentionMetaBuilder::default().build()?),
-        false => builder.with_force_cpu(),
+    let builder = if GPU {
+        builder.with_paged_attn(PagedAttentionMetaBuilder::default().build()?)
+    } else {
+        builder.with_force_cpu()
     };
     builder.build().await
 }

@@ -22,7 +22,8 @@ pub(crate) struct Pipe {
     pub(crate) commands: mpsc::Receiver<Result<Command, FrameError>>,
     /// Closed once nobody reads.
     pub(crate) events: mpsc::Sender<Event>,
-    /// Resolves at the end of input, also while commands wait to be read.
+    /// Resolves at the end of input, also while commands wait to be read; fails where the input breaks off
+    /// otherwise, of which `commands` tells.
     pub(crate) input_ended: oneshot::Receiver<()>,
     /// Resolves when every sender of `events` is gone and the last of them is written.
     pub(crate) written: oneshot::Receiver<()>,
@@ -41,9 +42,10 @@ pub(crate) fn open() -> anyhow::Result<Pipe> {
     let (events, event_receiver) = mpsc::channel(QUEUE);
     let (end_sender, input_ended) = oneshot::channel();
     let (written_sender, written) = oneshot::channel();
-    thread::Builder::new().name("commands".to_owned()).spawn(move || {
-        read(&command_sender);
-        let _ = end_sender.send(());
+    thread::Builder::new().name("commands".to_owned()).spawn(move || match read(&command_sender) {
+        Ok(()) => drop(end_sender.send(())),
+        // Whoever listens no more has ended already.
+        Err(error) => drop(command_sender.blocking_send(Err(error))),
     })?;
     thread::Builder::new().name("events".to_owned()).spawn(move || {
         if let Err(error) = write(event_receiver, File::from(output)) {
@@ -54,21 +56,24 @@ pub(crate) fn open() -> anyhow::Result<Pipe> {
     Ok(Pipe { commands, events, input_ended, written })
 }
 
-fn read(commands: &mpsc::Sender<Result<Command, FrameError>>) {
+/// Returns at the end of input, or once nobody takes the commands.
+fn read(commands: &mpsc::Sender<Result<Command, FrameError>>) -> Result<(), FrameError> {
     let mut input = io::stdin().lock();
     let mut decoder = FrameDecoder::default();
     let mut bytes = vec![0; 64 << 10];
     loop {
         match input.read(&mut bytes) {
-            Ok(0) => return,
+            Ok(0) => return Ok(()),
             Ok(length) => decoder.extend(&bytes[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return tracing::error!(%error, "cannot read commands"),
+            Err(error) => {
+                tracing::error!(%error, "cannot read commands");
+                return Ok(());
+            }
         }
-        while let Some(command) = decoder.next().transpose() {
-            let lost = command.is_err();
-            if commands.blocking_send(command).is_err() || lost {
-                return;
+        while let Some(command) = decoder.next()? {
+            if commands.blocking_send(Ok(command)).is_err() {
+                return Ok(());
             }
         }
     }

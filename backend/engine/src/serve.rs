@@ -42,7 +42,7 @@ async fn run(mut pipe: Pipe, source: String, max_sequences: NonZeroUsize) -> any
     });
     let engine = tokio::select! {
         loaded = loading.join_next() => loaded.context("nothing was loaded")??,
-        _ = &mut pipe.input_ended => return Ok(()),
+        Ok(()) = &mut pipe.input_ended => return Ok(()),
     };
     let engine = Arc::new(engine?);
     let ready = engine.ready();
@@ -58,6 +58,7 @@ async fn run(mut pipe: Pipe, source: String, max_sequences: NonZeroUsize) -> any
     let result = exchanges.answer(&mut pipe.commands).await;
     if result.is_err() {
         exchanges.finish().await;
+        drop(exchanges);
         let _ = tokio::time::timeout(LAST_WORDS, pipe.written).await;
     }
     result
@@ -86,7 +87,9 @@ impl Exchanges {
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(command) => self.start(command?),
+                    Some(Ok(command)) => self.start(command),
+                    // Without its cause, which may quote the frame.
+                    Some(Err(error)) => anyhow::bail!("{error}"),
                     None => return Ok(()),
                 },
                 Some(ended) = self.tasks.join_next() => {
@@ -143,7 +146,7 @@ impl Exchanges {
     async fn finish(&mut self) {
         let last_words = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
-        self.tasks.abort_all();
+        self.tasks.shutdown().await;
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::dev;
 use crate::document::{Document, Nonce, Tee, report_data};
-use crate::keyset::{Keyset, KEYSET_VERSION};
+use crate::keyset::{KEYSET_VERSION, Keyset};
 
 /// A policy file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,13 @@ impl Policy {
     ///
     /// # Errors
     /// The first [`Refusal`].
-    pub fn verify(&self, document: &Document, nonce: Nonce, now_ms: u64, loopback: bool) -> Result<Verdict, Refusal> {
+    pub fn verify(
+        &self,
+        document: &Document,
+        nonce: Nonce,
+        now_ms: u64,
+        loopback: bool,
+    ) -> Result<Verdict, Refusal> {
         let reported = match document.tee {
             Tee::Dev => self.dev_report_data(document, loopback)?,
             kind @ (Tee::Tdx | Tee::SevSnp) => return Err(Refusal::UntrustedKind(kind)),
@@ -99,7 +105,8 @@ impl Policy {
         if reported != report_data(nonce.root(), keyset_bytes, &document.devices.0) {
             return Err(Refusal::ReportData);
         }
-        let keyset = Keyset::from_bytes(keyset_bytes).map_err(|_| Refusal::Keyset("not of this version's form"))?;
+        let keyset =
+            Keyset::from_bytes(keyset_bytes).map_err(|_| Refusal::Keyset("not of this version's form"))?;
         check_keyset(&keyset, now_ms)?;
         Ok(Verdict {
             tee: document.tee,
@@ -179,7 +186,8 @@ mod tests {
 
     fn root() -> (DevRoot, Policy) {
         let key = SigningKey::generate().unwrap();
-        let policy = Policy::from_toml(&format!("dev_roots = [\"{}\"]", key.public().to_base64url())).unwrap();
+        let policy =
+            Policy::from_toml(&format!("dev_roots = [\"{}\"]", key.public().to_base64url())).unwrap();
         (DevRoot::new(key), policy)
     }
 
@@ -204,7 +212,10 @@ mod tests {
 
         assert_eq!(refusal(&stranger.document(&bytes, NONCE), NONCE), Refusal::Quote);
         assert_eq!(refusal(&good, Nonce([6; 32])), Refusal::ReportData);
-        assert_eq!(refusal(&Document { tee: Tee::Tdx, ..good.clone() }, NONCE), Refusal::UntrustedKind(Tee::Tdx));
+        assert_eq!(
+            refusal(&Document { tee: Tee::Tdx, ..good.clone() }, NONCE),
+            Refusal::UntrustedKind(Tee::Tdx)
+        );
         let mut other = keyset();
         other.operator.workchain = -1;
         let swapped = Document { keyset: Section(other.to_bytes()), ..good.clone() };
@@ -214,7 +225,10 @@ mod tests {
         let path = Document { nonce_path: Section(vec![0; 32]), ..good.clone() };
         assert_eq!(refusal(&path, NONCE), Refusal::NoncePath);
         assert_eq!(policy.verify(&good, NONCE, NOW, false).unwrap_err(), Refusal::DevNotOnLoopback);
-        assert_eq!(policy.verify(&good, NONCE, NOW + 1, true).unwrap_err(), Refusal::Keyset("not valid at this time"));
+        assert_eq!(
+            policy.verify(&good, NONCE, NOW + 1, true).unwrap_err(),
+            Refusal::Keyset("not valid at this time")
+        );
         for at in 0..good.quote.0.len() {
             let mut changed = good.clone();
             changed.quote.0[at] ^= 1;

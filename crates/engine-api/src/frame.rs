@@ -49,6 +49,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// After an error the stream is lost: end it.
+    #[expect(clippy::should_implement_trait, reason = "the caller chooses the type of each message")]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let unread = &self.buffer[self.start..];
         let Some((prefix, rest)) = unread.split_first_chunk::<4>() else { return Ok(None) };

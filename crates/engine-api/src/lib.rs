@@ -99,7 +99,8 @@ pub enum Finish {
     Stop,
     /// The token ceiling.
     Length,
-    /// [`Command::Cancel`].
+    /// [`Command::Cancel`]. Before the first token its usage is 0 and 0, though the prompt may have been
+    /// processed; the backend knows the prompt's length from [`Event::Tokenized`].
     Cancelled,
 }
 
@@ -113,7 +114,7 @@ pub enum FailureKind {
     Internal,
 }
 
-/// Tokens processed for one generation.
+/// Tokens processed for one generation. A token that ends the text counts as one of the completion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     pub prompt_tokens: u64,

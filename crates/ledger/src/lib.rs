@@ -57,7 +57,12 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
 
     /// Gives the hold back because nothing was generated. Before its reserve it leaves a tombstone that
     /// refuses it; after a charge it changes nothing.
-    async fn release(&self, account: &AccountId, request: RequestId, reason: ReleaseReason) -> Result<Released, LedgerError>;
+    async fn release(
+        &self,
+        account: &AccountId,
+        request: RequestId,
+        reason: ReleaseReason,
+    ) -> Result<Released, LedgerError>;
 
     /// Requests of this shard whose lease (and, where bound, grace period) is over: at most `limit`.
     async fn expired(&self, shard: Shard, limit: u32) -> Result<Vec<RequestId>, LedgerError>;
@@ -79,7 +84,12 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn totals(&self, shard: Shard) -> Result<Totals, LedgerError>;
 
     /// Entries of one shard's journal after `after` (none: from the first kept), oldest first.
-    async fn journal(&self, shard: Shard, after: Option<&JournalId>, limit: u32) -> Result<Vec<JournalEntry>, LedgerError>;
+    async fn journal(
+        &self,
+        shard: Shard,
+        after: Option<&JournalId>,
+        limit: u32,
+    ) -> Result<Vec<JournalEntry>, LedgerError>;
 
     /// Keeps the exact bytes of a keyset that a policy accepted, under their own digest.
     async fn put_keyset(&self, bytes: &[u8]) -> Result<Digest, LedgerError>;

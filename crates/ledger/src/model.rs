@@ -94,7 +94,9 @@ pub struct Reserve {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserved {
     /// The hold, which is also the ticket's `max_cost`.
-    Held { amount: NanoTon },
+    Held {
+        amount: NanoTon,
+    },
     Refused(Refusal),
 }
 
@@ -196,7 +198,9 @@ pub enum ReleaseReason {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Released {
-    Released { amount: NanoTon },
+    Released {
+        amount: NanoTon,
+    },
     /// There was no hold: a tombstone now refuses a later reserve.
     Tombstone,
     /// Charged, released or expired before.
@@ -206,7 +210,9 @@ pub enum Released {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expired {
     /// Charged at the last checkpoint, or zero where there was none; the rest was given back.
-    Expired { charged: NanoTon },
+    Expired {
+        charged: NanoTon,
+    },
     /// Lease or grace is still running.
     NotYet,
     Gone,

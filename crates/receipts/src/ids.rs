@@ -8,7 +8,7 @@ use uuid::Uuid;
 pub enum IdError {
     #[error("a digest is 64 lower-case hexadecimal characters")]
     Digest,
-    #[error("a name is 1 to 64 characters of a-z, A-Z, 0-9, '-', '_', '.' and ':'")]
+    #[error("a name is 1 to 96 characters of a-z, A-Z, 0-9, '-', '_', '.' and ':'")]
     Name,
     #[error("not a UUID of version 7")]
     Uuid,
@@ -143,7 +143,7 @@ macro_rules! name {
 
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-                if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
+                if text.is_empty() || text.len() > 96 || !text.bytes().all(plain) {
                     return Err(IdError::Name);
                 }
                 Ok(Self(text.to_owned()))

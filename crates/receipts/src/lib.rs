@@ -13,3 +13,11 @@ pub use jws::{Jwk, JwsError, SigningKey, VerifyingKey};
 pub use money::*;
 pub use receipt::*;
 pub use ticket::*;
+
+/// Fills `bytes` from the system's randomness.
+///
+/// # Errors
+/// [`JwsError::Key`] where the system has none.
+pub fn random(bytes: &mut [u8]) -> Result<(), JwsError> {
+    aws_lc_rs::rand::fill(bytes).map_err(|_| JwsError::Key)
+}

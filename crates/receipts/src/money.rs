@@ -66,6 +66,9 @@ impl<'de> Deserialize<'de> for NanoTon {
 pub struct BasisPoints(u16);
 
 impl BasisPoints {
+    /// 90 %.
+    pub const NINE_TENTHS: Self = Self(9000);
+
     /// # Errors
     /// [`MoneyError::BasisPoints`] above 10 000.
     pub fn new(value: u16) -> Result<Self, MoneyError> {
@@ -129,7 +132,9 @@ impl Usage {
     /// All tokens, saturating.
     #[must_use]
     pub fn total(&self) -> u64 {
-        [self.cached, self.completion, self.reasoning].iter().fold(self.prompt, |sum, n| sum.saturating_add(*n))
+        [self.cached, self.completion, self.reasoning]
+            .iter()
+            .fold(self.prompt, |sum, n| sum.saturating_add(*n))
     }
 }
 
@@ -168,5 +173,72 @@ impl Price {
         ]
         .iter()
         .try_fold(0_u128, |sum, (tokens, price)| sum.checked_add(u128::from(*tokens) * u128::from(price.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(prompt: u64, cached: u64, completion: u64, reasoning: u64) -> Price {
+        let [prompt, cached, completion, reasoning] = [prompt, cached, completion, reasoning].map(NanoTon);
+        Price { table: 1, prompt, cached, completion, reasoning }
+    }
+
+    #[test]
+    fn a_request_is_rounded_once_and_down() {
+        let usage = Usage { prompt: 1, cached: 1, completion: 1, reasoning: 1 };
+        // Four quarters of a nanoTON are one; rounding each class would give none.
+        assert_eq!(price(250_000, 250_000, 250_000, 250_000).cost(&usage), Ok(NanoTon(1)));
+        assert_eq!(price(250_000, 250_000, 250_000, 249_999).cost(&usage), Ok(NanoTon(0)));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_and_no_small_number() {
+        let usage = Usage { prompt: u64::MAX, cached: u64::MAX, completion: u64::MAX, reasoning: u64::MAX };
+        let dear = price(u64::MAX, u64::MAX, u64::MAX, u64::MAX);
+        assert_eq!(dear.cost(&usage), Err(MoneyError::Overflow));
+        assert_eq!(dear.affordable_completion(u64::MAX, NanoTon(u64::MAX)), None);
+    }
+
+    #[test]
+    fn amounts_are_plain_decimal_strings() {
+        assert_eq!(serde_json::to_string(&NanoTon(u64::MAX)).unwrap(), "\"18446744073709551615\"");
+        for bad in ["", "-1", "+1", " 1", "1e3", "1.0", "0x1", "18446744073709551616", "１"] {
+            assert!(bad.parse::<NanoTon>().is_err(), "{bad}");
+        }
+        assert!(serde_json::from_str::<NanoTon>("1").is_err(), "a number may have been rounded on its way");
+    }
+
+    #[test]
+    fn shares_add_up() {
+        for amount in [0, 1, 3, 9_999, u64::MAX] {
+            let operator = NanoTon(amount).basis_points(BasisPoints::NINE_TENTHS);
+            assert!(operator <= NanoTon(amount));
+            assert_eq!(u128::from(operator.0), u128::from(amount) * 9 / 10);
+        }
+        assert_eq!(NanoTon(u64::MAX).basis_points(BasisPoints::new(10_000).unwrap()), NanoTon(u64::MAX));
+        assert!(BasisPoints::new(10_001).is_err());
+    }
+
+    proptest::proptest! {
+        /// The ceiling is exact: what it allows costs no more than the hold, one token more does.
+        #[test]
+        fn the_affordable_completion_is_the_last_that_fits(
+            prompt in 0_u64..100_000,
+            prompt_price in 0_u64..1_000_000_000,
+            completion_price in 1_u64..1_000_000_000,
+            max_cost in 0_u64..100_000_000,
+        ) {
+            let price = price(prompt_price, prompt_price, completion_price, completion_price);
+            let cost = |completion| price.cost(&Usage { prompt, completion, ..Usage::default() }).unwrap();
+            match price.affordable_completion(prompt, NanoTon(max_cost)) {
+                None => assert!(cost(0) > NanoTon(max_cost)),
+                Some(tokens) => {
+                    assert!(cost(tokens) <= NanoTon(max_cost));
+                    assert!(cost(tokens + 1) > NanoTon(max_cost));
+                }
+            }
+        }
     }
 }

@@ -178,7 +178,11 @@ pub fn check_against_ticket(receipt: &Receipt, ticket: &Ticket, ticket_token: &s
 ///
 /// # Errors
 /// The first [`Mismatch`].
-pub fn check_checkpoint(checkpoint: &Checkpoint, ticket: &Ticket, ticket_token: &str) -> Result<(), Mismatch> {
+pub fn check_checkpoint(
+    checkpoint: &Checkpoint,
+    ticket: &Ticket,
+    ticket_token: &str,
+) -> Result<(), Mismatch> {
     check_cost(checkpoint.ticket, checkpoint.iss, &checkpoint.usage, checkpoint.cost, ticket, ticket_token)
 }
 

@@ -48,7 +48,10 @@ impl Ticket {
     ///
     /// # Errors
     /// Every other token.
-    pub fn verify<'k>(token: &str, keys: impl IntoIterator<Item = &'k VerifyingKey>) -> Result<Self, JwsError> {
+    pub fn verify<'k>(
+        token: &str,
+        keys: impl IntoIterator<Item = &'k VerifyingKey>,
+    ) -> Result<Self, JwsError> {
         jws::verify(TICKET_TYPE, token, keys)
     }
 }

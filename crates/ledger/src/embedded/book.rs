@@ -267,9 +267,10 @@ pub(super) fn account_state(
 
 /// Time moves on for the shard even where nothing else does.
 pub(super) fn touch(connection: &Connection, shard: Shard, now_ms: u64) -> Result<(), LedgerError> {
+    let now_ms = integer(now_ms)?;
     connection
         .prepare_cached("UPDATE shard SET last_ms = max(last_ms, ?2) WHERE shard = ?1")
-        .and_then(|mut save| save.execute([i64::from(shard.0), integer(now_ms)?]))
+        .and_then(|mut save| save.execute([i64::from(shard.0), now_ms]))
         .map_err(sqlite_error)?;
     Ok(())
 }

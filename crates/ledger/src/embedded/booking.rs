@@ -16,7 +16,8 @@ pub(super) fn credit(
     credit: &Credit,
 ) -> Result<Booked, LedgerError> {
     let cause = credit.cause();
-    if !first_time(connection, "INSERT OR IGNORE INTO deposit (shard, cause) VALUES (?1, ?2)", shard, &cause)? {
+    if !first_time(connection, "INSERT OR IGNORE INTO deposit (shard, cause) VALUES (?1, ?2)", shard, &cause)?
+    {
         return Ok(Booked::Already);
     }
     let mut book = Book::open(connection, clock, shard, &credit.account)?;
@@ -32,7 +33,12 @@ pub(super) fn grant(
     grant: &Grant,
 ) -> Result<Booked, LedgerError> {
     let cause = grant.id.to_string();
-    if !first_time(connection, "INSERT OR IGNORE INTO test_credit (shard, cause) VALUES (?1, ?2)", shard, &cause)? {
+    if !first_time(
+        connection,
+        "INSERT OR IGNORE INTO test_credit (shard, cause) VALUES (?1, ?2)",
+        shard,
+        &cause,
+    )? {
         return Ok(Booked::Already);
     }
     let mut book = Book::open(connection, clock, shard, &grant.account)?;

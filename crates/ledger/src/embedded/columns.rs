@@ -54,5 +54,10 @@ pub(super) fn usage(row: &Row<'_>, first: usize) -> ::rusqlite::Result<Option<Us
 }
 
 pub(super) fn counts(usage: &Usage) -> Result<[i64; 4], LedgerError> {
-    Ok([integer(usage.prompt)?, integer(usage.cached)?, integer(usage.completion)?, integer(usage.reasoning)?])
+    Ok([
+        integer(usage.prompt)?,
+        integer(usage.cached)?,
+        integer(usage.completion)?,
+        integer(usage.reasoning)?,
+    ])
 }

@@ -105,7 +105,11 @@ impl Finished {
     }
 }
 
-pub(super) fn find(connection: &Connection, shard: Shard, request: RequestId) -> Result<Option<Hold>, LedgerError> {
+pub(super) fn find(
+    connection: &Connection,
+    shard: Shard,
+    request: RequestId,
+) -> Result<Option<Hold>, LedgerError> {
     connection
         .prepare_cached(
             "SELECT account, key, project, amount, due_ms, attempt, keyset, checkpoint_cost, checkpoint_operator,

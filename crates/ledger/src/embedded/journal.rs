@@ -95,7 +95,8 @@ pub(super) fn read(
     let after = match after {
         None => 0,
         Some(JournalId(id)) => integer(
-            id.parse().map_err(|_| LedgerError::Configuration(format!("{id:?} is no journal id of this store")))?,
+            id.parse()
+                .map_err(|_| LedgerError::Configuration(format!("{id:?} is no journal id of this store")))?,
         )?,
     };
     let mut entries = connection

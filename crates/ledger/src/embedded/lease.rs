@@ -11,7 +11,8 @@ use crate::embedded::journal::{self, Entry};
 use crate::embedded::{integer, natural, sqlite_error};
 use crate::rules::{first_kept_day, hold_for, is_too_old, lease_ms};
 use crate::{
-    Bind, Bound, Checkpoint, Expired, Extended, JournalKind, LedgerError, Refusal, Released, Reserve, Reserved, Shard,
+    Bind, Bound, Checkpoint, Expired, Extended, JournalKind, LedgerError, Refusal, Released, Reserve,
+    Reserved, Shard,
 };
 
 /// Rows of forgotten days that one sweep deletes from each set, so that no sweep holds the file for long.
@@ -90,7 +91,8 @@ pub(super) fn extend(
     shard: Shard,
     checkpoint: &Checkpoint,
 ) -> Result<Extended, LedgerError> {
-    let found = holds::find(connection, shard, checkpoint.request)?.filter(|hold| hold.account == checkpoint.account);
+    let found =
+        holds::find(connection, shard, checkpoint.request)?.filter(|hold| hold.account == checkpoint.account);
     let Some(hold) = found else { return Ok(Extended::Gone) };
     let cost = integer(checkpoint.cost.0)?;
     let paid = hold.attempt == checkpoint.attempt && hold.keyset == Some(checkpoint.keyset);
@@ -132,11 +134,15 @@ pub(super) fn release(
         book.close()?;
         return Ok(Released::Released { amount: NanoTon(natural(hold.amount)?) });
     }
+    // Its reserve is refused for its age; what was remembered of it may be forgotten or not.
+    if is_too_old(request.made_at_ms(), book.now_ms) {
+        return Ok(Released::Already);
+    }
     match holds::finished(connection, shard, request)? {
-        Some(finished) if finished.state == State::Tombstone && finished.account == *account => Ok(Released::Tombstone),
+        Some(finished) if finished.state == State::Tombstone && finished.account == *account => {
+            Ok(Released::Tombstone)
+        }
         Some(_) => Ok(Released::Already),
-        // Its reserve is refused for its age.
-        None if is_too_old(request.made_at_ms(), book.now_ms) => Ok(Released::Already),
         None => {
             let tombstone = Finished {
                 state: State::Tombstone,
@@ -166,7 +172,8 @@ pub(super) fn expired(
             "SELECT request FROM hold WHERE shard = ?1 AND due_ms <= ?2 ORDER BY due_ms, request LIMIT ?3",
         )
         .map_err(sqlite_error)?;
-    over.query_map(params![shard.0, integer(now_ms)?, limit], |row| text(row, 0))
+    let now_ms = integer(now_ms)?;
+    over.query_map(params![shard.0, now_ms, limit], |row| text(row, 0))
         .and_then(Iterator::collect)
         .map_err(sqlite_error)
 }
@@ -190,12 +197,13 @@ pub(super) fn expire(
         finished.charged = checkpoint.cost;
         finished.operator = Some(checkpoint.operator.clone());
         finished.operator_part = checkpoint.operator_part;
+        let cause = request.to_string();
         let entry = Entry {
             key: Some(&hold.key),
             project: hold.project.as_ref(),
             operator: Some(&checkpoint.operator),
             usage: Some(&checkpoint.usage),
-            ..Entry::new(JournalKind::Expiry, &request.to_string(), movement)
+            ..Entry::new(JournalKind::Expiry, &cause, movement)
         };
         journal::append(&mut book, &entry)?;
     }

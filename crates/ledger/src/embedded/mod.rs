@@ -15,14 +15,15 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use ::rusqlite::{Connection, Error, ErrorCode};
+use ::rusqlite::{Error, ErrorCode};
 use async_trait::async_trait;
 use cocoon_receipts::{AccountId, Digest, RequestId};
 
 use crate::rules::{check_amount, check_checkpoint, check_settlement};
 use crate::{
-    Account, Bind, Booked, Bound, Checkpoint, Credit, Expired, Extended, Grant, JournalEntry, JournalId, Ledger,
-    LedgerError, Options, ReleaseReason, Released, Reserve, Reserved, Settled, Settlement, Shard, ShardCount, Totals,
+    Account, Bind, Booked, Bound, Checkpoint, Credit, Expired, Extended, Grant, JournalEntry, JournalId,
+    Ledger, LedgerError, Options, ReleaseReason, Released, Reserve, Reserved, Settled, Settlement, Shard,
+    ShardCount, Totals,
 };
 use clock::Clock;
 use writer::Writer;
@@ -63,7 +64,8 @@ impl Ledger for Embedded {
     }
 
     async fn bind(&self, bind: &Bind) -> Result<Bound, LedgerError> {
-        let (clock, grace_ms, shard, bind) = (self.clock, self.grace_ms, self.shards.of(&bind.account), bind.clone());
+        let (clock, grace_ms, shard, bind) =
+            (self.clock, self.grace_ms, self.shards.of(&bind.account), bind.clone());
         self.writer.run(move |connection| lease::bind(connection, clock, grace_ms, shard, &bind)).await
     }
 
@@ -71,7 +73,9 @@ impl Ledger for Embedded {
         check_checkpoint(checkpoint)?;
         let (clock, grace_ms) = (self.clock, self.grace_ms);
         let (shard, checkpoint) = (self.shards.of(&checkpoint.account), checkpoint.clone());
-        self.writer.run(move |connection| lease::extend(connection, clock, grace_ms, shard, &checkpoint)).await
+        self.writer
+            .run(move |connection| lease::extend(connection, clock, grace_ms, shard, &checkpoint))
+            .await
     }
 
     async fn settle(&self, settlement: &Settlement) -> Result<Settled, LedgerError> {

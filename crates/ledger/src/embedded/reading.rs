@@ -8,7 +8,11 @@ use crate::embedded::columns::{amount, text};
 use crate::embedded::{natural, sqlite_error};
 use crate::{Account, LedgerError, OperatorTotals, Shard, Totals};
 
-pub(super) fn account(connection: &Connection, shard: Shard, name: &AccountId) -> Result<Account, LedgerError> {
+pub(super) fn account(
+    connection: &Connection,
+    shard: Shard,
+    name: &AccountId,
+) -> Result<Account, LedgerError> {
     let state = account_state(connection, shard, name)?;
     Ok(Account {
         balance: NanoTon(natural(state.balance)?),

@@ -35,7 +35,9 @@ fn write_ahead(connection: &Connection) -> Result<(), LedgerError> {
         match mode {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
-                return Err(LedgerError::Configuration(format!("the file system only allows journal mode {mode}")));
+                return Err(LedgerError::Configuration(format!(
+                    "the file system only allows journal mode {mode}"
+                )));
             }
             Err(error) if attempt == WAL_ATTEMPTS => return Err(sqlite_error(error)),
             Err(::rusqlite::Error::SqliteFailure(error, _))
@@ -77,7 +79,9 @@ fn create_or_check(connection: &mut Connection, options: &Options) -> Result<(),
 fn check_schema(found: Option<&str>) -> Result<(), LedgerError> {
     match found {
         Some(SCHEMA) => Ok(()),
-        Some(other) => Err(LedgerError::Schema(format!("it has schema {other}, this program knows {SCHEMA}"))),
+        Some(other) => {
+            Err(LedgerError::Schema(format!("it has schema {other}, this program knows {SCHEMA}")))
+        }
         None => Err(LedgerError::Schema("the file is another program's".to_owned())),
     }
 }

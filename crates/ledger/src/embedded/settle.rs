@@ -126,7 +126,10 @@ fn of_expired(book: &Book<'_>, settlement: &Settlement, finished: &Finished) -> 
     let settled = if free {
         Settled::AtNoCost
     } else {
-        Settled::Charged { charged: NanoTon(natural(charged)?), shortfall: NanoTon(natural(movement.shortfall)?) }
+        Settled::Charged {
+            charged: NanoTon(natural(charged)?),
+            shortfall: NanoTon(natural(movement.shortfall)?),
+        }
     };
     Ok(Plan {
         kind: if free && finished.charged == 0 { JournalKind::NoCost } else { JournalKind::Correction },
@@ -195,7 +198,11 @@ impl Finished {
 }
 
 /// What this receipt charged when it was journaled; none where it was not.
-fn journaled(connection: &Connection, shard: Shard, settlement: &Settlement) -> Result<Option<i64>, LedgerError> {
+fn journaled(
+    connection: &Connection,
+    shard: Shard,
+    settlement: &Settlement,
+) -> Result<Option<i64>, LedgerError> {
     connection
         .prepare_cached("SELECT charged FROM receipt WHERE shard = ?1 AND receipt = ?2")
         .and_then(|mut get| {
@@ -218,16 +225,21 @@ fn remember_receipt(
     Ok(())
 }
 
-fn nonce_was_charged(connection: &Connection, shard: Shard, settlement: &Settlement) -> Result<bool, LedgerError> {
+fn nonce_was_charged(
+    connection: &Connection,
+    shard: Shard,
+    settlement: &Settlement,
+) -> Result<bool, LedgerError> {
     let [first, _, last] = nonce_days(day_of(settlement.request.made_at_ms()));
     connection
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM nonce WHERE shard = ?1 AND nonce = ?2 AND day BETWEEN ?3 AND ?4)",
         )
         .and_then(|mut get| {
-            get.query_row(params![shard.0, charged_nonce(settlement).0, integer_day(first), integer_day(last)], |row| {
-                row.get(0)
-            })
+            get.query_row(
+                params![shard.0, charged_nonce(settlement).0, integer_day(first), integer_day(last)],
+                |row| row.get(0),
+            )
         })
         .map_err(sqlite_error)
 }

@@ -219,13 +219,13 @@ local function release(keys, args)
         remember(k.days, a.day, k.finished, a.request, packed)
         return {'released', hold.amount}
     end
+    -- Its reserve is refused for its age; what was remembered of it may be forgotten or not.
+    if is_too_old(a.made_at, now) then return {'already'} end
     local finished = unpack_finished(redis.call('HGET', k.finished, a.request))
     if finished then
         local again = finished.state == 'tombstone' and finished.account == a.account
         return {again and 'tombstone' or 'already'}
     end
-    -- Its reserve is refused for its age.
-    if is_too_old(a.made_at, now) then return {'already'} end
     remember(k.days, a.day, k.finished, a.request, pack('tombstone', a.account, 0, '', 0, '', 0))
     return {'tombstone'}
 end

@@ -1,0 +1,188 @@
+//! A backend from start to end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use cocoon_receipts::SigningKey;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Error;
+use crate::admission::Admission;
+use crate::binding::Binding;
+use crate::clock::now_ms;
+use crate::completion::Services;
+use crate::config::Config;
+use crate::engine::{Engine, Launch};
+use crate::identity::Identity;
+use crate::receipts::{Backlog, Chain, Checkpoints, Delivering, Gateways, Outbox, Signer};
+use crate::replay::{MAX_KEYS, ReplaySet};
+use crate::routes::{self, App};
+use crate::unseal::Unsealer;
+use crate::{server, weights};
+
+/// Time for cancelled requests to get their receipts.
+const RECEIPTS_LIMIT: Duration = Duration::from_secs(15);
+/// Time for the rest: a last delivery, the engine's end.
+const BACKGROUND_LIMIT: Duration = Duration::from_secs(10);
+const THREAD_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running backend.
+#[derive(Debug)]
+pub struct Backend {
+    address: SocketAddr,
+    grace: Duration,
+    app: Arc<App>,
+    signing: JoinHandle<()>,
+    background: TaskTracker,
+    stops: Stops,
+    failures: mpsc::Receiver<Error>,
+}
+
+/// What ends when, in this order.
+#[derive(Debug, Default)]
+struct Stops {
+    /// New connections and requests.
+    accepting: CancellationToken,
+    /// Running generations.
+    generating: CancellationToken,
+    /// No request is left.
+    answered: CancellationToken,
+    /// Delivery of receipts, and the engine.
+    background: CancellationToken,
+}
+
+impl Backend {
+    /// Starts the engine, makes the keys of this boot, and listens.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is left running then.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let keys = config.read_keys()?;
+        let gateways = Arc::new(Gateways::new(config.receipt_uris()?));
+        let outbox = Outbox::open(&config.state_dir)?;
+        let listener = TcpListener::bind(config.listen).await.map_err(Error::Listen)?;
+        let address = listener.local_addr().map_err(Error::Listen)?;
+
+        let (stops, background) = (Stops::default(), TaskTracker::new());
+        let (fatal, failures) = mpsc::channel(1);
+        let model_path = config.model_path.clone();
+        let weights = tokio::task::spawn_blocking(move || weights::digest(&model_path));
+        let launch = Launch {
+            program: config.engine.clone(),
+            model: config.model_path.clone(),
+            max_sequences: config.max_running,
+            arguments: config.engine_args.clone(),
+            ready_within: Duration::from_millis(config.engine_ready_ms),
+        };
+        let started =
+            Engine::start(launch, &background, stops.background.clone(), fatal.clone()).await;
+        let weights = weights.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        let weights = weights.map_err(Error::file("cannot read model_path", &config.model_path))?;
+        let (engine, ready) = started?;
+
+        let receipt_key = SigningKey::generate().map_err(Error::ReceiptKey)?;
+        let identity =
+            Identity::new(&config, keys.dev_root, weights, &ready, receipt_key.public(), now_ms())?;
+        let identity = Arc::new(identity);
+        let chain = Chain::new(receipt_key, identity.digest(), config.model_name.clone(), weights);
+        let (backlog, checkpoints) = (Backlog::default(), Checkpoints::default());
+        let (fresh, kept) = mpsc::unbounded_channel();
+        let left = outbox.pending().cloned().collect();
+        let (signer, signing) = Signer::start(chain, outbox, backlog.clone(), fresh, fatal)?;
+        let delivering = Delivering::new(
+            Arc::clone(&gateways),
+            signer.clone(),
+            backlog.clone(),
+            kept,
+            left,
+            config.receipt_confirm_ms,
+        );
+        background.spawn(delivering.run(stops.background.clone()));
+        background.spawn(checkpoints.clone().run(gateways, stops.background.clone()));
+
+        let binding = Binding {
+            keyset: identity.digest(),
+            model: config.model_name.clone(),
+            min_price: config.min_price,
+            gateway_keys: keys.gateway_keys,
+        };
+        let services = Services {
+            identity: Arc::clone(&identity),
+            engine,
+            signer,
+            checkpoints,
+            keepalive: Duration::from_millis(config.keepalive_ms),
+            checkpoint_every: Duration::from_millis(config.checkpoint_ms),
+            deadline: config.request_deadline(),
+            cut: stops.generating.clone(),
+        };
+        let app = Arc::new(App {
+            unsealer: Unsealer::new(Arc::clone(&identity), binding, ReplaySet::new(MAX_KEYS), config.max_body),
+            admission: Admission::new(config.max_running, backlog),
+            services: Arc::new(services),
+            requests: TaskTracker::new(),
+        });
+        let router = routes::router(Arc::clone(&app));
+        background.spawn(server::serve(listener, router, stops.accepting.clone(), stops.answered.clone()));
+        tracing::warn!(
+            keyset = %identity.digest(),
+            model = identity.model(),
+            "the evidence is of kind dev: it proves nothing about this machine"
+        );
+        let grace = Duration::from_millis(config.shutdown_grace_ms);
+        Ok(Self { address, grace, app, signing, background, stops, failures })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Resolves where the backend cannot go on; it is then to be stopped.
+    pub async fn failed(&mut self) -> Error {
+        match self.failures.recv().await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes no more requests, lets those that run finish within the grace period or until `hurry`, cancels the rest,
+    /// signs all receipts, tries to deliver them, and ends the engine.
+    pub async fn stop(self, hurry: impl Future<Output = ()>) {
+        let Self { grace, app, signing, background, stops, .. } = self;
+        tracing::info!(running = app.admission.running(), "ending");
+        app.admission.close();
+        app.requests.close();
+        stops.accepting.cancel();
+        tokio::select! {
+            () = app.requests.wait() => {}
+            () = tokio::time::sleep(grace) => {}
+            () = hurry => {}
+        }
+        stops.generating.cancel();
+        if tokio::time::timeout(RECEIPTS_LIMIT, app.requests.wait()).await.is_err() {
+            tracing::error!("requests are left without a receipt");
+        }
+        stops.answered.cancel();
+        stops.background.cancel();
+        background.close();
+        if tokio::time::timeout(BACKGROUND_LIMIT, background.wait()).await.is_err() {
+            tracing::warn!("tasks are left behind");
+        }
+        app.services.signer.end().await;
+        let signed = tokio::task::spawn_blocking(move || signing.join());
+        if tokio::time::timeout(THREAD_LIMIT, signed).await.is_err() {
+            tracing::warn!("the outbox is still being written");
+        }
+        tracing::info!("ended");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,364 @@
+//! The configuration: a TOML file, and environment variables over it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cocoon_attestation::DevRoot;
+use cocoon_receipts::{Jwk, NanoTon, OperatorId, Price, SigningKey, VerifyingKey};
+use http::Uri;
+use serde::Deserialize;
+
+/// `COCOON_BACKEND__LISTEN` is the key `listen`.
+const ENVIRONMENT_PREFIX: &str = "COCOON_BACKEND__";
+/// Keys whose value is text: a variable for one of them is taken as it is, for any other as TOML.
+const TEXT_KEYS: [&str; 7] =
+    ["listen", "state_dir", "engine", "model_path", "model_name", "dev_root", "operator"];
+
+/// A configuration that cannot be used; names the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the configuration is not valid: {0}")]
+    Syntax(#[from] toml::de::Error),
+    #[error("the configuration is not valid: {key}: {problem}")]
+    Value { key: &'static str, problem: String },
+}
+
+fn bad(key: &'static str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Value { key, problem: problem.into() }
+}
+
+/// Everything a backend is told from outside.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// On loopback, as long as the evidence is of kind `dev`; port 0 takes any.
+    pub listen: SocketAddr,
+    /// Where unacknowledged receipts are kept; of one backend only.
+    pub state_dir: PathBuf,
+    /// The engine's program.
+    pub engine: PathBuf,
+    /// Further arguments of the engine, after `serve --model … --max-sequences …`.
+    #[serde(default)]
+    pub engine_args: Vec<String>,
+    /// A model file, or a folder with one.
+    pub model_path: PathBuf,
+    /// The public name, under which gateways know it.
+    pub model_name: String,
+    /// Where receipts are delivered to: full URLs, the first that answers is used.
+    pub receipt_urls: Vec<String>,
+    /// Files with the public keys (JWK) of the gateways whose tickets are served.
+    pub gateway_keys: Vec<PathBuf>,
+    /// PEM file of the development root that signs the evidence.
+    pub dev_root: PathBuf,
+    /// Who is paid: a raw TON address, `workchain:hex`.
+    pub operator: OperatorId,
+    /// Requests that run at once; one more is answered 503.
+    #[serde(default = "defaults::max_running")]
+    pub max_running: u32,
+    /// Tickets with lower prices are refused.
+    #[serde(default)]
+    pub min_price: MinPrice,
+    /// Silence after which a stream gets a comment.
+    #[serde(default = "defaults::keepalive_ms")]
+    pub keepalive_ms: u64,
+    /// How often a running request says what it has used.
+    #[serde(default = "defaults::checkpoint_ms")]
+    pub checkpoint_ms: u64,
+    /// Time between the two acknowledgements of a receipt.
+    #[serde(default = "defaults::receipt_confirm_ms")]
+    pub receipt_confirm_ms: u64,
+    /// Longest time one request may take.
+    #[serde(default = "defaults::request_deadline_ms")]
+    pub request_deadline_ms: u64,
+    /// Longest request body, bytes.
+    #[serde(default = "defaults::max_body")]
+    pub max_body: u64,
+    /// Longest time the engine may take to load its model.
+    #[serde(default = "defaults::engine_ready_ms")]
+    pub engine_ready_ms: u64,
+    /// How long running requests may go on once the backend is told to end.
+    #[serde(default = "defaults::shutdown_grace_ms")]
+    pub shutdown_grace_ms: u64,
+}
+
+/// Lowest prices of a ticket, nanoTON per million tokens of each class.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MinPrice {
+    pub prompt: NanoTon,
+    pub cached: NanoTon,
+    pub completion: NanoTon,
+    pub reasoning: NanoTon,
+}
+
+impl MinPrice {
+    pub(crate) fn allows(&self, price: &Price) -> bool {
+        price.prompt >= self.prompt
+            && price.cached >= self.cached
+            && price.completion >= self.completion
+            && price.reasoning >= self.reasoning
+    }
+}
+
+mod defaults {
+    pub(super) fn max_running() -> u32 {
+        20
+    }
+    pub(super) fn keepalive_ms() -> u64 {
+        10_000
+    }
+    pub(super) fn checkpoint_ms() -> u64 {
+        5_000
+    }
+    pub(super) fn receipt_confirm_ms() -> u64 {
+        60_000
+    }
+    pub(super) fn request_deadline_ms() -> u64 {
+        600_000
+    }
+    pub(super) fn max_body() -> u64 {
+        8 << 20
+    }
+    pub(super) fn engine_ready_ms() -> u64 {
+        120_000
+    }
+    pub(super) fn shutdown_grace_ms() -> u64 {
+        30_000
+    }
+}
+
+/// The keys that the configuration names by their files.
+#[derive(Debug)]
+pub struct ConfiguredKeys {
+    pub dev_root: DevRoot,
+    pub gateway_keys: Vec<VerifyingKey>,
+}
+
+impl Config {
+    /// Reads `path`, lays `environment` and then `engine` over it, and validates the whole.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(
+        path: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+        engine: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::from_toml(&text, environment, engine)
+    }
+
+    fn from_toml(
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+        engine: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = text.parse()?;
+        for (name, value) in environment {
+            let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX).map(str::to_ascii_lowercase) else {
+                continue;
+            };
+            let value = overriding(&key, value);
+            table.insert(key, value);
+        }
+        if let Some(engine) = engine {
+            let engine = engine.to_str().ok_or_else(|| bad("engine", "the path is not UTF-8"))?;
+            table.insert("engine".to_owned(), toml::Value::String(engine.to_owned()));
+        }
+        let config = Self::deserialize(toml::Value::Table(table))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        if !self.listen.ip().is_loopback() {
+            return Err(bad("listen", "must be on loopback: the evidence is of kind dev"));
+        }
+        let printable = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
+        if self.model_name.is_empty()
+            || self.model_name.len() > 128
+            || !self.model_name.bytes().all(printable)
+        {
+            return Err(bad("model_name", "must be 1 to 128 printable ASCII characters, no space or quote"));
+        }
+        if self.receipt_urls.is_empty() {
+            return Err(bad("receipt_urls", "must have one at least: receipts are what earns"));
+        }
+        self.receipt_uris()?;
+        if self.gateway_keys.is_empty() {
+            return Err(bad("gateway_keys", "must have one at least: without a ticket nothing is served"));
+        }
+        self.workchain()?;
+        for (key, value, least, most) in [
+            ("max_running", u64::from(self.max_running), 1, 4096),
+            ("keepalive_ms", self.keepalive_ms, 10, 60_000),
+            ("checkpoint_ms", self.checkpoint_ms, 10, 600_000),
+            ("receipt_confirm_ms", self.receipt_confirm_ms, 0, 86_400_000),
+            ("request_deadline_ms", self.request_deadline_ms, 100, 86_400_000),
+            // The engine's frames end at 64 MiB, and a body is one of them.
+            ("max_body", self.max_body, 1 << 10, 48 << 20),
+            ("engine_ready_ms", self.engine_ready_ms, 100, 3_600_000),
+            ("shutdown_grace_ms", self.shutdown_grace_ms, 0, 3_600_000),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(bad(key, format!("must be from {least} to {most}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The parsed `receipt_urls`.
+    pub(crate) fn receipt_uris(&self) -> Result<Vec<Uri>, ConfigError> {
+        self.receipt_urls.iter().map(|url| receipt_uri(url)).collect()
+    }
+
+    /// Workchain of the operator's address.
+    pub(crate) fn workchain(&self) -> Result<i32, ConfigError> {
+        let problem = || bad("operator", "must be a raw TON address: workchain:64 hexadecimal characters");
+        let (workchain, account) = self.operator.as_str().split_once(':').ok_or_else(problem)?;
+        if account.len() != 64 || !account.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(problem());
+        }
+        workchain.parse().map_err(|_| problem())
+    }
+
+    /// Reads the files of `dev_root` and `gateway_keys`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] where one is missing or is no such key.
+    pub fn read_keys(&self) -> Result<ConfiguredKeys, ConfigError> {
+        let pem = read_text(&self.dev_root).map_err(|problem| bad("dev_root", problem))?;
+        let dev_root = SigningKey::from_pem(&pem).map_err(|error| bad("dev_root", error.to_string()))?;
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| bad("gateway_keys", format!("{}: {error}", path.display())))?;
+            let jwk: Jwk = serde_json::from_str(&text)
+                .map_err(|_| bad("gateway_keys", format!("{} is not a JWK", path.display())))?;
+            VerifyingKey::from_jwk(&jwk)
+                .map_err(|error| bad("gateway_keys", format!("{}: {error}", path.display())))
+        };
+        let gateway_keys = self.gateway_keys.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(ConfiguredKeys { dev_root: DevRoot::new(dev_root), gateway_keys })
+    }
+
+    pub(crate) fn request_deadline(&self) -> Duration {
+        Duration::from_millis(self.request_deadline_ms)
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn overriding(key: &str, value: String) -> toml::Value {
+    if TEXT_KEYS.contains(&key) {
+        return toml::Value::String(value);
+    }
+    let parsed = format!("value = {value}").parse::<toml::Table>();
+    parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or(toml::Value::String(value))
+}
+
+fn receipt_uri(url: &str) -> Result<Uri, ConfigError> {
+    let problem = |what: &str| bad("receipt_urls", format!("'{url}' {what}"));
+    let uri: Uri = url.parse().map_err(|_| problem("is not a URL"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(problem("must start with http://: TLS comes with evidence that may leave this machine"));
+    }
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    if host != "localhost" && !address.is_ok_and(|address| address.is_loopback()) {
+        return Err(problem("must be on loopback"));
+    }
+    Ok(uri)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const OPERATOR: &str = "0:0000000000000000000000000000000000000000000000000000000000000001";
+
+    fn text() -> String {
+        format!(
+            r#"
+            listen = "127.0.0.1:0"
+            state_dir = "/s"
+            engine = "/e"
+            model_path = "/m"
+            model_name = "m"
+            receipt_urls = ["http://127.0.0.1:8081/internal/receipts"]
+            gateway_keys = ["/k"]
+            dev_root = "/d"
+            operator = "{OPERATOR}"
+            "#
+        )
+    }
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        Config::from_toml(text, environment, None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_minimal_file_has_the_documented_defaults() {
+        let config = load(&text(), &[]).unwrap();
+        assert_eq!((config.max_running, config.max_body, config.keepalive_ms), (20, 8 << 20, 10_000));
+        assert!(config.min_price.allows(&Price {
+            table: 0,
+            prompt: NanoTon(0),
+            cached: NanoTon(0),
+            completion: NanoTon(0),
+            reasoning: NanoTon(0)
+        }));
+    }
+
+    #[test]
+    fn an_error_names_its_key() {
+        for (change, key) in [
+            ("listen = \"0.0.0.0:1\"", "listen"),
+            ("listen = 5", "listen"),
+            ("max_running = 0", "max_running"),
+            ("max_running = \"many\"", "max_running"),
+            ("max_runing = 5", "max_runing"),
+            ("receipt_urls = []", "receipt_urls"),
+            ("receipt_urls = [\"http://gateway.example/internal/receipts\"]", "receipt_urls"),
+            ("receipt_urls = [\"https://127.0.0.1/internal/receipts\"]", "receipt_urls"),
+            ("gateway_keys = []", "gateway_keys"),
+            ("operator = \"0:00\"", "operator"),
+            ("model_name = \"a b\"", "model_name"),
+            ("[min_price]\nprompts = \"1\"", "prompts"),
+        ] {
+            let name = change.split(' ').next().unwrap();
+            let kept: Vec<&str> =
+                text().leak().lines().filter(|line| !line.trim().starts_with(name)).collect();
+            let error = load(&format!("{}\n{change}", kept.join("\n")), &[]).unwrap_err();
+            assert!(error.contains(key), "{change}: {error}");
+        }
+        let without = text().replace("model_name = \"m\"", "");
+        assert!(load(&without, &[]).unwrap_err().contains("model_name"));
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file_and_the_argument_over_both() {
+        let environment = [
+            ("COCOON_BACKEND__MAX_RUNNING", "3"),
+            ("COCOON_BACKEND__MODEL_NAME", "7"),
+            ("COCOON_BACKEND__MIN_PRICE", "{ prompt = \"5\" }"),
+            ("COCOON_BACKEND__ENGINE", "/other"),
+            ("HOME", "/home"),
+        ];
+        let config = load(&text(), &environment).unwrap();
+        assert_eq!((config.max_running, config.model_name.as_str()), (3, "7"));
+        assert_eq!(config.min_price.prompt, NanoTon(5));
+        assert_eq!(config.engine, Path::new("/other"));
+        assert!(load(&text(), &[("COCOON_BACKEND__NO_SUCH", "1")]).unwrap_err().contains("no_such"));
+
+        let variables = [("COCOON_BACKEND__ENGINE".to_owned(), "/other".to_owned())].into_iter();
+        let config = Config::from_toml(&text(), variables, Some(Path::new("/given"))).unwrap();
+        assert_eq!(config.engine, Path::new("/given"));
+    }
+}

@@ -1,0 +1,132 @@
+//! `cocoon-backend`: see the library of the same name.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use cocoon_backend::{Backend, Config, dev_root, logging};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Answers sealed requests with a model, and signs a receipt for each.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT; a second one ends the grace period.
+    Serve {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The engine's program, in place of the configuration's.
+        #[arg(long, value_name = "PATH")]
+        engine: Option<PathBuf>,
+    },
+    /// Make the development root of this machine, where there is none, and print its public key.
+    DevRoot {
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Questions about the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Say whether a configuration can be used, the keys it names included.
+    Check(ConfigFile),
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration; variables named COCOON_BACKEND__KEY go over it.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self, engine: Option<&Path>) -> anyhow::Result<Config> {
+        // A variable that is not UTF-8 is none of ours.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Ok(Config::load(&self.config, environment, engine)?)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start();
+    let result = match arguments.command {
+        Command::Serve { config, engine } => serve(&config, engine.as_deref()),
+        Command::DevRoot { dir } => dev_root::ensure(&dir).map(|public| say(&public)).map_err(Into::into),
+        Command::Config(ConfigCommand::Check(config)) => check(&config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(config: &ConfigFile) -> anyhow::Result<()> {
+    config.load(None)?.read_keys()?;
+    say("the configuration is valid");
+    Ok(())
+}
+
+fn serve(config: &ConfigFile, engine: Option<&Path>) -> anyhow::Result<()> {
+    let config = config.load(engine)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(run(config));
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot wait for signals")?;
+    let mut backend = tokio::select! {
+        backend = Backend::start(config) => backend?,
+        () = signals.next() => return Ok(()),
+    };
+    say(&serde_json::json!({ "ready": true, "listen": backend.address() }).to_string());
+    let failure = tokio::select! {
+        () = signals.next() => None,
+        failure = backend.failed() => Some(failure),
+    };
+    if let Some(failure) = &failure {
+        tracing::error!(error = %failure, "cannot go on");
+    }
+    backend.stop(signals.next()).await;
+    failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command, and the ready line, belong on standard output")]
+fn say(line: &str) {
+    println!("{line}");
+}

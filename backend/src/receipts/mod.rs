@@ -1,0 +1,15 @@
+//! Receipts: signed in one order, kept on disk before a copy leaves, delivered until they are acknowledged twice.
+
+mod chain;
+mod checkpoints;
+mod delivery;
+mod gateways;
+mod outbox;
+mod signer;
+
+pub(crate) use chain::{Chain, CheckpointDraft, Draft};
+pub(crate) use checkpoints::Checkpoints;
+pub(crate) use delivery::{Backlog, Delivering};
+pub(crate) use gateways::Gateways;
+pub(crate) use outbox::Outbox;
+pub(crate) use signer::{SignError, Signer};

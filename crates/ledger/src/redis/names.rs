@@ -1,0 +1,92 @@
+//! Key names. Whatever changes together carries its shard's hash tag, so that one function call is atomic in a
+//! cluster as on one server.
+
+use cocoon_receipts::{AccountId, Digest, RequestId};
+
+use crate::Shard;
+
+/// Version and options of the ledger.
+pub(super) const SCHEMA: &str = "cocoon:schema";
+
+pub(super) fn keyset(digest: Digest) -> String {
+    format!("cocoon:keyset:{digest}")
+}
+
+/// The keys of one shard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ShardKeys(pub(super) Shard);
+
+impl ShardKeys {
+    pub(super) fn clock(self) -> String {
+        self.named("clock")
+    }
+
+    pub(super) fn totals(self) -> String {
+        self.named("totals")
+    }
+
+    pub(super) fn operators(self) -> String {
+        self.named("operators")
+    }
+
+    pub(super) fn journal(self) -> String {
+        self.named("journal")
+    }
+
+    /// Open holds by the time they may be ended.
+    pub(super) fn leases(self) -> String {
+        self.named("leases")
+    }
+
+    /// Days that have seen-sets.
+    pub(super) fn days(self) -> String {
+        self.named("days")
+    }
+
+    /// Receipts refused for their age.
+    pub(super) fn aside(self) -> String {
+        self.named("aside")
+    }
+
+    pub(super) fn deposits(self) -> String {
+        self.named("deposits")
+    }
+
+    pub(super) fn grants(self) -> String {
+        self.named("grants")
+    }
+
+    pub(super) fn account(self, account: &AccountId) -> String {
+        self.named(&format!("account:{account}"))
+    }
+
+    pub(super) fn hold(self, request: RequestId) -> String {
+        self.named(&format!("hold:{request}"))
+    }
+
+    pub(super) fn finished(self, day: u64) -> String {
+        self.named(&format!("finished:{day}"))
+    }
+
+    pub(super) fn receipts(self, day: u64) -> String {
+        self.named(&format!("receipts:{day}"))
+    }
+
+    pub(super) fn nonces(self, day: u64) -> String {
+        self.named(&format!("nonces:{day}"))
+    }
+
+    fn named(self, name: &str) -> String {
+        format!("cocoon:{{{}}}:{name}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_a_shard_carries_its_tag() {
+        assert_eq!(ShardKeys(Shard(7)).nonces(20_000), "cocoon:{s07}:nonces:20000");
+    }
+}

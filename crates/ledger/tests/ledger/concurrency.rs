@@ -1,0 +1,243 @@
+//! Many callers at once, through one handle and through several.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use cocoon_ledger::embedded::Embedded;
+use cocoon_ledger::redis::RedisLedger;
+use cocoon_ledger::{Bound, Ledger, Options, ReleaseReason, Reserved, Settled, ShardCount};
+use cocoon_receipts::{AccountId, Digest, NanoTon, ReceiptId, RequestId};
+use tokio::task::JoinSet;
+
+use crate::bench::*;
+use crate::invariants;
+use crate::random::Random;
+use crate::redis_server::RedisServer;
+
+/// Real time: the callers race with it too.
+fn racing() -> Options {
+    Options { shards: ShardCount::new(3).unwrap(), ..Options::default() }
+}
+
+struct Handles {
+    all: Vec<Arc<dyn Ledger>>,
+    _store: Box<dyn std::any::Any>,
+}
+
+async fn embedded() -> Handles {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let open = || -> Arc<dyn Ledger> { Arc::new(Embedded::open(&path, racing()).unwrap()) };
+    Handles { all: vec![open(), open()], _store: Box::new(folder) }
+}
+
+async fn redis() -> Handles {
+    let server = RedisServer::start();
+    let mut all: Vec<Arc<dyn Ledger>> = Vec::new();
+    for _ in 0..2 {
+        all.push(Arc::new(RedisLedger::connect(&server.url(), racing()).await.unwrap()));
+    }
+    Handles { all, _store: Box::new(server) }
+}
+
+async fn reserves_at_once_never_hold_more_than_there_is(handles: Handles) {
+    let deposit = cocoon_ledger::Credit {
+        account: name("alice"),
+        amount: NanoTon(1000),
+        lt: 1,
+        tx_hash: Digest::of(&[]),
+    };
+    handles.all[0].credit(&deposit).await.unwrap();
+    let mut callers = JoinSet::new();
+    for caller in 0..60 {
+        let ledger = Arc::clone(&handles.all[caller % handles.all.len()]);
+        callers.spawn(
+            async move { ledger.reserve(&reserve("alice", RequestId::generate(), 90)).await.unwrap() },
+        );
+    }
+    let answers = callers.join_all().await;
+    let held = answers.iter().filter(|answer| matches!(answer, Reserved::Held { .. })).count();
+    assert_eq!(held, 11);
+    let account = handles.all[1].account(&name("alice")).await.unwrap();
+    assert_eq!((account.balance.0, account.held.0, account.open_holds), (1000, 990, 11));
+}
+
+async fn one_receipt_from_many_sides_is_charged_once(handles: Handles) {
+    let ledger = &handles.all[0];
+    let funded = cocoon_ledger::Credit {
+        account: name("alice"),
+        amount: NanoTon(1000),
+        lt: 1,
+        tx_hash: Digest::of(&[]),
+    };
+    // The deposit, too, is reported by more than one.
+    let mut callers = JoinSet::new();
+    for caller in 0..8 {
+        let (ledger, funded) = (Arc::clone(&handles.all[caller % handles.all.len()]), funded.clone());
+        callers.spawn(async move { ledger.credit(&funded).await.unwrap() });
+    }
+    callers.join_all().await;
+    let request = RequestId::generate();
+    ledger.reserve(&reserve("alice", request, 500)).await.unwrap();
+    ledger.bind(&bind("alice", request, 1, keyset("a"))).await.unwrap();
+    let settlement = settlement(request, 400);
+    let mut callers = JoinSet::new();
+    for caller in 0..20 {
+        let (ledger, settlement) = (Arc::clone(&handles.all[caller % handles.all.len()]), settlement.clone());
+        callers.spawn(async move { ledger.settle(&settlement).await.unwrap() });
+    }
+    let answers = callers.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| **answer == charged(400)).count(), 1);
+    let again = Settled::Already { charged: NanoTon(400) };
+    assert_eq!(answers.iter().filter(|answer| **answer == again).count(), 19);
+    assert_eq!(ledger.account(&name("alice")).await.unwrap().balance, NanoTon(600));
+}
+
+pub(crate) fn settlement(request: RequestId, cost: u64) -> cocoon_ledger::Settlement {
+    let receipt = ReceiptId::generate();
+    cocoon_ledger::Settlement {
+        account: name("alice"),
+        key: name("key"),
+        project: None,
+        request,
+        attempt: 1,
+        keyset: keyset("a"),
+        operator: name("operator-a"),
+        operator_share: cocoon_receipts::BasisPoints::new(9000).unwrap(),
+        receipt,
+        receipt_digest: Digest::of(&[receipt.to_string().as_bytes()]),
+        cn: Digest::of(&[request.to_string().as_bytes()]),
+        model: "model".to_owned(),
+        usage: usage(cost),
+        cost: NanoTon(cost),
+        max_cost: NanoTon(cost),
+    }
+}
+
+/// Whole lives of requests, in any order and more than once, while somebody looks at the books all the time.
+async fn whole_lives_at_once_keep_the_invariants(handles: Handles) {
+    let full = std::env::var_os("COCOON_TEST_FULL").is_some();
+    let lives = if full { 400 } else { 25 };
+    let (done, receipts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut watchers = JoinSet::new();
+    for ledger in handles.all.clone() {
+        let done = Arc::clone(&done);
+        watchers.spawn(async move {
+            while !done.load(Ordering::SeqCst) {
+                for shard in ledger.shards().all() {
+                    invariants::books_balance(&ledger.totals(shard).await.unwrap());
+                }
+                for account in accounts() {
+                    let state = ledger.account(&account).await.unwrap();
+                    assert!(state.held <= state.balance, "{state:?}");
+                }
+            }
+        });
+    }
+    let mut callers = JoinSet::new();
+    for caller in 0..16_u64 {
+        let ledger = Arc::clone(&handles.all[usize::try_from(caller).unwrap() % handles.all.len()]);
+        let receipts = Arc::clone(&receipts);
+        callers.spawn(async move {
+            let mut random = Random(caller);
+            for _ in 0..lives {
+                let settled = live(ledger.as_ref(), &mut random).await;
+                receipts.fetch_add(settled, Ordering::SeqCst);
+            }
+        });
+    }
+    callers.join_all().await;
+    done.store(true, Ordering::SeqCst);
+    watchers.join_all().await;
+    let everyone: Vec<AccountId> = accounts().collect();
+    let journaled = invariants::check(handles.all[0].as_ref(), &everyone).await;
+    assert_eq!(journaled.len() as u64, receipts.load(Ordering::SeqCst));
+}
+
+/// One request; answers how many receipts were accepted.
+async fn live(ledger: &dyn Ledger, random: &mut Random) -> u64 {
+    let account = random.pick(&ACCOUNTS[..3]);
+    let request = RequestId::generate();
+    if random.one_in(3) {
+        let grant =
+            cocoon_ledger::Grant { id: RequestId::generate(), account: name(account), amount: NanoTon(300) };
+        ledger.grant(&grant).await.unwrap();
+    }
+    let mut asked = reserve(account, request, 50 + random.below(100));
+    if random.one_in(4) {
+        asked.lease = std::time::Duration::ZERO;
+    }
+    let Reserved::Held { .. } = ledger.reserve(&asked).await.unwrap() else { return 0 };
+    match random.below(5) {
+        0 => {
+            ledger.release(&name(account), request, ReleaseReason::Rejected).await.unwrap();
+            0
+        }
+        1 => {
+            let shard = ledger.shards().of(&name(account));
+            for over in ledger.expired(shard, 5).await.unwrap() {
+                ledger.expire(shard, over).await.unwrap();
+            }
+            0
+        }
+        _ => {
+            let bound = ledger.bind(&bind(account, request, 1, keyset("a"))).await.unwrap();
+            assert!(matches!(bound, Bound::Bound | Bound::Gone));
+            let receipt =
+                cocoon_ledger::Settlement { account: name(account), ..settlement(request, random.below(50)) };
+            let (first, second) = tokio::join!(ledger.settle(&receipt), ledger.settle(&receipt));
+            let answers = [first.unwrap(), second.unwrap()];
+            assert_eq!(answers.iter().filter(|answer| matches!(answer, Settled::Already { .. })).count(), 1);
+            1
+        }
+    }
+}
+
+/// Operations that share a transaction do not share their fate.
+async fn one_that_fails_undoes_no_other(handles: Handles) {
+    let mut callers = JoinSet::new();
+    for caller in 0..40_u64 {
+        let ledger = Arc::clone(&handles.all[0]);
+        let amount = if caller % 4 == 0 { NanoTon((1 << 53) - 1) } else { NanoTon(10) };
+        let credit =
+            cocoon_ledger::Credit { account: name("alice"), amount, lt: caller, tx_hash: Digest::of(&[]) };
+        callers.spawn(async move {
+            // So that the large ones come too late.
+            if caller % 4 == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            ledger.credit(&credit).await.is_ok()
+        });
+    }
+    let booked = callers.join_all().await.into_iter().filter(|booked| *booked).count();
+    let account = handles.all[1].account(&name("alice")).await.unwrap();
+    let journal =
+        handles.all[1].journal(handles.all[1].shards().of(&name("alice")), None, 100).await.unwrap();
+    assert_eq!(journal.len(), booked);
+    assert_eq!(journal.iter().map(|entry| entry.amount).sum::<i128>(), i128::from(account.balance.0));
+    assert!(booked < 40, "some were too large");
+}
+
+macro_rules! on_both_stores {
+    ($($behaviour:ident)*) => {
+        mod on_embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $behaviour() {
+                super::$behaviour(super::embedded().await).await;
+            })*
+        }
+        mod on_redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $behaviour() {
+                super::$behaviour(super::redis().await).await;
+            })*
+        }
+    };
+}
+
+on_both_stores! {
+    reserves_at_once_never_hold_more_than_there_is
+    one_receipt_from_many_sides_is_charged_once
+    whole_lives_at_once_keep_the_invariants
+    one_that_fails_undoes_no_other
+}

@@ -1,0 +1,114 @@
+//! What must be true at every moment (`docs/LEDGER.md`), computed from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cocoon_ledger::{Account, JournalEntry, JournalId, JournalKind, Ledger, Shard, Totals};
+use cocoon_receipts::{AccountId, NanoTon, ReceiptId};
+
+/// Checks every shard of a ledger at rest, in which only `accounts` were used; answers the receipts in its journal.
+pub(crate) async fn check(ledger: &dyn Ledger, accounts: &[AccountId]) -> BTreeSet<ReceiptId> {
+    let mut receipts = BTreeSet::new();
+    for shard in ledger.shards().all() {
+        let totals = ledger.totals(shard).await.unwrap();
+        let journal = whole_journal(ledger, shard).await;
+        books_balance(&totals);
+        let mut found = BTreeMap::new();
+        for account in accounts.iter().filter(|account| ledger.shards().of(account) == shard) {
+            found.insert(account.clone(), ledger.account(account).await.unwrap());
+        }
+        sums_agree(&totals, found.values());
+        replay_agrees(&journal, &totals, &found);
+        for receipt in journal.iter().filter_map(|entry| entry.receipt) {
+            assert!(receipts.insert(receipt), "receipt {receipt} is in the journal twice");
+        }
+    }
+    receipts
+}
+
+pub(crate) async fn whole_journal(ledger: &dyn Ledger, shard: Shard) -> Vec<JournalEntry> {
+    let mut entries: Vec<JournalEntry> = Vec::new();
+    loop {
+        let after: Option<JournalId> = entries.last().map(|entry| entry.id.clone());
+        let page = ledger.journal(shard, after.as_ref(), 100).await.unwrap();
+        if page.is_empty() {
+            return entries;
+        }
+        entries.extend(page);
+    }
+}
+
+/// Invariants 1 to 3 on one shard's sums, which hold at every moment.
+pub(crate) fn books_balance(totals: &Totals) {
+    assert!(totals.held <= totals.balances, "{totals:?}");
+    assert_eq!(totals.deposits.0 + totals.grants.0, totals.balances.0 + totals.charges.0, "{totals:?}");
+    let operators: i128 =
+        totals.operators.iter().map(|each| i128::from(each.accrued.0) - i128::from(each.reversed.0)).sum();
+    let billed = i128::from(totals.charges.0) + i128::from(totals.shortfall.0);
+    assert_eq!(billed, operators + totals.platform, "{totals:?}");
+}
+
+fn sums_agree<'a>(totals: &Totals, accounts: impl Iterator<Item = &'a Account>) {
+    let mut sum = Account::default();
+    for account in accounts {
+        assert!(account.held <= account.balance, "{account:?}");
+        sum.balance.0 += account.balance.0;
+        sum.held.0 += account.held.0;
+        sum.deposited.0 += account.deposited.0;
+        sum.granted.0 += account.granted.0;
+        sum.charged.0 += account.charged.0;
+        sum.shortfall.0 += account.shortfall.0;
+        sum.open_holds += account.open_holds;
+    }
+    let expected = Account {
+        balance: totals.balances,
+        held: totals.held,
+        deposited: totals.deposits,
+        granted: totals.grants,
+        charged: totals.charges,
+        shortfall: totals.shortfall,
+        open_holds: totals.open_holds,
+    };
+    assert_eq!(sum, expected, "the accounts' sum and the shard's");
+}
+
+/// Invariant 4: whoever only has the journal knows every account and every accrual.
+fn replay_agrees(journal: &[JournalEntry], totals: &Totals, accounts: &BTreeMap<AccountId, Account>) {
+    let mut replayed: BTreeMap<AccountId, [i128; 5]> = BTreeMap::new();
+    let mut operators: BTreeMap<_, (i128, i128)> = BTreeMap::new();
+    let mut platform = 0;
+    for entry in journal {
+        let [balance, deposited, granted, charged, shortfall] =
+            replayed.entry(entry.account.clone()).or_default();
+        *balance += entry.amount;
+        *shortfall += i128::from(entry.shortfall.0);
+        match entry.kind {
+            JournalKind::Deposit => *deposited += entry.amount,
+            JournalKind::Grant => *granted += entry.amount,
+            JournalKind::Charge | JournalKind::Expiry | JournalKind::Correction | JournalKind::NoCost => {
+                *charged -= entry.amount;
+            }
+        }
+        platform += entry.platform_amount;
+        if let Some(operator) = &entry.operator {
+            let (accrued, reversed) = operators.entry(operator.clone()).or_default();
+            *accrued += entry.operator_amount.max(0);
+            *reversed += (-entry.operator_amount).max(0);
+        }
+    }
+    for (name, account) in accounts {
+        let of = |amount: NanoTon| i128::from(amount.0);
+        let state = [
+            of(account.balance),
+            of(account.deposited),
+            of(account.granted),
+            of(account.charged),
+            of(account.shortfall),
+        ];
+        assert_eq!(replayed.get(name).copied().unwrap_or_default(), state, "replay of {name}");
+    }
+    assert_eq!(platform, totals.platform);
+    for each in &totals.operators {
+        let counters = (i128::from(each.accrued.0), i128::from(each.reversed.0));
+        assert_eq!(operators.get(&each.operator).copied().unwrap_or_default(), counters, "{}", each.operator);
+    }
+}

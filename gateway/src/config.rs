@@ -1,0 +1,292 @@
+//! The gateway's one configuration: a TOML file, overridden by environment variables `COCOON_GATEWAY__KEY` (and
+//! `COCOON_GATEWAY__SECTION__KEY`), checked once at start.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cocoon_receipts::{BasisPoints, NanoTon, Price};
+use serde::Deserialize;
+
+const ENV_PREFIX: &str = "COCOON_GATEWAY__";
+
+/// A configuration that cannot be used; the message names the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {message}")]
+    Syntax { path: PathBuf, message: String },
+    #[error("{key}: {message}")]
+    Value { key: String, message: String },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where operators and outboxes connect: never a public address.
+    pub ops_listen: SocketAddr,
+    /// Folder of the deployment's secrets, shared by all its gateways.
+    pub keys_dir: PathBuf,
+    /// Policy file that backends' evidence is judged under.
+    pub policy: PathBuf,
+    /// `iss` of API keys: the deployment's name.
+    #[serde(default = "default_issuer")]
+    pub issuer: String,
+    pub ledger: LedgerConfig,
+    pub backends: Vec<BackendConfig>,
+    /// Prices by public model name.
+    pub prices: BTreeMap<String, Price>,
+    /// Other names that clients may ask for.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, String>,
+    /// The operator's part of every charge, in ten-thousandths; the platform keeps the rest.
+    #[serde(default = "default_operator_share")]
+    pub operator_share_bps: BasisPoints,
+    /// Largest request body, bytes.
+    #[serde(default = "default_body_limit")]
+    pub body_limit: usize,
+    /// Largest unstreamed answer, bytes.
+    #[serde(default = "default_answer_limit")]
+    pub answer_limit: usize,
+    /// Requests in flight; more get 503.
+    #[serde(default = "default_max_in_flight")]
+    pub max_in_flight: usize,
+    /// Longest life of a request.
+    #[serde(default = "default_request_deadline_ms")]
+    pub request_deadline_ms: u64,
+    /// How long a hold lasts without a sign of life from its backend.
+    #[serde(default = "default_lease_ms")]
+    pub lease_ms: u64,
+    /// How often overdue holds are looked for.
+    #[serde(default = "default_sweep_ms")]
+    pub sweep_ms: u64,
+    /// How long running requests may go on after SIGTERM.
+    #[serde(default = "default_shutdown_grace_ms")]
+    pub shutdown_grace_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// `sqlite:PATH` or `redis://…`.
+    pub url: String,
+    /// How long a bound hold whose lease ran out waits for its receipt.
+    #[serde(default = "default_grace_ms")]
+    pub grace_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendConfig {
+    /// Origin, such as `http://127.0.0.1:8090`.
+    pub url: String,
+}
+
+fn default_issuer() -> String {
+    "cocoon".into()
+}
+
+fn default_operator_share() -> BasisPoints {
+    BasisPoints::NINE_TENTHS
+}
+
+fn default_body_limit() -> usize {
+    8 << 20
+}
+
+fn default_answer_limit() -> usize {
+    32 << 20
+}
+
+fn default_max_in_flight() -> usize {
+    4096
+}
+
+fn default_request_deadline_ms() -> u64 {
+    600_000
+}
+
+fn default_lease_ms() -> u64 {
+    60_000
+}
+
+fn default_sweep_ms() -> u64 {
+    5_000
+}
+
+fn default_shutdown_grace_ms() -> u64 {
+    30_000
+}
+
+fn default_grace_ms() -> u64 {
+    15 * 60 * 1000
+}
+
+impl Config {
+    /// Reads and checks `path`, with the process's environment over it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(path, &text, std::env::vars())
+    }
+
+    fn parse(
+        path: &Path,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let syntax = |message: String| ConfigError::Syntax { path: path.into(), message };
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| syntax(error.to_string()))?;
+        for (name, value) in environment {
+            if let Some(key) = name.strip_prefix(ENV_PREFIX) {
+                let keys: Vec<String> = key.to_ascii_lowercase().split("__").map(str::to_owned).collect();
+                override_key(&mut table, &keys, &value).ok_or_else(|| ConfigError::Value {
+                    key: name.clone(),
+                    message: "is not a key".into(),
+                })?;
+            }
+        }
+        let config: Self = table.try_into().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let error =
+            |key: &str, message: &str| ConfigError::Value { key: key.into(), message: message.into() };
+        if self.backends.is_empty() {
+            return Err(error("backends", "at least one is needed"));
+        }
+        for backend in &self.backends {
+            let uri: http::Uri = backend
+                .url
+                .parse()
+                .map_err(|_| error("backends.url", "must be an origin such as http://host:port"))?;
+            let origin = uri.scheme_str() == Some("http") && uri.host().is_some() && uri.path() == "/";
+            if !origin || uri.query().is_some() {
+                return Err(error("backends.url", "must be an origin such as http://host:port"));
+            }
+        }
+        for (model, price) in &self.prices {
+            if price.prompt == NanoTon::ZERO && price.completion == NanoTon::ZERO {
+                return Err(error(&format!("prices.{model}"), "rounds every request to 0"));
+            }
+        }
+        for (alias, model) in &self.aliases {
+            if !self.prices.contains_key(model) {
+                return Err(error(&format!("aliases.{alias}"), "names a model that has no price"));
+            }
+        }
+        if self.listen == self.ops_listen && self.listen.port() != 0 {
+            return Err(error("ops_listen", "must not be the public listener"));
+        }
+        let positive = [
+            ("request_deadline_ms", self.request_deadline_ms),
+            ("lease_ms", self.lease_ms),
+            ("sweep_ms", self.sweep_ms),
+            ("body_limit", self.body_limit as u64),
+            ("answer_limit", self.answer_limit as u64),
+            ("max_in_flight", self.max_in_flight as u64),
+        ];
+        match positive.iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err(error(key, "must be above 0")),
+            None => Ok(()),
+        }
+    }
+
+    #[must_use]
+    pub fn request_deadline(&self) -> Duration {
+        Duration::from_millis(self.request_deadline_ms)
+    }
+
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+
+    #[must_use]
+    pub fn shutdown_grace(&self) -> Duration {
+        Duration::from_millis(self.shutdown_grace_ms)
+    }
+}
+
+/// Sets `keys` in `table`. A value that reads as TOML is that value, anything else is a string.
+fn override_key(table: &mut toml::Table, keys: &[String], value: &str) -> Option<()> {
+    let (key, rest) = keys.split_first()?;
+    if key.is_empty() {
+        return None;
+    }
+    if rest.is_empty() {
+        let parsed = value.parse::<toml::Value>().unwrap_or_else(|_| toml::Value::String(value.to_owned()));
+        table.insert(key.clone(), parsed);
+        return Some(());
+    }
+    let inner = table.entry(key.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    override_key(inner.as_table_mut()?, rest, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        listen = "127.0.0.1:8080"
+        ops_listen = "127.0.0.1:8081"
+        keys_dir = "keys"
+        policy = "policy.toml"
+        ledger.url = "sqlite:ledger.db"
+        backends = [{ url = "http://127.0.0.1:8090" }]
+        [prices.m]
+        table = 1
+        prompt = "20"
+        cached = "20"
+        completion = "60"
+        reasoning = "60"
+    "#;
+
+    fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Config::parse(Path::new("gateway.toml"), text, environment)
+    }
+
+    #[test]
+    fn the_environment_is_over_the_file() {
+        let config = parse(
+            GOOD,
+            &[
+                ("COCOON_GATEWAY__LISTEN", "127.0.0.1:1"),
+                ("COCOON_GATEWAY__LEDGER__URL", "redis://127.0.0.1"),
+                ("COCOON_GATEWAY__LEASE_MS", "7"),
+                ("OTHER", "x"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.ledger.url, "redis://127.0.0.1");
+        assert_eq!(config.lease_ms, 7);
+        assert_eq!(config.ops_listen.port(), 8081);
+    }
+
+    #[test]
+    fn an_error_names_the_key() {
+        for (text, environment, key) in [
+            (GOOD.replace("8081", "8080"), None, "ops_listen"),
+            (GOOD.replace("http://127.0.0.1:8090", "http://127.0.0.1:8090/v1"), None, "backends.url"),
+            (GOOD.replace("\"20\"", "\"0\"").replace("\"60\"", "\"0\""), None, "prices.m"),
+            (GOOD.replace("prompt", "promt"), None, "promt"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__LEASE_MS", "0")), "lease_ms"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__NO_SUCH", "0")), "no_such"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__OPERATOR_SHARE_BPS", "10001")), "operator_share_bps"),
+        ] {
+            let error = parse(&text, environment.as_slice()).unwrap_err().to_string();
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `cocoon-gateway`: serve, and the operator's commands beside it.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use cocoon_gateway::account::AccountView;
+use cocoon_gateway::authenticate::{ApiKey, Scope};
+use cocoon_gateway::clock::now_s;
+use cocoon_gateway::config::Config;
+use cocoon_gateway::keys::Keys;
+use cocoon_gateway::run;
+use cocoon_ledger::{Booked, Grant};
+use cocoon_receipts::{AccountId, NanoTon, ProjectId, RequestId};
+
+/// OpenAI's API in front of attested backends.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve clients until SIGTERM.
+    Serve {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// The deployment's secrets and the API keys made with them.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Look into the ledger.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Check configuration files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Make the secrets that are missing; leaves what is there.
+    Init {
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Make an API key and print it: it is shown this once.
+    Create(CreateKey),
+}
+
+#[derive(clap::Args)]
+struct CreateKey {
+    #[arg(long)]
+    config: PathBuf,
+    /// The account that pays.
+    #[arg(long)]
+    account: AccountId,
+    /// Test credit to book on the account, nanoTON.
+    #[arg(long)]
+    grant: Option<NanoTon>,
+    #[arg(long)]
+    project: Option<ProjectId>,
+    /// A model the key may use; all where not given.
+    #[arg(long = "model")]
+    models: Vec<String>,
+    /// Refuse requests that the gateway could read.
+    #[arg(long)]
+    sealed_only: bool,
+    /// An operator's key: reads accounts on the ops listener, runs no inference.
+    #[arg(long)]
+    admin: bool,
+    #[arg(long)]
+    expires_days: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Print an account's state as JSON.
+    Account {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long)]
+        account: AccountId,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Say whether a configuration can be used.
+    Check {
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(execute(Cli::parse().command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Text for people, JSON lines for collectors; `COCOON_LOG` filters.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("COCOON_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        log.compact().init();
+    } else {
+        log.json().flatten_event(true).init();
+    }
+}
+
+async fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve { config } => run::run(Config::load(&config)?).await,
+        Command::Keys(KeysCommand::Init { dir }) => Keys::init(&dir).map(|_| ()).context("keys"),
+        Command::Keys(KeysCommand::Create(create)) => create_key(create).await,
+        Command::Ledger(LedgerCommand::Account { config, account }) => show_account(&config, &account).await,
+        Command::Config(ConfigCommand::Check { config }) => {
+            let config = Config::load(&config)?;
+            Keys::load(&config.keys_dir).context("keys_dir")?;
+            print("the configuration can be used")
+        }
+    }
+}
+
+async fn create_key(create: CreateKey) -> anyhow::Result<()> {
+    let config = Config::load(&create.config)?;
+    let keys = Keys::load(&config.keys_dir).context("keys_dir")?;
+    let key = ApiKey {
+        iss: config.issuer.clone(),
+        sub: create.account.clone(),
+        jti: RequestId::generate().to_string().parse()?,
+        iat: now_s(),
+        exp: create.expires_days.map(|days| now_s().saturating_add(days.saturating_mul(86_400))),
+        project: create.project,
+        models: if create.models.is_empty() { None } else { Some(create.models) },
+        sealed_only: create.sealed_only,
+        scope: if create.admin { Scope::Admin } else { Scope::Inference },
+    };
+    if let Some(amount) = create.grant {
+        let ledger = run::open_ledger(&config).await?;
+        let grant = Grant { id: RequestId::generate(), account: create.account, amount };
+        match ledger.grant(&grant).await? {
+            Booked::Booked { balance } => {
+                tracing::info!(account = %grant.account, %amount, %balance, "granted")
+            }
+            Booked::Already => tracing::info!(account = %grant.account, "granted before"),
+        }
+    }
+    print(&key.issue(&keys.api_keys)?)
+}
+
+async fn show_account(config: &std::path::Path, account: &AccountId) -> anyhow::Result<()> {
+    let ledger = run::open_ledger(&Config::load(config)?).await?;
+    let state = ledger.account(account).await?;
+    print(&serde_json::to_string(&AccountView::new(account.clone(), &state))?)
+}
+
+fn print(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("standard output is closed")
+}

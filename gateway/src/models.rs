@@ -1,0 +1,91 @@
+//! `GET /v1/models`: what attested backends serve, what it costs, and on what evidence.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use cocoon_receipts::Price;
+use http::HeaderMap;
+use serde::Serialize;
+
+use crate::accept::Gateway;
+use crate::error::Failure;
+
+/// OpenAI's model object, with our own members beside.
+#[derive(Debug, Clone, Serialize)]
+pub struct Model {
+    pub id: String,
+    /// `model`.
+    pub object: &'static str,
+    /// Seconds since 1970: when the first of its keysets began.
+    pub created: u64,
+    pub owned_by: &'static str,
+    /// Tokens of prompt and completion that fit together.
+    pub context_length: u64,
+    /// nanoTON per million tokens.
+    pub pricing: Price,
+    /// One per backend.
+    pub attestation: Vec<Attestation>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Attestation {
+    /// `dev` is no hardware at all.
+    pub tee: &'static str,
+    pub keyset: String,
+    /// Milliseconds since 1970.
+    pub not_after: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Models {
+    object: &'static str,
+    data: Vec<Model>,
+}
+
+/// Models that can be asked for now, by name; a model without a price cannot.
+#[must_use]
+pub fn available(gateway: &Gateway) -> BTreeMap<String, Model> {
+    let mut models: BTreeMap<String, Model> = BTreeMap::new();
+    for attested in gateway.fleet.attested() {
+        let keyset = &attested.verdict.keyset;
+        let Some(price) = gateway.config.prices.get(&keyset.model.id) else { continue };
+        let evidence = Attestation {
+            tee: attested.verdict.tee.as_str(),
+            keyset: attested.verdict.digest.to_string(),
+            not_after: keyset.not_after,
+        };
+        let model = models.entry(keyset.model.id.clone()).or_insert_with(|| Model {
+            id: keyset.model.id.clone(),
+            object: "model",
+            created: keyset.not_before / 1000,
+            owned_by: "cocoon",
+            context_length: keyset.model.context_length,
+            pricing: *price,
+            attestation: Vec::new(),
+        });
+        // A request must fit wherever it lands.
+        model.context_length = model.context_length.min(keyset.model.context_length);
+        model.created = model.created.min(keyset.not_before / 1000);
+        model.attestation.push(evidence);
+    }
+    models
+}
+
+/// `GET /v1/models`.
+pub async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Result<Json<Models>, Failure> {
+    gateway.authenticate(&headers)?;
+    Ok(Json(Models { object: "list", data: available(&gateway).into_values().collect() }))
+}
+
+/// `GET /v1/models/{id}`; an id may contain slashes.
+pub async fn retrieve(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Model>, Failure> {
+    gateway.authenticate(&headers)?;
+    let name = gateway.config.aliases.get(&id).unwrap_or(&id);
+    available(&gateway).remove(name).map(Json).ok_or_else(|| Failure::model_not_found(&id))
+}

@@ -1,0 +1,103 @@
+//! The ops listener: for operators and outboxes, never public.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use cocoon_openapi::{ApiError, Deliveries, MAX_DELIVERIES, Outcomes, RECEIPTS_PATH};
+use cocoon_receipts::AccountId;
+use http::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
+
+use crate::accept::Gateway;
+use crate::account::AccountView;
+use crate::authenticate::Scope;
+use crate::error::Failure;
+
+/// Bytes of one post of receipts: [`MAX_DELIVERIES`] pairs of tokens at their largest.
+const MAX_POST: usize = MAX_DELIVERIES * 2 * 8 * 1024 + 64 * 1024;
+
+#[derive(Debug, Serialize)]
+struct Health {
+    status: &'static str,
+    ledger: &'static str,
+    /// Backends with a verdict.
+    attested_backends: usize,
+    backends: usize,
+}
+
+/// The ops router.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route(RECEIPTS_PATH, post(receipts))
+        .route("/internal/accounts/{account}", get(account))
+        .layer(DefaultBodyLimit::max(MAX_POST))
+        .fallback(async |method: Method| Failure::no_such_path(&method))
+        .method_not_allowed_fallback(async |method: Method| Failure::method_not_allowed(&method))
+        .with_state(gateway)
+}
+
+/// Whether the process runs.
+async fn healthz() -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "status": "ok" }))
+}
+
+/// Whether it can serve: the ledger answers, a backend is attested, and it is not on its way out.
+async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
+    let ledger = gateway.ledger.ping().await.is_ok();
+    let attested = gateway.fleet.attested().count();
+    let draining = gateway.draining.is_cancelled();
+    let health = Health {
+        status: match (draining, ledger && attested > 0) {
+            (true, _) => "draining",
+            (false, true) => "ready",
+            (false, false) => "not_ready",
+        },
+        ledger: if ledger { "up" } else { "down" },
+        attested_backends: attested,
+        backends: gateway.fleet.backends().len(),
+    };
+    let status = if health.status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(health)).into_response()
+}
+
+/// Receipts from outboxes. They are signed, and their tickets are ours: no other credential is needed.
+async fn receipts(
+    State(gateway): State<Arc<Gateway>>,
+    deliveries: Result<Json<Deliveries>, axum::extract::rejection::JsonRejection>,
+) -> Result<Json<Outcomes>, Failure> {
+    let Json(Deliveries { deliveries }) = deliveries.map_err(|rejection| {
+        ApiError::new(rejection.status().as_u16(), "invalid_request_error", None, "Not a list of deliveries.")
+    })?;
+    if deliveries.len() > MAX_DELIVERIES {
+        return Err(ApiError::invalid(format!("At most {MAX_DELIVERIES} deliveries at once.")).into());
+    }
+    let mut outcomes = Vec::with_capacity(deliveries.len());
+    for delivery in &deliveries {
+        outcomes.push(gateway.settler.deliver(delivery).await);
+    }
+    Ok(Json(Outcomes { outcomes }))
+}
+
+/// An account's state; admin keys only.
+async fn account(
+    State(gateway): State<Arc<Gateway>>,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<AccountView>, Failure> {
+    if gateway.authenticate(&headers)?.scope != Scope::Admin {
+        return Err(Failure::forbidden("This needs an admin key."));
+    }
+    let account: AccountId = account
+        .parse()
+        .map_err(|_| ApiError::invalid("Not the name of an account.").with_param("account"))?;
+    let state = gateway.ledger.account(&account).await.map_err(|error| {
+        tracing::error!(%error, "ledger failed");
+        Failure::store_down()
+    })?;
+    Ok(Json(AccountView::new(account, &state)))
+}

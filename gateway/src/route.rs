@@ -1,0 +1,158 @@
+//! Step 5: which attested backend serves the model.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cocoon_attestation::Verdict;
+use cocoon_receipts::{Digest, VerifyingKey};
+use cocoon_sealing::PublicKey;
+use http::uri::Authority;
+use tokio::sync::{Notify, watch};
+
+/// A backend whose evidence the policy accepted: only this can be sent to.
+#[derive(Debug)]
+pub struct Attested {
+    pub verdict: Verdict,
+    /// The key requests are sealed to.
+    pub hpke: PublicKey,
+    pub receipt_key: VerifyingKey,
+}
+
+/// One configured backend.
+#[derive(Debug)]
+pub struct Backend {
+    pub authority: Authority,
+    attested: watch::Sender<Option<Arc<Attested>>>,
+    in_flight: AtomicUsize,
+    suspected: Notify,
+}
+
+impl Backend {
+    #[must_use]
+    pub fn new(authority: Authority) -> Self {
+        Self {
+            authority,
+            attested: watch::Sender::new(None),
+            in_flight: AtomicUsize::new(0),
+            suspected: Notify::new(),
+        }
+    }
+
+    /// The verdict in force, if any.
+    #[must_use]
+    pub fn attested(&self) -> Option<Arc<Attested>> {
+        self.attested.borrow().clone()
+    }
+
+    /// A new verdict, or none: then the backend is not used.
+    pub fn set(&self, attested: Option<Attested>) {
+        self.attested.send_replace(attested.map(Arc::new));
+    }
+
+    /// Takes the backend out of use until it was verified again, if `keyset` is still the one in force.
+    pub fn suspect(&self, keyset: Digest) {
+        let dropped = self.attested.send_if_modified(|attested| {
+            let current = attested.as_ref().is_some_and(|attested| attested.verdict.digest == keyset);
+            if current {
+                *attested = None;
+            }
+            current
+        });
+        if dropped {
+            self.suspected.notify_one();
+        }
+    }
+
+    /// Resolves once somebody suspected the backend.
+    pub async fn suspicion(&self) {
+        self.suspected.notified().await;
+    }
+}
+
+/// All backends of this gateway.
+#[derive(Debug)]
+pub struct Fleet {
+    backends: Vec<Arc<Backend>>,
+}
+
+/// A backend chosen for one attempt; counts as one request in flight until dropped.
+#[derive(Debug)]
+pub struct Chosen {
+    pub backend: Arc<Backend>,
+    pub attested: Arc<Attested>,
+}
+
+impl Chosen {
+    fn new(backend: Arc<Backend>, attested: Arc<Attested>) -> Self {
+        backend.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { backend, attested }
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.backend.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Fleet {
+    #[must_use]
+    pub fn new(backends: Vec<Arc<Backend>>) -> Self {
+        Self { backends }
+    }
+
+    #[must_use]
+    pub fn backends(&self) -> &[Arc<Backend>] {
+        &self.backends
+    }
+
+    /// Verdicts in force.
+    pub fn attested(&self) -> impl Iterator<Item = Arc<Attested>> {
+        self.backends.iter().filter_map(|backend| backend.attested())
+    }
+
+    /// Power of two choices on requests in flight, among those that serve `model` and are not in `tried`.
+    #[must_use]
+    pub fn choose(&self, model: &str, tried: &[Authority]) -> Option<Chosen> {
+        let candidates: Vec<_> = self
+            .backends
+            .iter()
+            .filter(|backend| !tried.contains(&backend.authority))
+            .filter_map(|backend| Some((backend, backend.attested()?)))
+            .filter(|(_, attested)| attested.verdict.keyset.model.id == model)
+            .collect();
+        if candidates.is_empty() {
+            return None;
+        }
+        let first = fastrand::usize(..candidates.len());
+        // The second differs from the first where there are two.
+        let second = (first + 1 + fastrand::usize(..candidates.len().max(2) - 1)) % candidates.len();
+        let load = |at: usize| candidates[at].0.in_flight.load(Ordering::Relaxed);
+        let (backend, attested) = &candidates[if load(second) < load(first) { second } else { first }];
+        Some(Chosen::new(Arc::clone(backend), Arc::clone(attested)))
+    }
+
+    /// As [`Fleet::choose`], but waits up to `patience` for a backend to be verified again, if one is left to wait for.
+    pub async fn choose_within(
+        &self,
+        model: &str,
+        tried: &[Authority],
+        patience: Duration,
+    ) -> Option<Chosen> {
+        if self.backends.iter().all(|backend| tried.contains(&backend.authority)) {
+            return None;
+        }
+        let mut verdicts: Vec<_> = self.backends.iter().map(|backend| backend.attested.subscribe()).collect();
+        let wait = async {
+            loop {
+                if let Some(chosen) = self.choose(model, tried) {
+                    return Some(chosen);
+                }
+                let changes = verdicts.iter_mut().map(|verdict| Box::pin(verdict.changed()));
+                futures_util::future::select_all(changes).await.0.ok()?;
+            }
+        };
+        tokio::time::timeout(patience, wait).await.ok().flatten()
+    }
+}

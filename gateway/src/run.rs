@@ -1,0 +1,132 @@
+//! `cocoon-gateway serve`: puts the parts together, and takes them apart in order.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use cocoon_attestation::Policy;
+use cocoon_ledger::Ledger;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::{self, Gateway};
+use crate::attest::Verifier;
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::ops;
+use crate::route::{Backend, Fleet};
+use crate::send::{self, Sender};
+use crate::settle::Settler;
+
+/// Work that is left when the last request has ended: settling, giving holds back.
+const LAST_WORK: Duration = Duration::from_secs(5);
+
+/// Opens the ledger that `config` names.
+///
+/// # Errors
+/// Where it does not answer, or is not what it must be.
+pub async fn open_ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
+    let options = cocoon_ledger::Options {
+        grace: Duration::from_millis(config.ledger.grace_ms),
+        ..cocoon_ledger::Options::default()
+    };
+    cocoon_ledger::open(&config.ledger.url, options).await.context("ledger.url: the ledger cannot be opened")
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// Where the process cannot start. Once it is ready it prints one JSON line with its addresses.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let keys =
+        Arc::new(Keys::load(&config.keys_dir).context("keys_dir: the deployment's secrets cannot be used")?);
+    let policy = std::fs::read_to_string(&config.policy).context("policy: the file cannot be read")?;
+    let policy = Policy::from_toml(&policy).context("policy")?;
+    let ledger = open_ledger(&config).await?;
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("listen: {}", config.listen))?;
+    let ops_listener = TcpListener::bind(config.ops_listen)
+        .await
+        .with_context(|| format!("ops_listen: {}", config.ops_listen))?;
+    let addresses = (listener.local_addr()?, ops_listener.local_addr()?);
+
+    let fleet = Arc::new(Fleet::new(backends(&config)?));
+    let client = send::http_client();
+    let settler = Arc::new(Settler::new(
+        Arc::clone(&ledger),
+        Arc::clone(&keys),
+        config.operator_share_bps,
+        config.lease(),
+    ));
+    let (draining, ended) = (CancellationToken::new(), CancellationToken::new());
+    let (tracker, background) = (TaskTracker::new(), TaskTracker::new());
+    let gateway = Arc::new(Gateway {
+        api_keys: vec![keys.api_keys.public().clone()],
+        ledger: Arc::clone(&ledger),
+        fleet: Arc::clone(&fleet),
+        sender: Sender {
+            client: client.clone(),
+            fleet: Arc::clone(&fleet),
+            ledger: Arc::clone(&ledger),
+            keys,
+        },
+        settler: Arc::clone(&settler),
+        tracker: tracker.clone(),
+        draining: draining.clone(),
+        places: Arc::new(Semaphore::new(config.max_in_flight)),
+        config,
+    });
+
+    let verifier =
+        Arc::new(Verifier { client, policy, ledger, gateway_on_loopback: addresses.0.ip().is_loopback() });
+    for backend in fleet.backends() {
+        let (verifier, backend, ended) = (Arc::clone(&verifier), Arc::clone(backend), ended.clone());
+        background.spawn(async move { verifier.keep(&backend, ended).await });
+    }
+    let every = Duration::from_millis(gateway.config.sweep_ms);
+    let sweep_ended = ended.clone();
+    background.spawn(async move { settler.sweep(every, sweep_ended).await });
+    let grace = gateway.config.shutdown_grace();
+    let ops = cocoon_serve::serve(ops_listener, ops::router(Arc::clone(&gateway)), ended.clone(), LAST_WORK);
+    background.spawn(ops);
+
+    announce(addresses)?;
+    let public = cocoon_serve::serve(listener, accept::router(gateway), draining.clone(), grace);
+    let signals = async {
+        let told = cocoon_serve::told_to_end().await;
+        tracing::info!("draining: running requests may finish");
+        draining.cancel();
+        told
+    };
+    let ((), told) = tokio::join!(public, signals);
+    // Receipts are still taken while the last requests end; only then does the ops listener close.
+    tracker.close();
+    if tokio::time::timeout(LAST_WORK, tracker.wait()).await.is_err() {
+        tracing::warn!("some holds were not given back; their leases will end them");
+    }
+    ended.cancel();
+    background.close();
+    background.wait().await;
+    told.context("no signal handler can be installed")
+}
+
+fn backends(config: &Config) -> anyhow::Result<Vec<Arc<Backend>>> {
+    config
+        .backends
+        .iter()
+        .map(|backend| {
+            let uri: http::Uri = backend.url.parse().context("backends.url")?;
+            let authority = uri.authority().context("backends.url: no host")?.clone();
+            Ok(Arc::new(Backend::new(authority)))
+        })
+        .collect()
+}
+
+/// The one line on standard output that a supervisor waits for.
+fn announce((listen, ops): (std::net::SocketAddr, std::net::SocketAddr)) -> anyhow::Result<()> {
+    let line = serde_json::json!({ "ready": true, "listen": listen.to_string(), "ops": ops.to_string() });
+    writeln!(std::io::stdout(), "{line}").context("standard output is closed")
+}

@@ -1,0 +1,58 @@
+//! What the whole system does, one module per visible behaviour. Run with `cargo xtask test`.
+
+// Tests print what they measured, and fail by panicking where that reads best.
+#![expect(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a test binary without a harness")]
+
+mod harness;
+
+mod bad_input;
+mod bill;
+mod drain;
+mod evidence;
+mod faults;
+mod hang_up;
+mod hop;
+mod kill;
+mod many;
+mod openai;
+mod refused_receipts;
+mod refused_requests;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// One trial per function, named `module::function`.
+macro_rules! trials {
+    ($($module:ident: $($test:ident),+;)+) => {
+        vec![$($(trial(concat!(stringify!($module), "::", stringify!($test)), || Box::pin($module::$test())),)+)+]
+    };
+}
+
+type Outcome = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
+fn trial(name: &str, test: fn() -> Outcome) -> Trial {
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(test()).map_err(|error| Failed::from(format!("{error:?}")))
+    })
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = trials! {
+        openai: the_official_client_gets_a_real_answer, streamed_and_unstreamed_agree_byte_for_byte;
+        hop: nothing_readable_crosses_it;
+        bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
+        kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;
+        refused_receipts: each_forgery_is_refused;
+        refused_requests: each_forgery_is_refused, a_replay_is_refused, errors_never_tell_which_check_failed;
+        many: twenty_streams_finish_and_cut_ones_end;
+        bad_input: each_gets_its_error, keys_that_are_not_good_are_401;
+        faults: no_backend_is_503, an_engine_that_dies_ends_the_stream_with_an_error,
+            a_backend_that_dies_is_paid_to_its_last_checkpoint, a_tampered_answer_is_not_handed_on,
+            a_store_that_is_down_is_503;
+        hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
+        evidence: a_backend_that_the_policy_refuses_is_never_used, a_restarted_backend_is_verified_again;
+        drain: running_streams_finish_after_sigterm;
+    };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,51 @@
+//! What every test uses: real processes of our own binaries, on ports of their own, in folders of their own.
+
+mod client;
+mod environment;
+mod liar;
+mod ports;
+mod process;
+mod proxy;
+mod python;
+mod redis;
+mod sealed;
+mod stack;
+
+pub(crate) use client::{Client, chat};
+pub(crate) use liar::Liar;
+pub(crate) use ports::free_port;
+pub(crate) use process::{Process, signal};
+pub(crate) use proxy::{Direction, Proxy};
+pub(crate) use python::run_python;
+pub(crate) use redis::RedisServer;
+pub(crate) use sealed::{PRICE, Sealed, Twist};
+pub(crate) use stack::{ACCOUNT, Engine, GRANT, MODEL, Settings, Stack, Store};
+
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::time::Instant;
+
+/// Asks `condition` again and again until it gives an answer, for at most `limit`.
+///
+/// # Errors
+/// With `what` where it never does.
+pub(crate) async fn eventually<T, F>(what: &str, limit: Duration, mut condition: impl FnMut() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<Option<T>>>,
+{
+    let deadline = Instant::now() + limit;
+    loop {
+        let last = condition().await;
+        if let Ok(Some(answer)) = last {
+            return Ok(answer);
+        }
+        if Instant::now() >= deadline {
+            match last {
+                Err(error) => return Err(error.context(format!("not within {limit:?}: {what}"))),
+                Ok(_) => bail!("not within {limit:?}: {what}"),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,96 @@
+//! A TCP relay that sees every byte between gateway and backend, and can change it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    ToBackend,
+    ToGateway,
+}
+
+/// Changes bytes on their way.
+type Change = dyn Fn(Direction, &mut Vec<u8>) + Send + Sync;
+
+/// Ends with its connections when dropped.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    recorded: Arc<Mutex<Vec<(Direction, Vec<u8>)>>>,
+    change: Arc<Mutex<Option<Arc<Change>>>>,
+    _task: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Relays to `target`, a loopback port.
+    pub(crate) async fn start(target: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let recorded = Arc::new(Mutex::new(Vec::new()));
+        let change: Arc<Mutex<Option<Arc<Change>>>> = Arc::default();
+        let mut task = JoinSet::new();
+        let (record, changes) = (Arc::clone(&recorded), Arc::clone(&change));
+        task.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { continue };
+                let (client_read, client_write) = client.into_split();
+                let (server_read, server_write) = server.into_split();
+                let relays = [
+                    (Direction::ToBackend, client_read, server_write),
+                    (Direction::ToGateway, server_read, client_write),
+                ];
+                for (direction, from, to) in relays {
+                    connections.spawn(relay(direction, from, to, Arc::clone(&record), Arc::clone(&changes)));
+                }
+            }
+        });
+        Ok(Self { address, recorded, change, _task: task })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Every byte that went this way so far, connections mixed in the order of arrival.
+    pub(crate) fn recorded(&self, direction: Direction) -> Vec<u8> {
+        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.iter().filter(|(way, _)| *way == direction).flat_map(|(_, bytes)| bytes.iter().copied()).collect()
+    }
+
+    /// From now on `change` may alter what passes.
+    pub(crate) fn change(&self, change: impl Fn(Direction, &mut Vec<u8>) + Send + Sync + 'static) {
+        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(change));
+    }
+}
+
+async fn relay(
+    direction: Direction,
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    recorded: Arc<Mutex<Vec<(Direction, Vec<u8>)>>>,
+    change: Arc<Mutex<Option<Arc<Change>>>>,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length) = from.read(&mut buffer).await {
+        if length == 0 {
+            break;
+        }
+        let mut bytes = buffer[..length].to_vec();
+        let current = change.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(change) = current {
+            change(direction, &mut bytes);
+        }
+        recorded.lock().unwrap_or_else(PoisonError::into_inner).push((direction, bytes.clone()));
+        if to.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+    // Both sides see the other's end; a failure means it is gone already.
+    let _ = to.shutdown().await;
+}

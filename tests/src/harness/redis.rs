@@ -1,0 +1,51 @@
+//! A real Redis of one test, configured as a ledger needs it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::{Process, eventually, free_port};
+
+/// Survives [`RedisServer::kill`]: started again, it has the same port and the same files.
+#[derive(Debug)]
+pub(crate) struct RedisServer {
+    dir: PathBuf,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl RedisServer {
+    pub(crate) async fn start(dir: PathBuf) -> anyhow::Result<Self> {
+        let mut server = Self { dir, port: free_port()?, process: None };
+        server.restart().await?;
+        Ok(server)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        match self.process.take() {
+            Some(process) => process.kill(),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"])
+            .arg("--dir")
+            .arg(&self.dir);
+        self.process = Some(Process::start_silent(&mut command, &self.dir.join("redis.log"))?);
+        let port = self.port;
+        eventually("redis-server listens", Duration::from_secs(20), || async move {
+            Ok(Some(tokio::net::TcpStream::connect(("127.0.0.1", port)).await?))
+        })
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! A gateway, a backend and a ledger of one test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use cocoon_openapi::RECEIPTS_PATH;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::{Client, Process, Proxy, RedisServer, environment, eventually, free_port};
+
+/// Which store the ledger is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    Sqlite,
+    Redis,
+}
+
+/// What generates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// mistral.rs with the default model.
+    Real,
+    /// The tests' own: for faults and long answers, never for claims about a model.
+    Scripted,
+}
+
+/// What a test may choose. Both `toml` texts are laid over the defaults.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) store: Store,
+    pub(crate) engine: Engine,
+    /// Top-level lines of the gateway's configuration.
+    pub(crate) gateway: String,
+    pub(crate) backend: String,
+    /// Puts a [`Proxy`] between gateway and backend.
+    pub(crate) proxy: bool,
+    /// A second backend of the gateway, by its origin.
+    pub(crate) second_backend: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { store: Store::Sqlite, engine: Engine::Scripted, gateway: String::new(), backend: String::new(), proxy: false, second_backend: None }
+    }
+}
+
+/// nanoTON that the test account begins with.
+pub(crate) const GRANT: u64 = 10_000_000_000;
+/// The account of [`Stack::key`].
+pub(crate) const ACCOUNT: &str = "tester";
+/// Public name of the model.
+pub(crate) const MODEL: &str = "smollm2-135m-instruct";
+
+/// As `GET /internal/accounts/{id}` says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) balance: cocoon_receipts::NanoTon,
+    pub(crate) held: cocoon_receipts::NanoTon,
+    pub(crate) charged: cocoon_receipts::NanoTon,
+    pub(crate) shortfall: cocoon_receipts::NanoTon,
+    pub(crate) open_holds: u64,
+}
+
+/// Ends all it started when dropped.
+pub(crate) struct Stack {
+    pub(crate) gateway: Option<Process>,
+    pub(crate) backend: Option<Process>,
+    pub(crate) redis: Option<RedisServer>,
+    pub(crate) proxy: Option<Proxy>,
+    /// API key of [`ACCOUNT`].
+    pub(crate) key: String,
+    pub(crate) admin_key: String,
+    gateway_port: u16,
+    ops_port: u16,
+    backend_port: u16,
+    // Last: the folder goes when nobody uses it any more.
+    dir: TempDir,
+}
+
+impl Stack {
+    /// Starts everything and waits until the gateway can serve.
+    pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let redis = match settings.store {
+            Store::Sqlite => None,
+            Store::Redis => Some(RedisServer::start(dir.path().to_owned()).await?),
+        };
+        let (gateway_port, ops_port, backend_port) = (free_port()?, free_port()?, free_port()?);
+        let proxy = if settings.proxy { Some(Proxy::start(backend_port).await?) } else { None };
+        let mut stack = Self {
+            gateway: None,
+            backend: None,
+            redis,
+            proxy,
+            key: String::new(),
+            admin_key: String::new(),
+            gateway_port,
+            ops_port,
+            backend_port,
+            dir,
+        };
+        stack.configure(&settings)?;
+        stack.key = stack.make_key(&["--account", ACCOUNT, "--grant", &GRANT.to_string()])?;
+        stack.admin_key = stack.make_key(&["--account", "operator", "--admin"])?;
+        stack.start_backend()?;
+        stack.start_gateway()?;
+        stack.wait_ready().await?;
+        Ok(stack)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://127.0.0.1:{}/v1", self.gateway_port)
+    }
+
+    pub(crate) fn ops_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ops_port)
+    }
+
+    pub(crate) fn backend_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.backend_port)
+    }
+
+    /// A client with the test account's key.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.base_url(), self.key.clone())
+    }
+
+    pub(crate) fn start_gateway(&mut self) -> anyhow::Result<()> {
+        let mut command = gateway_binary()?;
+        command.args(["serve", "--config"]).arg(self.path("gateway.toml"));
+        self.gateway = Some(Process::start(&mut command, &self.path("gateway.log"))?.0);
+        Ok(())
+    }
+
+    pub(crate) fn start_backend(&mut self) -> anyhow::Result<()> {
+        let mut command = Command::new(environment::path("COCOON_BACKEND_BIN")?);
+        command.args(["serve", "--config"]).arg(self.path("backend.toml"));
+        self.backend = Some(Process::start(&mut command, &self.path("backend.log"))?.0);
+        Ok(())
+    }
+
+    /// kill -9.
+    pub(crate) fn kill_gateway(&mut self) -> anyhow::Result<()> {
+        self.gateway.take().context("no gateway runs")?.kill()
+    }
+
+    /// kill -9; its engine ends with it.
+    pub(crate) fn kill_backend(&mut self) -> anyhow::Result<()> {
+        self.backend.take().context("no backend runs")?.kill()
+    }
+
+    /// Process id of the backend's engine.
+    pub(crate) fn engine_pid(&self) -> anyhow::Result<u32> {
+        let children = self.backend.as_ref().context("no backend runs")?.children()?;
+        match children.as_slice() {
+            [engine] => Ok(*engine),
+            other => bail!("the backend has {} children", other.len()),
+        }
+    }
+
+    /// Until the gateway has an attested backend and a ledger.
+    pub(crate) async fn wait_ready(&self) -> anyhow::Result<()> {
+        let url = format!("{}/readyz", self.ops_url());
+        eventually("the gateway is ready", Duration::from_secs(30), || async {
+            Ok(reqwest::get(&url).await?.status().is_success().then_some(()))
+        })
+        .await
+    }
+
+    /// Makes a key with the gateway's own command.
+    pub(crate) fn make_key(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = gateway_binary()?;
+        command.args(["keys", "create", "--config"]).arg(self.path("gateway.toml")).args(arguments);
+        printed(&mut command)
+    }
+
+    /// The test account, as the running gateway sees it.
+    pub(crate) async fn account(&self) -> anyhow::Result<Account> {
+        let url = format!("{}/internal/accounts/{ACCOUNT}", self.ops_url());
+        let response = reqwest::Client::new().get(url).bearer_auth(&self.admin_key).send().await?;
+        Ok(response.error_for_status()?.json().await?)
+    }
+
+    /// The account once nothing is held any more.
+    pub(crate) async fn settled_account(&self) -> anyhow::Result<Account> {
+        eventually("all holds are settled", Duration::from_secs(30), || async {
+            Ok(Some(self.account().await?).filter(|account| account.open_holds == 0))
+        })
+        .await
+    }
+
+    /// Receipts in the backend's outbox file, oldest first: (receipt, ticket).
+    pub(crate) fn outbox(&self) -> anyhow::Result<Vec<(String, String)>> {
+        #[derive(Deserialize)]
+        struct Line {
+            receipt: Option<String>,
+            ticket: Option<String>,
+        }
+        let text = std::fs::read_to_string(self.path("backend").join("outbox.jsonl"))?;
+        // The last line may still be being written.
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+        Ok(lines.filter_map(|line| Some((line.receipt?, line.ticket?))).collect())
+    }
+
+    /// Sequences that the engine itself says it runs.
+    pub(crate) async fn engine_running(&self) -> anyhow::Result<u64> {
+        let health: serde_json::Value =
+            reqwest::get(format!("{}/healthz", self.backend_url())).await?.json().await?;
+        health["engine_running"].as_u64().with_context(|| format!("no engine_running in {health}"))
+    }
+
+    fn configure(&self, settings: &Settings) -> anyhow::Result<()> {
+        let keys = self.path("keys");
+        std::fs::create_dir_all(self.path("backend"))?;
+        printed(gateway_binary()?.args(["keys", "init", "--dir"]).arg(&keys))?;
+        let mut dev_root = Command::new(environment::path("COCOON_BACKEND_BIN")?);
+        let dev_root = printed(dev_root.args(["dev-root", "--dir"]).arg(&keys))?;
+        std::fs::write(self.path("policy.toml"), format!("dev_roots = [\"{dev_root}\"]\n"))?;
+        let ledger = match &self.redis {
+            Some(redis) => redis.url(),
+            None => format!("sqlite:{}", self.path("ledger.db").display()),
+        };
+        let backend_url = self.proxy.as_ref().map_or_else(|| self.backend_url(), Proxy::url);
+        let second = settings.second_backend.as_ref().map_or(String::new(), |url| format!(", {{ url = \"{url}\" }}"));
+        let gateway = format!(
+            r#"
+            listen = "127.0.0.1:{gateway_port}"
+            ops_listen = "127.0.0.1:{ops_port}"
+            keys_dir = "{keys}"
+            policy = "{policy}"
+            backends = [{{ url = "{backend_url}" }}{second}]
+            ledger.url = "{ledger}"
+            [prices."{MODEL}"]
+            table = 1
+            prompt = "20000000"
+            cached = "20000000"
+            completion = "60000000"
+            reasoning = "60000000"
+            "#,
+            gateway_port = self.gateway_port,
+            ops_port = self.ops_port,
+            keys = keys.display(),
+            policy = self.path("policy.toml").display(),
+        );
+        let (engine, model) = match settings.engine {
+            Engine::Real => (environment::path("COCOON_ENGINE")?, environment::path("COCOON_MODEL_PATH")?),
+            Engine::Scripted => {
+                // It has no weights; the backend still measures a file.
+                std::fs::write(self.path("no-weights"), b"scripted")?;
+                (environment::path("COCOON_SCRIPTED_ENGINE_BIN")?, self.path("no-weights"))
+            }
+        };
+        let backend = format!(
+            r#"
+            listen = "127.0.0.1:{backend_port}"
+            state_dir = "{state}"
+            engine = "{engine}"
+            model_path = "{model}"
+            model_name = "{MODEL}"
+            receipt_urls = ["{ops}{RECEIPTS_PATH}"]
+            gateway_keys = ["{gateway_key}"]
+            dev_root = "{dev_root}"
+            operator = "0:{operator}"
+            max_running = 20
+            "#,
+            backend_port = self.backend_port,
+            state = self.path("backend").display(),
+            engine = engine.display(),
+            model = model.display(),
+            ops = self.ops_url(),
+            gateway_key = keys.join("ticket.pub.json").display(),
+            dev_root = keys.join("dev-root.pem").display(),
+            operator = "0".repeat(64),
+        );
+        write_config(&self.path("gateway.toml"), &gateway, &settings.gateway)?;
+        write_config(&self.path("backend.toml"), &backend, &settings.backend)
+    }
+}
+
+/// Writes `base` with the tables of `over` laid over it.
+fn write_config(path: &Path, base: &str, over: &str) -> anyhow::Result<()> {
+    let mut config: toml::Table = toml::from_str(base)?;
+    lay_over(&mut config, toml::from_str(over)?);
+    std::fs::write(path, toml::to_string(&config)?)?;
+    Ok(())
+}
+
+fn lay_over(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(more)) => lay_over(inner, more),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+fn gateway_binary() -> anyhow::Result<Command> {
+    Ok(Command::new(environment::path("COCOON_GATEWAY_BIN")?))
+}
+
+/// What a command prints, trimmed.
+fn printed(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output()?;
+    if !output.status.success() {
+        bail!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
