@@ -69,9 +69,15 @@ impl Backend {
         let address = listener.local_addr().map_err(Error::Listen)?;
 
         let (stops, background) = (Stops::default(), TaskTracker::new());
+        // Until all is started: a start that fails, or is given up, ends the engine with it.
+        let unfinished = stops.background.clone().drop_guard();
         let (fatal, failures) = mpsc::channel(1);
         let model_path = config.model_path.clone();
-        let weights = tokio::task::spawn_blocking(move || weights::digest(&model_path));
+        let weights = async {
+            let digest = tokio::task::spawn_blocking(move || weights::digest(&model_path)).await;
+            let digest = digest.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+            digest.map_err(Error::file("cannot read model_path", &config.model_path))
+        };
         let launch = Launch {
             program: config.engine.clone(),
             model: config.model_path.clone(),
@@ -79,11 +85,11 @@ impl Backend {
             arguments: config.engine_args.clone(),
             ready_within: Duration::from_millis(config.engine_ready_ms),
         };
-        let started =
-            Engine::start(launch, &background, stops.background.clone(), fatal.clone()).await;
-        let weights = weights.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-        let weights = weights.map_err(Error::file("cannot read model_path", &config.model_path))?;
-        let (engine, ready) = started?;
+        let engine = async {
+            let started = Engine::start(launch, &background, stops.background.clone(), fatal.clone());
+            started.await.map_err(Error::from)
+        };
+        let (weights, (engine, ready)) = tokio::try_join!(weights, engine)?;
 
         let receipt_key = SigningKey::generate().map_err(Error::ReceiptKey)?;
         let identity =
@@ -122,7 +128,12 @@ impl Backend {
             cut: stops.generating.clone(),
         };
         let app = Arc::new(App {
-            unsealer: Unsealer::new(Arc::clone(&identity), binding, ReplaySet::new(MAX_KEYS), config.max_body),
+            unsealer: Unsealer::new(
+                Arc::clone(&identity),
+                binding,
+                ReplaySet::new(MAX_KEYS),
+                config.max_body,
+            ),
             admission: Admission::new(config.max_running, backlog),
             services: Arc::new(services),
             requests: TaskTracker::new(),
@@ -134,6 +145,7 @@ impl Backend {
             model = identity.model(),
             "the evidence is of kind dev: it proves nothing about this machine"
         );
+        unfinished.disarm();
         let grace = Duration::from_millis(config.shutdown_grace_ms);
         Ok(Self { address, grace, app, signing, background, stops, failures })
     }

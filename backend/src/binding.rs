@@ -74,9 +74,7 @@ fn no_dearer(price: &Price, most: &Price) -> bool {
 mod tests {
     use cocoon_openapi::CHAT_COMPLETIONS_PATH;
     use cocoon_openapi::x_conf::ClientNonce;
-    use cocoon_receipts::{
-        DeploymentKey, JwsError, NanoTon, Payer, RequestId, SigningKey,
-    };
+    use cocoon_receipts::{DeploymentKey, JwsError, NanoTon, Payer, RequestId, SigningKey};
 
     use super::*;
 
@@ -143,7 +141,8 @@ mod tests {
     #[test]
     fn only_a_known_gateway_signs_tickets() {
         let (key, stranger) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-        let judge = |token: &str| binding(&key).ticket(token, CHAT_COMPLETIONS_PATH, &ENC, NOW_MS).unwrap_err();
+        let judge =
+            |token: &str| binding(&key).ticket(token, CHAT_COMPLETIONS_PATH, &ENC, NOW_MS).unwrap_err();
         let forged = ticket().sign(&stranger).unwrap();
         assert_eq!(judge(&forged), Cause::Ticket(JwsError::UnknownKey));
         assert_eq!(judge("x"), Cause::Ticket(JwsError::Malformed));

@@ -1,8 +1,6 @@
 //! OpenAI's JSON for what the engine generated.
 
-use cocoon_openapi::chat::{
-    ChatCompletion, Choice, Chunk, ChunkChoice, Delta, FinishReason, Message, Usage,
-};
+use cocoon_openapi::chat::{ChatCompletion, Choice, Chunk, ChunkChoice, Delta, FinishReason, Message, Usage};
 use cocoon_receipts::RequestId;
 
 /// What is the same in every part of one answer.
@@ -44,11 +42,8 @@ impl ChatAnswer {
 
     /// The first event: a role, and no text yet.
     pub(crate) fn role(&self) -> Vec<u8> {
-        let delta = Delta {
-            role: Some("assistant".to_owned()),
-            content: Some(String::new()),
-            refusal: Some(None),
-        };
+        let delta =
+            Delta { role: Some("assistant".to_owned()), content: Some(String::new()), refusal: Some(None) };
         self.choice(delta, None)
     }
 
@@ -121,7 +116,11 @@ mod tests {
         let answer = answer(true);
         assert!(text(answer.text("a".into())).ends_with(",\"usage\":null}\n\n"));
         let usage = text(answer.usage(Usage::new(3, 4)).unwrap());
-        assert!(usage.contains(r#""choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"#));
+        assert!(
+            usage.contains(
+                r#""choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"#
+            )
+        );
     }
 
     #[test]

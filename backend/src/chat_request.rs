@@ -135,9 +135,11 @@ fn include_usage(object: &Object<'_>, stream: bool) -> Result<bool, ApiError> {
     const NAME: &str = "stream_options";
     let Some(value) = present(object, NAME) else { return Ok(false) };
     if !stream {
-        return Err(ApiError::invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.")
-            .with_param(NAME)
-            .with_code("invalid_value"));
+        return Err(ApiError::invalid(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+        )
+        .with_param(NAME)
+        .with_code("invalid_value"));
     }
     let options = nested(value, NAME)?;
     let Some(value) = present(&options, "include_usage") else { return Ok(false) };

@@ -328,8 +328,7 @@ impl Completion {
             tracing::error!(request = %ticket.req, "the cost passed the hold: nothing is charged");
             (Usage::default(), NanoTon::ZERO)
         });
-        let head =
-            self.head.unwrap_or(Head { status: CLIENT_CLOSED_REQUEST, content_type: JSON });
+        let head = self.head.unwrap_or(Head { status: CLIENT_CLOSED_REQUEST, content_type: JSON });
         let (resp_hash, resp_frames) = self.reply.sent();
         let draft = Draft {
             ticket: self.ticket,

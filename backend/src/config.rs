@@ -20,10 +20,17 @@ const TEXT_KEYS: [&str; 7] =
 pub enum ConfigError {
     #[error("cannot read the configuration {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    /// The parser's own words, which name key or line.
     #[error("the configuration is not valid: {0}")]
-    Syntax(#[from] toml::de::Error),
+    Syntax(String),
     #[error("the configuration is not valid: {key}: {problem}")]
     Value { key: &'static str, problem: String },
+}
+
+impl From<toml::de::Error> for ConfigError {
+    fn from(error: toml::de::Error) -> Self {
+        Self::Syntax(error.to_string().trim_end().to_owned())
+    }
 }
 
 fn bad(key: &'static str, problem: impl Into<String>) -> ConfigError {

@@ -141,10 +141,12 @@ impl Generation {
 
     fn take(&mut self, event: Option<Event>) -> Step {
         match event {
-            Some(Event::Text { text, completion_tokens, .. }) => match self.meter.generated(completion_tokens) {
-                Ok(()) => Step::Text(text),
-                Err(overrun) => self.failed(&overrun.to_string()),
-            },
+            Some(Event::Text { text, completion_tokens, .. }) => {
+                match self.meter.generated(completion_tokens) {
+                    Ok(()) => Step::Text(text),
+                    Err(overrun) => self.failed(&overrun.to_string()),
+                }
+            }
             Some(Event::Done { finish, usage, .. }) => match (self.meter.ended(usage), finish) {
                 (Ok(()), Finish::Stop) => Step::Finished(FinishReason::Stop),
                 (Ok(()), Finish::Length) => Step::Finished(FinishReason::Length),

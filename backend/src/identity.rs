@@ -8,8 +8,8 @@ use cocoon_engine_api::Ready;
 use cocoon_receipts::{Digest, VerifyingKey};
 use cocoon_sealing::{Kem, PrivateKey, encode_key_configs};
 
-use crate::config::Config;
 use crate::Error;
+use crate::config::Config;
 
 /// `key_id` of the X25519 key.
 const X25519_KEY_ID: u8 = 0;

@@ -17,13 +17,11 @@ pub fn start() {
         .with_env_var(FILTER_VARIABLE)
         .from_env_lossy();
     // HTTP libraries write headers and frames at their lowest levels, and tickets are headers.
-    let ours = filter_fn(|event| {
-        event.target().starts_with("cocoon") || *event.level() <= tracing::Level::WARN
-    });
+    let ours =
+        filter_fn(|event| event.target().starts_with("cocoon") || *event.level() <= tracing::Level::WARN);
     let filter = chosen.and(ours);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let layer =
-        if std::io::stderr().is_terminal() { layer.compact().boxed() } else { layer.json().boxed() };
+    let layer = if std::io::stderr().is_terminal() { layer.compact().boxed() } else { layer.json().boxed() };
     // Only a second start fails, and the first one holds.
     drop(tracing_subscriber::registry().with(layer.with_filter(filter)).try_init());
 }

@@ -95,7 +95,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         backend = Backend::start(config) => backend?,
         () = signals.next() => return Ok(()),
     };
-    say(&serde_json::json!({ "ready": true, "listen": backend.address() }).to_string());
+    say(&format!("{{\"ready\":true,\"listen\":\"{}\"}}", backend.address()));
     let failure = tokio::select! {
         () = signals.next() => None,
         failure = backend.failed() => Some(failure),
@@ -126,7 +126,10 @@ impl Signals {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of a command, and the ready line, belong on standard output")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer of a command, and the ready line, belong on standard output"
+)]
 fn say(line: &str) {
     println!("{line}");
 }

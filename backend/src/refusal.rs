@@ -135,7 +135,8 @@ fn retry_soon(error: ApiError) -> Response {
 
 /// The problem (RFC 9457) that tells a client to fetch the keys again (EHBP 5.4.2).
 fn key_config_problem() -> Response {
-    let problem = serde_json::json!({ "type": KEY_CONFIG_PROBLEM, "title": "The key configuration is not known." });
+    let problem =
+        serde_json::json!({ "type": KEY_CONFIG_PROBLEM, "title": "The key configuration is not known." });
     let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
     (StatusCode::UNPROCESSABLE_ENTITY, content_type, problem.to_string()).into_response()
 }

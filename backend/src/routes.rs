@@ -9,9 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use cocoon_attestation::Nonce;
-use cocoon_openapi::{
-    ATTESTATION_PATH, ApiError, CHAT_COMPLETIONS_PATH, KEY_CONFIG_PATH, REQUEST_ID_HEADER,
-};
+use cocoon_openapi::{ATTESTATION_PATH, ApiError, CHAT_COMPLETIONS_PATH, KEY_CONFIG_PATH, REQUEST_ID_HEADER};
 use cocoon_receipts::RequestId;
 use cocoon_sealing::{ENCAPSULATED_KEY_HEADER, KEY_CONFIG_MEDIA_TYPE};
 use http::{HeaderMap, Method, header};
@@ -116,7 +114,12 @@ async fn health(State(app): State<Arc<App>>) -> Json<Health> {
 }
 
 async fn unknown_path() -> Response {
-    respond(&ApiError::new(404, "invalid_request_error", Some("unknown_url"), "There is nothing at this path."))
+    respond(&ApiError::new(
+        404,
+        "invalid_request_error",
+        Some("unknown_url"),
+        "There is nothing at this path.",
+    ))
 }
 
 async fn wrong_method() -> Response {

@@ -17,8 +17,10 @@ use tokio_util::task::TaskTracker;
 const MAX_CONNECTIONS: usize = 4096;
 /// Time for a request's head. It runs on an idle connection too, so it is also how long a gateway may keep one.
 const HEAD_LIMIT: Duration = Duration::from_secs(65);
-/// Largest head, bytes: a ticket and an X-Wing key in hexadecimal are about 6 KiB.
-const MAX_HEAD: usize = 64 << 10;
+/// Largest head over HTTP/2, bytes: a ticket and an X-Wing key in hexadecimal are about 6 KiB.
+const MAX_HEAD: u32 = 64 << 10;
+/// The same over HTTP/1.1, where it is the buffer that bodies are read through, too.
+const READ_BUFFER: usize = 256 << 10;
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long connections may take to end after the last answer.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -33,12 +35,8 @@ pub(crate) async fn serve(
     answered: CancellationToken,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD.max(1 << 17));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING_EVERY);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(READ_BUFFER);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEAD).keep_alive_interval(PING_EVERY);
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();

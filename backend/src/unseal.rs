@@ -59,9 +59,11 @@ pub(crate) struct Opened {
     pub(crate) body_digest: Option<Digest>,
     /// The smaller of the ticket's and the client's.
     pub(crate) max_cost: NanoTon,
-    /// The client's bytes, or what is wrong with them.
-    pub(crate) body: Result<Vec<u8>, ApiError>,
+    pub(crate) body: ClientBody,
 }
+
+/// The client's bytes, or what is wrong with them.
+pub(crate) type ClientBody = Result<Vec<u8>, ApiError>;
 
 impl Unsealer {
     pub(crate) fn new(identity: Arc<Identity>, binding: Binding, replay: ReplaySet, max_body: u64) -> Self {
@@ -109,8 +111,8 @@ impl Unsealer {
         mut body: Body,
     ) -> Result<(Opened, ResponseSealer), Refusal> {
         let Announced { encapsulated_key, ticket, ticket_token } = announced;
-        let mut opener = RequestOpener::new(self.identity.hpke(), &encapsulated_key)
-            .map_err(|_| Refusal::KeyConfig)?;
+        let mut opener =
+            RequestOpener::new(self.identity.hpke(), &encapsulated_key).map_err(|_| Refusal::KeyConfig)?;
         let mut frames = FrameReader::new(FrameLimits {
             // Clients seal a whole body as one frame.
             max_frame: usize::try_from(self.most()).unwrap_or(usize::MAX),
@@ -166,11 +168,7 @@ impl Unsealer {
 
     /// Takes `x_conf` out and checks it. Without one, the body must name the ticket's model. A body that is not JSON
     /// at all is the client's own mistake, and gets a sealed answer.
-    fn context(
-        &self,
-        plain: Vec<u8>,
-        ticket: &Ticket,
-    ) -> Result<(Option<XConf>, Result<Vec<u8>, ApiError>), Refusal> {
+    fn context(&self, plain: Vec<u8>, ticket: &Ticket) -> Result<(Option<XConf>, ClientBody), Refusal> {
         let (x_conf, body) = match x_conf::remove(plain) {
             Ok(parts) => parts,
             Err(XConfError::Scan(error)) => return Ok((None, Err(error.into()))),
@@ -206,7 +204,8 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
     loop {
-        let frame = tokio::time::timeout(BODY_IDLE_LIMIT, body.frame()).await.map_err(|_| Refusal::Stalled)?;
+        let frame =
+            tokio::time::timeout(BODY_IDLE_LIMIT, body.frame()).await.map_err(|_| Refusal::Stalled)?;
         let Some(frame) = frame else { return Ok(None) };
         if let Ok(chunk) = frame.map_err(|_| Refusal::BrokeOff)?.into_data() {
             return Ok(Some(chunk));
@@ -220,6 +219,3 @@ fn frame_refusal(error: FrameError) -> Refusal {
         FrameError::TooManyEmptyFrames { .. } | FrameError::Truncated => Cause::Frames(error).into(),
     }
 }
-
-
-

@@ -37,11 +37,13 @@ pub(crate) fn digest(path: &Path) -> io::Result<Digest> {
 fn list(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|_| io::Error::other("a file name is not UTF-8"))?;
+        let name =
+            entry.file_name().into_string().map_err(|_| io::Error::other("a file name is not UTF-8"))?;
         let name = format!("{prefix}{name}");
         // Not `entry.file_type()`: a model's folder is often made of links.
         if fs::metadata(entry.path())?.is_dir() {
-            let depth = depth.checked_sub(1).ok_or_else(|| io::Error::other("folders are nested too deep"))?;
+            let depth =
+                depth.checked_sub(1).ok_or_else(|| io::Error::other("folders are nested too deep"))?;
             list(&entry.path(), &format!("{name}/"), depth, files)?;
         } else {
             files.push(name);
@@ -82,12 +84,7 @@ mod tests {
         fs::write(dir.path().join("a"), b"1").unwrap();
         fs::write(dir.path().join("sub/b"), b"2").unwrap();
         let first = digest(dir.path()).unwrap();
-        let expected = Digest::of(&[
-            b"a\0",
-            &Digest::of(&[b"1"]).0,
-            b"sub/b\0",
-            &Digest::of(&[b"2"]).0,
-        ]);
+        let expected = Digest::of(&[b"a\0", &Digest::of(&[b"1"]).0, b"sub/b\0", &Digest::of(&[b"2"]).0]);
         assert_eq!(first, expected);
         fs::rename(dir.path().join("a"), dir.path().join("c")).unwrap();
         assert_ne!(digest(dir.path()).unwrap(), first);

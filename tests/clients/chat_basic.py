@@ -7,7 +7,7 @@ from openai import OpenAI
 
 client = OpenAI()
 model = os.environ["COCOON_MODEL"]
-question = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
+question = [{"role": "user", "content": "What is 2+2? Answer with the number."}]
 ask = dict(model=model, messages=question, temperature=0, max_tokens=48)
 
 raw = client.chat.completions.with_raw_response.create(**ask)

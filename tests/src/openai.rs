@@ -18,7 +18,7 @@ pub(crate) async fn the_official_client_gets_a_real_answer() -> anyhow::Result<(
     let seen = run_python("chat_basic.py", &variables).await?;
 
     let text = seen["text"].as_str().unwrap_or_default();
-    ensure!(text.contains("Paris"), "the model knows its capitals: {text}");
+    ensure!(text.contains('4'), "the model can add: {text}");
     ensure!(seen["stream_text"] == seen["text"], "at temperature 0 both are the same: {seen:#}");
     ensure!(seen["id"].as_str().is_some_and(|id| id.starts_with("chatcmpl-")), "{seen:#}");
     ensure!(seen["object"] == "chat.completion" && seen["role"] == "assistant", "{seen:#}");

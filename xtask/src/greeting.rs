@@ -8,8 +8,10 @@ use crate::up_env::UpEnv;
 
 /// `given_dir` is what the user said with `--dir`, for the line that ends it.
 pub(crate) fn greet(env: &UpEnv, dir: &Path, given_dir: Option<&Path>, detached: bool, took: Duration) {
-    let request =
-        format!(r#"{{"model": "{}", "messages": [{{"role": "user", "content": "Say hello."}}]}}"#, env.model);
+    let request = format!(
+        r#"{{"model": "{}", "messages": [{{"role": "user", "content": "Say hello."}}], "temperature": 0}}"#,
+        env.model
+    );
     println!("\nCocoon Gateway is up: {}  ({}, after {})\n", env.base_url(), env.model, seconds(took));
     println!("  set -a; . {}; set +a", shell_quoted(&dir.join("up.env")));
     println!(
@@ -18,7 +20,7 @@ pub(crate) fn greet(env: &UpEnv, dir: &Path, given_dir: Option<&Path>, detached:
     );
     println!(
         "  python3 -c 'import os; from openai import OpenAI; print(OpenAI().chat.completions.create(\
-         model=os.environ[\"COCOON_MODEL\"], messages=[{{\"role\": \"user\", \"content\": \"Say hello.\"}}])\
+         model=os.environ[\"COCOON_MODEL\"], messages=[{{\"role\": \"user\", \"content\": \"Say hello.\"}}], temperature=0)\
          .choices[0].message.content)'"
     );
     println!(

@@ -9,7 +9,7 @@ use cocoon_receipts::{Digest, NanoTon, Receipt, body_digest};
 use cocoon_sealing::ENCAPSULATED_KEY_HEADER;
 use serde_json::{Value, json};
 
-use harness::{Harness, NONCE, PRICE, Sealed, harness};
+use harness::{Harness, NONCE, PRICE, Sealed, harness, harness_around};
 
 fn chat(script: &Value, stream: bool) -> Value {
     let messages = json!([{ "role": "user", "content": script.to_string() }]);
@@ -37,7 +37,10 @@ async fn an_answer_comes_sealed_and_ends_with_its_receipt() {
 
     let receipt = Receipt::verify(token, &harness.receipt_key()).unwrap();
     cocoon_receipts::check_against_ticket(&receipt, &sealed.ticket, &sealed.token).unwrap();
-    assert_eq!((receipt.usage.prompt, receipt.usage.completion, receipt.cost), (6, 3, NanoTon(6 * 2 + 3 * 5)));
+    assert_eq!(
+        (receipt.usage.prompt, receipt.usage.completion, receipt.cost),
+        (6, 3, NanoTon(6 * 2 + 3 * 5))
+    );
     assert_eq!((receipt.seq, receipt.finish.as_str(), receipt.complete), (1, "stop", true));
     assert_eq!(receipt.req_hash, Digest::of(&[&sealed.body]));
     assert_eq!((receipt.resp_hash, receipt.resp_frames), (Digest::of(&[&answer.raw[0]]), 1));
@@ -59,14 +62,20 @@ async fn a_stream_is_openais_events_and_ends_with_its_receipt() {
     let token = answer.trailer.unwrap();
     assert_eq!(String::from_utf8_lossy(last), format!(": receipt {token}\n\ndata: [DONE]\n\n"));
     let events: Vec<Value> = events.iter().map(|event| event_json(event)).collect();
-    assert_eq!(events[0]["choices"][0]["delta"], json!({ "role": "assistant", "content": "", "refusal": null }));
+    assert_eq!(
+        events[0]["choices"][0]["delta"],
+        json!({ "role": "assistant", "content": "", "refusal": null })
+    );
     let text: String =
         events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
     assert_eq!(text, "echo: one two");
     assert_eq!(events[events.len() - 2]["choices"][0]["finish_reason"], "stop");
     assert_eq!(events.last().unwrap()["usage"]["completion_tokens"], 3);
     let receipt = Receipt::verify(&token, &harness.receipt_key()).unwrap();
-    assert_eq!(receipt.resp_hash, Digest::of(&answer.raw.split_last().unwrap().1.iter().map(|r| &r[..]).collect::<Vec<_>>()));
+    assert_eq!(
+        receipt.resp_hash,
+        Digest::of(&answer.raw.split_last().unwrap().1.iter().map(|r| &r[..]).collect::<Vec<_>>())
+    );
     assert_eq!(receipt.resp_frames, events.len() as u64);
     harness.stop().await;
 }
@@ -89,20 +98,24 @@ async fn what_is_not_as_it_must_be_is_refused_before_anything_happens() {
     replayed.encapsulated_key = replayed.encapsulated_key.to_uppercase();
     assert_eq!(harness.send(&replayed).await.plain, identical, "another spelling is the same key");
 
-    let mut cases: Vec<(&str, Sealed)> = Vec::new();
-    cases.push(("another request's ticket", Sealed { token: good().token, ..good() }));
-    cases.push(("no ticket", Sealed { token: String::new(), ..good() }));
-    cases.push(("not sealed", Sealed { encapsulated_key: String::new(), ..good() }));
-    cases.push(("a short key", Sealed { encapsulated_key: "ab".into(), ..good() }));
-    cases.push(("no body", Sealed { body: Vec::new(), ..good() }));
-    cases.push(("only empty frames", Sealed { body: vec![0; 8], ..good() }));
+    let mut cases: Vec<(&str, Sealed)> = vec![
+        ("another request's ticket", Sealed { token: good().token, ..good() }),
+        ("no ticket", Sealed { token: String::new(), ..good() }),
+        ("not sealed", Sealed { encapsulated_key: String::new(), ..good() }),
+        ("a short key", Sealed { encapsulated_key: "ab".into(), ..good() }),
+        ("no body", Sealed { body: Vec::new(), ..good() }),
+        ("only empty frames", Sealed { body: vec![0; 8], ..good() }),
+    ];
     let mut cut = good();
     cut.body.truncate(cut.body.len() - 1);
     cases.push(("cut off", cut));
     let mut more = good();
     more.body.extend_from_slice(&[0, 0, 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
     cases.push(("a second frame that does not open", more));
-    cases.push(("another x_conf", harness.seal_with(&say("hi", false), |x_conf| x_conf.path = "/v1/models".into())));
+    cases.push((
+        "another x_conf",
+        harness.seal_with(&say("hi", false), |x_conf| x_conf.path = "/v1/models".into()),
+    ));
     for (case, sealed) in &cases {
         let answer = harness.send(sealed).await;
         assert_eq!((answer.status, answer.plain.as_str()), (400, identical.as_str()), "{case}");
@@ -220,7 +233,9 @@ async fn a_silent_engine_leaves_no_silent_stream() {
 #[tokio::test]
 async fn an_engine_that_dies_in_a_stream_leaves_an_error_and_a_receipt_and_comes_back() {
     let Some(harness) = harness("").await else { return };
-    for (script, tokens) in [(json!({ "crash_after": 3 }), 3), (json!({ "fail_after": 2 }), 2), (json!({ "crash_after": 0 }), 0)] {
+    for (script, tokens) in
+        [(json!({ "crash_after": 3 }), 3), (json!({ "fail_after": 2 }), 2), (json!({ "crash_after": 0 }), 0)]
+    {
         let sealed = harness.seal(&chat(&script, true));
         let answer = harness.send(&sealed).await;
         let frames: Vec<_> = answer.frames.iter().map(|frame| String::from_utf8_lossy(frame)).collect();
@@ -237,6 +252,30 @@ async fn an_engine_that_dies_in_a_stream_leaves_an_error_and_a_receipt_and_comes
     assert_eq!(answer.status, 500);
     assert_eq!(harness.receipt_of(&sealed).await.cost, NanoTon(0), "nothing was delivered");
     assert_eq!(harness.send(&harness.seal(&say("back", false))).await.status, 200);
+    harness.stop().await;
+}
+
+/// Its keyset, which gateways have verified, would be a lie.
+#[tokio::test]
+async fn a_backend_does_not_go_on_with_an_engine_that_comes_back_as_another() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let changing = |dir: &std::path::Path, engine: std::path::PathBuf| {
+        let (wrapper, started) = (dir.join("engine.sh"), dir.join("started"));
+        let script = format!(
+            "#!/bin/sh\n[ -e '{started}' ] && exec '{engine}' \"$@\" --context 7\n: > '{started}'\nexec '{engine}' \"$@\"\n",
+            started = started.display(),
+            engine = engine.display()
+        );
+        std::fs::write(&wrapper, script).unwrap();
+        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o700)).unwrap();
+        wrapper
+    };
+    let Some(mut harness) = harness_around("", changing).await else { return };
+    let sealed = harness.seal(&chat(&json!({ "crash_after": 1 }), true));
+    harness.send(&sealed).await;
+    let failure = harness.failed().await;
+    assert!(matches!(failure, crate::Error::Engine(crate::EngineError::Changed { .. })), "{failure}");
     harness.stop().await;
 }
 

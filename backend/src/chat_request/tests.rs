@@ -45,7 +45,10 @@ fn what_is_honoured_is_read() {
     );
     let request = parse(body.as_bytes()).unwrap();
     assert_eq!((request.temperature, request.top_p, request.max_tokens), (0.0, 0.5, Some(7)));
-    assert_eq!((request.stop, request.stream, request.include_usage), (vec!["a".into(), "b".into()], true, true));
+    assert_eq!(
+        (request.stop, request.stream, request.include_usage),
+        (vec!["a".into(), "b".into()], true, true)
+    );
     assert_eq!(parse(with(r#","max_tokens":9"#).as_bytes()).unwrap().max_tokens, Some(9));
     assert_eq!(parse(with(r#","stop":"x""#).as_bytes()).unwrap().stop, ["x"]);
 }
@@ -190,7 +193,8 @@ fn what_is_not_one_object_is_refused() {
 
 #[test]
 fn the_number_of_messages_is_bounded() {
-    let messages = |count| messages_are(&format!("[{}]", vec![r#"{"role":"user","content":"x"}"#; count].join(",")));
+    let messages =
+        |count| messages_are(&format!("[{}]", vec![r#"{"role":"user","content":"x"}"#; count].join(",")));
     assert_eq!(parse(messages(MAX_MESSAGES).as_bytes()).unwrap().messages.len(), MAX_MESSAGES);
     assert_eq!(refused(&messages(MAX_MESSAGES + 1)).1.as_deref(), Some("messages"));
     let deep = user(&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)));
@@ -199,7 +203,8 @@ fn the_number_of_messages_is_bounded() {
 
 #[test]
 fn no_message_quotes_the_content() {
-    for body in [user("{\"marker\":1}"), with(r#","stop":["marker",1]"#), with(r#","tool_choice":"marker""#)] {
+    for body in [user("{\"marker\":1}"), with(r#","stop":["marker",1]"#), with(r#","tool_choice":"marker""#)]
+    {
         assert!(!parse(body.as_bytes()).unwrap_err().body.error.message.contains("marker"), "{body}");
     }
 }

@@ -142,11 +142,7 @@ impl Engine {
         Exchange::begin(link, request.id, Command::Generate(request))
     }
 
-    async fn ask(
-        &self,
-        command: impl FnOnce(u64) -> Command,
-        limit: Duration,
-    ) -> Result<Event, EngineError> {
+    async fn ask(&self, command: impl FnOnce(u64) -> Command, limit: Duration) -> Result<Event, EngineError> {
         let link = self.current().await?;
         let id = self.fresh_id();
         let mut exchange = Exchange::begin(link, id, command(id))?;

@@ -34,8 +34,8 @@ impl Process {
         // A group of its own: Ctrl-C on a terminal is for the backend, which ends the engine once it is through.
         command.process_group(0).kill_on_drop(true);
         let spawned = command.spawn();
-        let mut child = spawned
-            .map_err(|source| EngineError::Spawn { program: launch.program.clone(), source })?;
+        let mut child =
+            spawned.map_err(|source| EngineError::Spawn { program: launch.program.clone(), source })?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(EngineError::Unexpected);
         };

@@ -1,8 +1,6 @@
 //! The chain: every receipt of a key names the one before it.
 
-use cocoon_receipts::{
-    Checkpoint, Digest, JwsError, NanoTon, Price, Receipt, ReceiptId, SigningKey, Usage,
-};
+use cocoon_receipts::{Checkpoint, Digest, JwsError, NanoTon, Price, Receipt, ReceiptId, SigningKey, Usage};
 
 /// What a request's own part of a receipt says; the chain adds the rest.
 #[derive(Debug, Clone)]

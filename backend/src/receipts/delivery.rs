@@ -74,8 +74,10 @@ impl Delivering {
     ) -> Self {
         backlog.add(left.len());
         let due = |pending: &Pending| pending.acknowledged_at.map_or(0, |at| at.saturating_add(confirm_ms));
-        let waiting =
-            left.into_iter().map(|pending| (pending.kept.id, Waiting { due: due(&pending), pending })).collect();
+        let waiting = left
+            .into_iter()
+            .map(|pending| (pending.kept.id, Waiting { due: due(&pending), pending }))
+            .collect();
         Self { gateways, signer, backlog, fresh, waiting, confirm_ms }
     }
 

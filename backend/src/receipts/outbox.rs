@@ -91,7 +91,10 @@ impl Outbox {
         let bytes = fs::read(&path)?;
         let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         if length < bytes.len() {
-            tracing::warn!(bytes = bytes.len() - length, "the outbox ended in a torn line, which is cut away");
+            tracing::warn!(
+                bytes = bytes.len() - length,
+                "the outbox ended in a torn line, which is cut away"
+            );
             file.set_len(length as u64)?;
             file.sync_all()?;
         }
@@ -183,7 +186,9 @@ impl Outbox {
                     pending.acknowledged_at = Some(at);
                 }
             }
-            Line::Acknowledged { ack: id, .. } | Line::Refused { refused: id, .. } | Line::Expired { expired: id } => {
+            Line::Acknowledged { ack: id, .. }
+            | Line::Refused { refused: id, .. }
+            | Line::Expired { expired: id } => {
                 self.pending.remove(&id);
             }
         }
@@ -261,7 +266,11 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn kept(text: &str) -> Arc<Kept> {
-        Arc::new(Kept { id: ReceiptId::generate(), receipt: format!("r.{text}"), ticket: format!("t.{text}") })
+        Arc::new(Kept {
+            id: ReceiptId::generate(),
+            receipt: format!("r.{text}"),
+            ticket: format!("t.{text}"),
+        })
     }
 
     fn left(dir: &Path) -> Vec<Pending> {
@@ -275,7 +284,9 @@ pub(crate) mod tests {
         let mut outbox = Outbox::open(dir.path()).unwrap();
         outbox.append(&[Arc::clone(&one), Arc::clone(&two)]).unwrap();
         outbox.append(&[Arc::clone(&three)]).unwrap();
-        outbox.record(vec![Mark::First(one.id, 7), Mark::First(two.id, 7), Mark::Second(two.id, 70)]).unwrap();
+        outbox
+            .record(vec![Mark::First(one.id, 7), Mark::First(two.id, 7), Mark::Second(two.id, 70)])
+            .unwrap();
         drop(outbox);
         let expected =
             [Pending { kept: one, acknowledged_at: Some(7) }, Pending { kept: three, acknowledged_at: None }];

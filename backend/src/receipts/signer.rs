@@ -172,7 +172,8 @@ mod tests {
             asked.spawn(async move { signer.receipt(draft(), format!("t{n}")).await.unwrap() });
         }
         let tokens = asked.join_all().await;
-        let mut receipts: Vec<_> = tokens.iter().map(|token| (Receipt::verify(token, &key).unwrap(), token)).collect();
+        let mut receipts: Vec<_> =
+            tokens.iter().map(|token| (Receipt::verify(token, &key).unwrap(), token)).collect();
         receipts.sort_by_key(|(receipt, _)| receipt.seq);
         let mut prev = Digest([0; 32]);
         for (n, (receipt, token)) in receipts.iter().enumerate() {

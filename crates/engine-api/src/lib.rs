@@ -65,15 +65,34 @@ pub struct Generate {
 pub enum Event {
     /// First message of an engine, sent once the model is loaded and can answer.
     Ready(Ready),
-    Tokenized { id: Id, tokens: u64 },
+    Tokenized {
+        id: Id,
+        tokens: u64,
+    },
     /// More text of a generation, and the completion tokens generated so far (cumulative). The text is cut
     /// at character boundaries and may be empty while stop strings are held back.
-    Text { id: Id, text: String, completion_tokens: u64 },
+    Text {
+        id: Id,
+        text: String,
+        completion_tokens: u64,
+    },
     /// The generation ended.
-    Done { id: Id, finish: Finish, usage: Usage },
+    Done {
+        id: Id,
+        finish: Finish,
+        usage: Usage,
+    },
     /// The exchange failed; `usage` is what had been processed until then.
-    Failed { id: Id, kind: FailureKind, message: String, usage: Usage },
-    Status { id: Id, running: u64 },
+    Failed {
+        id: Id,
+        kind: FailureKind,
+        message: String,
+        usage: Usage,
+    },
+    Status {
+        id: Id,
+        running: u64,
+    },
 }
 
 /// What an engine says of itself when it is ready.

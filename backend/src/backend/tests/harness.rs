@@ -1,7 +1,7 @@
 //! A backend of one test, a gateway that only takes receipts, and a client that seals.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,7 +49,10 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    async fn take(State(receipts): State<Self>, Json(posted): Json<Deliveries>) -> Result<Json<Outcomes>, http::StatusCode> {
+    async fn take(
+        State(receipts): State<Self>,
+        Json(posted): Json<Deliveries>,
+    ) -> Result<Json<Outcomes>, http::StatusCode> {
         if receipts.refusing.load(Ordering::Relaxed) {
             return Err(http::StatusCode::SERVICE_UNAVAILABLE);
         }
@@ -81,7 +84,7 @@ pub(super) struct Sealed {
     pub(super) body: Vec<u8>,
     pub(super) ticket: Ticket,
     pub(super) extra: Option<(&'static str, String)>,
-    sealer: Arc<RequestSealer>,
+    pub(super) sealer: Arc<RequestSealer>,
 }
 
 /// An answer; `frames` opened, `raw` as they came, `plain` where it is not sealed.
@@ -112,11 +115,20 @@ fn engine() -> Option<PathBuf> {
 
 /// A running backend with `more` in its configuration; none where the scripted engine has not been built.
 pub(super) async fn harness(more: &str) -> Option<Harness> {
+    harness_around(more, |_, engine| engine).await
+}
+
+/// The same with another program in the engine's place, which `wrap` makes in the test's folder.
+pub(super) async fn harness_around(
+    more: &str,
+    wrap: impl FnOnce(&Path, PathBuf) -> PathBuf,
+) -> Option<Harness> {
     let Some(engine) = engine() else {
         eprintln!("skipped: there is no cocoon-scripted-engine");
         return None;
     };
     let dir = tempfile::tempdir().unwrap();
+    let engine = wrap(dir.path(), engine);
     let path = |name: &str| dir.path().join(name).display().to_string();
     let signer = SigningKey::generate().unwrap();
     std::fs::write(path("weights"), b"none").unwrap();
@@ -151,7 +163,8 @@ impl Harness {
         std::fs::write(&file, &config).unwrap();
         let loaded = Config::load(&file, std::iter::empty(), None).unwrap();
         let backend = Backend::start(loaded).await.unwrap();
-        let url = format!("http://{}/.well-known/cocoon-attestation?nonce={}", backend.address(), "07".repeat(32));
+        let url =
+            format!("http://{}/.well-known/cocoon-attestation?nonce={}", backend.address(), "07".repeat(32));
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let document = client.get(url.parse().unwrap()).await.unwrap().into_body().collect().await.unwrap();
         let document: Document = serde_json::from_slice(&document.to_bytes()).unwrap();
@@ -163,6 +176,11 @@ impl Harness {
     pub(super) async fn restart(mut self) -> Self {
         self.backend.take().unwrap().stop(std::future::pending()).await;
         Self::start(self.dir, self.config, self.signer, self.receipts).await
+    }
+
+    pub(super) async fn failed(&mut self) -> crate::Error {
+        let failure = self.backend.as_mut().unwrap().failed();
+        tokio::time::timeout(Duration::from_secs(10), failure).await.unwrap()
     }
 
     pub(super) async fn stop(mut self) {
@@ -189,7 +207,8 @@ impl Harness {
         let key = PublicKey::new(Kem::X25519, &self.keyset.hpke[0].bytes().unwrap()).unwrap();
         let mut sealer = RequestSealer::new(&key).unwrap();
         let req = RequestId::generate();
-        let payer = Payer { account: "a".parse().unwrap(), key: "k".parse().unwrap(), project: None, shard: 0 };
+        let payer =
+            Payer { account: "a".parse().unwrap(), key: "k".parse().unwrap(), project: None, shard: 0 };
         let mut ticket = Ticket {
             req,
             attempt: 1,
@@ -229,7 +248,8 @@ impl Harness {
 
     fn request(&self, sealed: &Sealed) -> Request<Full<Bytes>> {
         let address = self.backend.as_ref().unwrap().address();
-        let mut request = Request::post(format!("http://{address}{CHAT_COMPLETIONS_PATH}")).header("te", "trailers");
+        let mut request =
+            Request::post(format!("http://{address}{CHAT_COMPLETIONS_PATH}")).header("te", "trailers");
         let extra = sealed.extra.as_ref().map(|(name, value)| (*name, value));
         let sealed_headers =
             [(ENCAPSULATED_KEY_HEADER, &sealed.encapsulated_key), (TICKET_HEADER, &sealed.token)];
@@ -286,7 +306,12 @@ impl Harness {
         assert!(tokio::time::timeout(after, sending).await.is_err(), "it was over before");
     }
 
-    pub(super) async fn plain(&self, method: &str, path: &str, header: Option<(&str, &str)>) -> (u16, String) {
+    pub(super) async fn plain(
+        &self,
+        method: &str,
+        path: &str,
+        header: Option<(&str, &str)>,
+    ) -> (u16, String) {
         let address = self.backend.as_ref().unwrap().address();
         let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
         if let Some((name, value)) = header {

@@ -10,8 +10,8 @@ use cocoon_receipts::{AccountId, Digest, NanoTon, ReceiptId, RequestId};
 use tokio::task::JoinSet;
 
 use crate::bench::*;
+use crate::calls::Random;
 use crate::invariants;
-use crate::random::Random;
 use crate::redis_server::RedisServer;
 
 /// Real time: the callers race with it too.
