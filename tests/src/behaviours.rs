@@ -7,6 +7,7 @@ mod harness;
 
 mod bad_input;
 mod bill;
+mod chaos;
 mod drain;
 mod evidence;
 mod faults;
@@ -52,6 +53,7 @@ fn main() -> std::process::ExitCode {
             a_store_that_is_down_is_503;
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
         evidence: a_backend_that_the_policy_refuses_is_never_used, a_restarted_backend_is_verified_again;
+        chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis;
         drain: running_streams_finish_after_sigterm;
     };
     libtest_mimic::run(&arguments, trials).exit_code()

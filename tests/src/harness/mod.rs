@@ -12,6 +12,7 @@ mod sealed;
 mod stack;
 
 pub(crate) use client::{Client, chat};
+pub(crate) use environment::full;
 pub(crate) use liar::Liar;
 pub(crate) use ports::free_port;
 pub(crate) use process::{Process, signal};
