@@ -191,6 +191,7 @@ enum Stage {
     Open(Box<Client>),
     /// The receipt is checked and booked; its trailer is still to be sent.
     Trailer {
+        client: Box<Client>,
         receipt: String,
         cost: u64,
     },
@@ -201,7 +202,10 @@ fn streamed(client: Client) -> Response {
     let frames = stream::unfold(Stage::Open(Box::new(client)), |stage| async move {
         let (frame, next) = match stage {
             Stage::Open(client) => advance(client).await,
-            Stage::Trailer { receipt, cost } => (Frame::trailers(trailers(&receipt, cost)), Stage::Closed),
+            Stage::Trailer { mut client, receipt, cost } => {
+                client.answer.let_go().await;
+                (Frame::trailers(trailers(&receipt, cost)), Stage::Closed)
+            }
             Stage::Closed => return None,
         };
         Some((Ok::<_, Infallible>(frame), next))
@@ -224,10 +228,7 @@ async fn advance(mut client: Box<Client>) -> (Frame<Bytes>, Stage) {
         Ok(Some(Piece::End { receipt, checked, rest })) => {
             // Booked before the client sees the end: what it reads of its balance then is settled.
             client.gateway.book(&receipt, client.answer.ticket()).await;
-            if let Err(error) = client.answer.finish().await {
-                tracing::warn!(%error, request = %client.request, "connection to the backend did not end as it should");
-            }
-            (Frame::data(rest), Stage::Trailer { receipt, cost: checked.cost.0 })
+            (Frame::data(rest), Stage::Trailer { client, receipt, cost: checked.cost.0 })
         }
         Ok(None) => (answer::failure_event(&Failure::internal().api), Stage::Closed),
         Err(error) => (answer::failure_event(&broken(client.request, &error).api), Stage::Closed),

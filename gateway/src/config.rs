@@ -20,6 +20,8 @@ pub enum ConfigError {
     Syntax { path: PathBuf, message: String },
     #[error("{key}: {message}")]
     Value { key: String, message: String },
+    #[error(transparent)]
+    Environment(#[from] cocoon_process::NotAKey),
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -144,15 +146,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let syntax = |message: String| ConfigError::Syntax { path: path.into(), message };
         let mut table: toml::Table = toml::from_str(text).map_err(|error| syntax(error.to_string()))?;
-        for (name, value) in environment {
-            if let Some(key) = name.strip_prefix(ENV_PREFIX) {
-                let keys: Vec<String> = key.to_ascii_lowercase().split("__").map(str::to_owned).collect();
-                override_key(&mut table, &keys, &value).ok_or_else(|| ConfigError::Value {
-                    key: name.clone(),
-                    message: "is not a key".into(),
-                })?;
-            }
-        }
+        cocoon_process::lay_over(&mut table, ENV_PREFIX, environment)?;
         let config: Self = table.try_into().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
         config.check()?;
         Ok(config)
@@ -215,21 +209,6 @@ impl Config {
     pub fn shutdown_grace(&self) -> Duration {
         Duration::from_millis(self.shutdown_grace_ms)
     }
-}
-
-/// Sets `keys` in `table`. A value that reads as TOML is that value, anything else is a string.
-fn override_key(table: &mut toml::Table, keys: &[String], value: &str) -> Option<()> {
-    let (key, rest) = keys.split_first()?;
-    if key.is_empty() {
-        return None;
-    }
-    if rest.is_empty() {
-        let parsed = value.parse::<toml::Value>().unwrap_or_else(|_| toml::Value::String(value.to_owned()));
-        table.insert(key.clone(), parsed);
-        return Some(());
-    }
-    let inner = table.entry(key.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    override_key(inner.as_table_mut()?, rest, value)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `cocoon-gateway`: serve, and the operator's commands beside it.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -98,7 +98,7 @@ enum ConfigCommand {
 }
 
 fn main() -> ExitCode {
-    start_log();
+    cocoon_process::start_log();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -112,18 +112,6 @@ fn main() -> ExitCode {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Text for people, JSON lines for collectors; `COCOON_LOG` filters.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("COCOON_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        log.compact().init();
-    } else {
-        log.json().flatten_event(true).init();
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cocoon_attestation::Policy;
 use cocoon_ledger::Ledger;
+use cocoon_process::Signals;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ pub async fn open_ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
 /// # Errors
 /// Where the process cannot start. Once it is ready it prints one JSON line with its addresses.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot wait for signals")?;
     let keys =
         Arc::new(Keys::load(&config.keys_dir).context("keys_dir: the deployment's secrets cannot be used")?);
     let policy = std::fs::read_to_string(&config.policy).context("policy: the file cannot be read")?;
@@ -90,18 +92,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let sweep_ended = ended.clone();
     background.spawn(async move { settler.sweep(every, sweep_ended).await });
     let grace = gateway.config.shutdown_grace();
-    let ops = cocoon_serve::serve(ops_listener, ops::router(Arc::clone(&gateway)), ended.clone(), LAST_WORK);
+    let ops = cocoon_process::serve(ops_listener, ops::router(Arc::clone(&gateway)), ended.clone(), async {
+        tokio::time::sleep(LAST_WORK).await;
+    });
     background.spawn(ops);
 
     announce(addresses)?;
-    let public = cocoon_serve::serve(listener, accept::router(gateway), draining.clone(), grace);
-    let signals = async {
-        let told = cocoon_serve::told_to_end().await;
+    let public = cocoon_process::serve(listener, accept::router(gateway), draining.clone(), {
+        let draining = draining.clone();
+        async move {
+            draining.cancelled().await;
+            tokio::time::sleep(grace).await;
+        }
+    });
+    let told_to_end = async {
+        signals.next().await;
         tracing::info!("draining: running requests may finish");
         draining.cancel();
-        told
     };
-    let ((), told) = tokio::join!(public, signals);
+    tokio::join!(public, told_to_end);
     // Receipts are still taken while the last requests end; only then does the ops listener close.
     tracker.close();
     if tokio::time::timeout(LAST_WORK, tracker.wait()).await.is_err() {
@@ -110,7 +119,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     ended.cancel();
     background.close();
     background.wait().await;
-    told.context("no signal handler can be installed")
+    Ok(())
 }
 
 fn backends(config: &Config) -> anyhow::Result<Vec<Arc<Backend>>> {

@@ -23,27 +23,92 @@ fn cases() -> Vec<Case> {
         ("an array", "[]".into(), 400, None, None),
         ("no model", json!({ "messages": [] }).to_string(), 400, None, Some("model")),
         ("no messages", json!({ "model": MODEL }).to_string(), 400, None, Some("messages")),
-        ("empty messages", json!({ "model": MODEL, "messages": [] }).to_string(), 400, None, Some("messages")),
-        ("messages of another type", json!({ "model": MODEL, "messages": "hi" }).to_string(), 400, None, Some("messages")),
-        ("an unknown model", json!({ "model": "gpt-9", "messages": [] }).to_string(), 404, Some("model_not_found"), Some("model")),
-        ("temperature of another type", with(json!({ "temperature": "hot" })), 400, None, Some("temperature")),
+        (
+            "empty messages",
+            json!({ "model": MODEL, "messages": [] }).to_string(),
+            400,
+            None,
+            Some("messages"),
+        ),
+        (
+            "messages of another type",
+            json!({ "model": MODEL, "messages": "hi" }).to_string(),
+            400,
+            None,
+            Some("messages"),
+        ),
+        (
+            "an unknown model",
+            json!({ "model": "gpt-9", "messages": [] }).to_string(),
+            404,
+            Some("model_not_found"),
+            Some("model"),
+        ),
+        (
+            "temperature of another type",
+            with(json!({ "temperature": "hot" })),
+            400,
+            None,
+            Some("temperature"),
+        ),
         ("temperature out of range", with(json!({ "temperature": 3 })), 400, None, Some("temperature")),
         ("a ceiling of 0", with(json!({ "max_tokens": 0 })), 400, None, Some("max_tokens")),
         ("stream of another type", with(json!({ "stream": "yes" })), 400, None, Some("stream")),
         ("stop of another type", with(json!({ "stop": 5 })), 400, None, Some("stop")),
         ("an x_conf of its own", with(json!({ "x_conf": {} })), 400, None, Some("x_conf")),
-        ("two models", format!(r#"{{"model":"{MODEL}","model":"{MODEL}","messages":[]}}"#), 400, None, Some("model")),
-        ("two models, one escaped", format!(r#"{{"model":"{MODEL}","\u006dodel":"x","messages":[]}}"#), 400, None, Some("model")),
-        ("an image to be fetched", image("http://127.0.0.1:1/secret.png"), 400, None, Some("messages[0].content[1].image_url.url")),
-        ("an image that is a file", image("file:///etc/passwd"), 400, None, Some("messages[0].content[1].image_url.url")),
-        ("an image that is a path", image("/etc/passwd"), 400, None, Some("messages[0].content[1].image_url.url")),
-        ("a prompt over the context", chat(&long, json!({})).to_string(), 400, Some("context_length_exceeded"), Some("messages")),
+        (
+            "two models",
+            format!(r#"{{"model":"{MODEL}","model":"{MODEL}","messages":[]}}"#),
+            400,
+            None,
+            Some("model"),
+        ),
+        (
+            "two models, one escaped",
+            format!(r#"{{"model":"{MODEL}","\u006dodel":"x","messages":[]}}"#),
+            400,
+            None,
+            Some("model"),
+        ),
+        (
+            "an image to be fetched",
+            image("http://127.0.0.1:1/secret.png"),
+            400,
+            None,
+            Some("messages[0].content[1].image_url.url"),
+        ),
+        (
+            "an image that is a file",
+            image("file:///etc/passwd"),
+            400,
+            None,
+            Some("messages[0].content[1].image_url.url"),
+        ),
+        (
+            "an image that is a path",
+            image("/etc/passwd"),
+            400,
+            None,
+            Some("messages[0].content[1].image_url.url"),
+        ),
+        (
+            "a prompt over the context",
+            chat(&long, json!({})).to_string(),
+            400,
+            Some("context_length_exceeded"),
+            Some("messages"),
+        ),
     ]
 }
 
 /// On the real model: an image URL must not be fetched or opened by it, and the context is the model's own.
 pub(crate) async fn each_gets_its_error() -> anyhow::Result<()> {
-    let stack = Stack::start(Settings { engine: Engine::Real, gateway: "body_limit = 300000".into(), ..Settings::default() }).await?;
+    let stack = Stack::start(Settings {
+        engine: Engine::Real,
+        gateway: "body_limit = 300000".into(),
+        ..Settings::default()
+    })
+    .await?;
     let authorization = format!("Bearer {}", stack.key);
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
     for (what, body, status, code, param) in cases() {
@@ -75,11 +140,15 @@ pub(crate) async fn each_gets_its_error() -> anyhow::Result<()> {
         let response = reqwest::Client::new().request(method.clone(), url).send().await?;
         ensure!(response.headers().contains_key("x-request-id"), "{method} {path}");
         ensure!(response.status().as_u16() == status, "{method} {path}: {}", response.status());
-        let body: Value = response.json().await.with_context(|| format!("{method} {path} in OpenAI's shape"))?;
+        let body: Value =
+            response.json().await.with_context(|| format!("{method} {path} in OpenAI's shape"))?;
         ensure!(body["error"]["message"].is_string(), "{method} {path}: {body}");
     }
     let account = stack.settled_account().await?;
-    ensure!(account.charged.0 == 0 && account.held.0 == 0, "nothing was generated, nothing is owed: {account:?}");
+    ensure!(
+        account.charged.0 == 0 && account.held.0 == 0,
+        "nothing was generated, nothing is owed: {account:?}"
+    );
     for process in [&stack.gateway, &stack.backend] {
         let log = process.as_ref().map(crate::harness::Process::log).unwrap_or_default();
         ensure!(!log.contains("word word") && !log.contains("/etc/passwd"), "a log must not quote content");
@@ -87,7 +156,10 @@ pub(crate) async fn each_gets_its_error() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read_error(what: &str, response: http::Response<hyper::body::Incoming>) -> anyhow::Result<(u16, Value)> {
+async fn read_error(
+    what: &str,
+    response: http::Response<hyper::body::Incoming>,
+) -> anyhow::Result<(u16, Value)> {
     ensure!(response.headers().contains_key("x-request-id"), "{what}: no x-request-id");
     let status = response.status().as_u16();
     let bytes = response.into_body().collect().await?.to_bytes();

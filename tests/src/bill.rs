@@ -26,7 +26,8 @@ pub(crate) async fn a_receipt_verifies_and_is_charged_once() -> anyhow::Result<(
 
     let backend = stack.backend_url();
     let seen =
-        run_python("verify_receipt.py", &[("COCOON_BACKEND_URL", &backend), ("COCOON_RECEIPT", receipt)]).await?;
+        run_python("verify_receipt.py", &[("COCOON_BACKEND_URL", &backend), ("COCOON_RECEIPT", receipt)])
+            .await?;
     let claims = &seen["claims"];
     ensure!(seen["forged_refused"] == true, "a forged receipt must not verify");
     ensure!(seen["header"]["alg"] == "EdDSA" && seen["header"]["typ"] == "cocoon-receipt+jwt", "{seen:#}");
@@ -38,7 +39,10 @@ pub(crate) async fn a_receipt_verifies_and_is_charged_once() -> anyhow::Result<(
 
     let cost: NanoTon = claims["cost"].as_str().context("no cost")?.parse()?;
     let tokens = |name: &str| claims["usage"][name].as_u64().unwrap_or_default();
-    ensure!(cost.0 == (tokens("prompt") * 20_000_000 + tokens("completion") * 60_000_000) / 1_000_000, "{claims:#}");
+    ensure!(
+        cost.0 == (tokens("prompt") * 20_000_000 + tokens("completion") * 60_000_000) / 1_000_000,
+        "{claims:#}"
+    );
     let after = stack.settled_account().await?;
     ensure!(before.balance.0 - after.balance.0 == cost.0 && cost.0 > 0, "{before:?} {after:?} {cost}");
 
@@ -84,7 +88,10 @@ pub(crate) async fn a_stream_ends_with_its_receipt() -> anyhow::Result<()> {
     let digest = cocoon_receipts::body_digest(&[0x5a; 32], &sent).to_string();
     ensure!(claims["body"] == digest, "the receipt is for exactly the bytes the client sent: {claims:#}");
     ensure!(trailers["cocoon-cost"].to_str()? == claims["cost"].as_str().context("no cost")?);
-    ensure!(stack.account().await?.charged.0.to_string() == claims["cost"], "charged before the end was shown");
+    ensure!(
+        stack.account().await?.charged.0.to_string() == claims["cost"],
+        "charged before the end was shown"
+    );
     Ok(())
 }
 

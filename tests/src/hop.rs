@@ -38,7 +38,10 @@ pub(crate) async fn nothing_readable_crosses_it() -> anyhow::Result<()> {
             ensure!(recorded.len() > 1000, "{direction:?} was recorded");
             ensure!(!contains(&recorded, marker.as_bytes()), "the prompt is on the wire, {direction:?}");
             for word in &words {
-                ensure!(!contains(&recorded, word.as_bytes()), "'{word}' of the answer is on the wire, {direction:?}");
+                ensure!(
+                    !contains(&recorded, word.as_bytes()),
+                    "'{word}' of the answer is on the wire, {direction:?}"
+                );
             }
             for secret in ["\"messages\"", "\"choices\"", "authorization", stack.key.as_str()] {
                 ensure!(!contains(&recorded, secret.as_bytes()), "'{secret}' is on the wire, {direction:?}");

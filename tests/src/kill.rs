@@ -72,7 +72,8 @@ async fn the_gateway(store: Store) -> anyhow::Result<()> {
     ensure!(stack.account().await? == account);
 
     // And it serves on.
-    let (status, _, answer) = stack.client().complete(&chat("Say hello.", json!({ "max_tokens": 8 }))).await?;
+    let (status, _, answer) =
+        stack.client().complete(&chat("Say hello.", json!({ "max_tokens": 8 }))).await?;
     ensure!(status == 200, "{answer}");
     println!("{store:?}: cut after {tokens} tokens, charged {cost} nanoTON once");
     Ok(())

@@ -27,7 +27,10 @@ pub(crate) async fn twenty_streams_finish_and_cut_ones_end() -> anyhow::Result<(
         tokens += finished??;
     }
     let all = begun.elapsed();
-    println!("{STREAMS} streams, {tokens} tokens in {all:.1?}: {:.0} tokens/s", tokens as f64 / all.as_secs_f64());
+    println!(
+        "{STREAMS} streams, {tokens} tokens in {all:.1?}: {:.0} tokens/s",
+        tokens as f64 / all.as_secs_f64()
+    );
 
     // Ten streams and ten unstreamed requests are cut off while ten more run on.
     let mut running = JoinSet::new();
@@ -39,7 +42,8 @@ pub(crate) async fn twenty_streams_finish_and_cut_ones_end() -> anyhow::Result<(
     for number in 0..CUT {
         let client = stack.client();
         cut.spawn(async move {
-            let long = chat(&format!("Write a long poem about the number {number}."), json!({ "max_tokens": 2000 }));
+            let long =
+                chat(&format!("Write a long poem about the number {number}."), json!({ "max_tokens": 2000 }));
             let mut stream = client.stream(&long).await?;
             stream.content(2).await?;
             anyhow::Ok(())
@@ -52,7 +56,8 @@ pub(crate) async fn twenty_streams_finish_and_cut_ones_end() -> anyhow::Result<(
     for number in 0..CUT {
         let client = stack.client();
         cut.spawn(async move {
-            let long = chat(&format!("Write an essay about the number {number}."), json!({ "max_tokens": 2000 }));
+            let long =
+                chat(&format!("Write an essay about the number {number}."), json!({ "max_tokens": 2000 }));
             let answer = tokio::time::timeout(Duration::from_secs(5), client.complete(&long)).await;
             ensure!(answer.is_err(), "it was answered before it could be cut: {answer:?}");
             anyhow::Ok(())

@@ -1,6 +1,7 @@
 //! The official client, pointed at a new base URL, gets what a real model generated.
 
 use anyhow::ensure;
+use async_openai::types::chat::{CreateChatCompletionResponse, CreateChatCompletionStreamResponse};
 use serde_json::json;
 
 use crate::harness::{Engine, MODEL, Settings, Stack, chat, run_python};
@@ -14,7 +15,8 @@ pub(crate) async fn the_official_client_gets_a_real_answer() -> anyhow::Result<(
         ("OPENAI_API_KEY", stack.key.clone()),
         ("COCOON_MODEL", MODEL.to_owned()),
     ];
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let seen = run_python("chat_basic.py", &variables).await?;
 
     let text = seen["text"].as_str().unwrap_or_default();
@@ -22,8 +24,14 @@ pub(crate) async fn the_official_client_gets_a_real_answer() -> anyhow::Result<(
     ensure!(seen["stream_text"] == seen["text"], "at temperature 0 both are the same: {seen:#}");
     ensure!(seen["id"].as_str().is_some_and(|id| id.starts_with("chatcmpl-")), "{seen:#}");
     ensure!(seen["object"] == "chat.completion" && seen["role"] == "assistant", "{seen:#}");
-    ensure!(seen["model"] == MODEL && seen["models"] == json!([MODEL]) && seen["retrieved"] == MODEL, "{seen:#}");
-    ensure!(seen["stream_ids"].as_array().is_some_and(|ids| ids.len() == 1), "one id for all chunks: {seen:#}");
+    ensure!(
+        seen["model"] == MODEL && seen["models"] == json!([MODEL]) && seen["retrieved"] == MODEL,
+        "{seen:#}"
+    );
+    ensure!(
+        seen["stream_ids"].as_array().is_some_and(|ids| ids.len() == 1),
+        "one id for all chunks: {seen:#}"
+    );
     ensure!(seen["stream_first_role"] == "assistant", "{seen:#}");
     ensure!(seen["stream_finish"] == json!([seen["finish"]]), "one final chunk: {seen:#}");
     ensure!(seen["stream_usage"] == json!([seen["usage"]]), "one usage chunk, the same usage: {seen:#}");
@@ -46,6 +54,9 @@ pub(crate) async fn streamed_and_unstreamed_agree_byte_for_byte() -> anyhow::Res
         let (status, headers, whole) = client.complete(&body).await?;
         ensure!(status == 200, "{whole}");
         ensure!(headers["content-type"] == "application/json", "{headers:?}");
+        // An independent reading of OpenAI's schema.
+        let typed: CreateChatCompletionResponse = serde_json::from_value(whole.clone())?;
+        ensure!(typed.choices.len() == 1 && typed.usage.is_some(), "{typed:?}");
         ensure!(whole.get("x_receipt").is_none(), "the sealed hop's own member stays inside: {whole}");
         let mut stream = client.stream(&body).await?;
         ensure!(stream.headers["content-type"].to_str()?.starts_with("text/event-stream"));
@@ -55,6 +66,7 @@ pub(crate) async fn streamed_and_unstreamed_agree_byte_for_byte() -> anyhow::Res
         let mut finish = Vec::new();
         for event in &events[..events.len() - 1] {
             let event: serde_json::Value = serde_json::from_str(event)?;
+            serde_json::from_value::<CreateChatCompletionStreamResponse>(event.clone())?;
             ensure!(event.get("usage").is_none(), "nobody asked for usage: {event}");
             ensure!(event["object"] == "chat.completion.chunk", "{event}");
             let choice = &event["choices"][0];

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use cocoon_ledger::{Bind, Estimate, Ledger, Reserve, Reserved};
 use cocoon_openapi::{CHAT_COMPLETIONS_PATH, Delivery, Outcome};
-use cocoon_receipts::{
-    Digest, KeyId, NanoTon, Receipt, ReceiptId, RequestId, SigningKey, Ticket, Usage,
-};
+use cocoon_receipts::{Digest, KeyId, NanoTon, Receipt, ReceiptId, RequestId, SigningKey, Ticket, Usage};
 
 use crate::bill::deliver;
 use crate::harness::{ACCOUNT, Liar, PRICE, Sealed, Settings, Stack, eventually};
@@ -125,16 +123,30 @@ pub(crate) async fn each_forgery_is_refused() -> anyhow::Result<()> {
     let forgeries: Vec<(&str, &str, &Ticket, &str, &SigningKey, Change)> = vec![
         // What it is, the code it gets, the ticket it is for, the ticket it comes with, who signs it, what it claims.
         ("another hold's ticket", "ticket_mismatch", &honest, &other_token, &liar.receipt_key, |_| ()),
-        ("a ticket for another keyset", "keyset_mismatch", &elsewhere, &elsewhere_token, &liar.receipt_key, |_| ()),
+        (
+            "a ticket for another keyset",
+            "keyset_mismatch",
+            &elsewhere,
+            &elsewhere_token,
+            &liar.receipt_key,
+            |_| (),
+        ),
         ("a forged ticket", "ticket_not_ours", &dearer, &dearer_forged, &liar.receipt_key, |_| ()),
         ("another request's payer", "ticket_not_ours", &swapped, &swapped_token, &liar.receipt_key, |_| ()),
         ("a cost above max_cost", "over_max_cost", &honest, &honest_token, &liar.receipt_key, |receipt| {
             receipt.usage.completion = 10_000_000;
             receipt.cost = receipt.price.cost(&receipt.usage).unwrap_or_default();
         }),
-        ("a cost that usage does not give", "cost_mismatch", &honest, &honest_token, &liar.receipt_key, |receipt| {
-            receipt.cost = NanoTon(receipt.cost.0 + 1);
-        }),
+        (
+            "a cost that usage does not give",
+            "cost_mismatch",
+            &honest,
+            &honest_token,
+            &liar.receipt_key,
+            |receipt| {
+                receipt.cost = NanoTon(receipt.cost.0 + 1);
+            },
+        ),
         ("prices of its own", "price_mismatch", &honest, &honest_token, &liar.receipt_key, |receipt| {
             receipt.price.completion = NanoTon(70_000_000);
             receipt.cost = receipt.price.cost(&receipt.usage).unwrap_or_default();
@@ -143,9 +155,16 @@ pub(crate) async fn each_forgery_is_refused() -> anyhow::Result<()> {
             receipt.model = "better-model".into();
         }),
         ("a stranger's signature", "bad_signature", &honest, &honest_token, &stranger, |_| ()),
-        ("a keyset nobody accepted", "unknown_keyset", &honest, &honest_token, &liar.receipt_key, |receipt| {
-            receipt.iss = Digest([9; 32]);
-        }),
+        (
+            "a keyset nobody accepted",
+            "unknown_keyset",
+            &honest,
+            &honest_token,
+            &liar.receipt_key,
+            |receipt| {
+                receipt.iss = Digest([9; 32]);
+            },
+        ),
         ("a checkpoint's flag", "bad_signature", &honest, &honest_token, &liar.receipt_key, |receipt| {
             receipt.is_final = false;
         }),

@@ -21,10 +21,13 @@ pub(crate) async fn each_forgery_is_refused() -> anyhow::Result<()> {
     let hello = hello();
     let reply = Sealed::honest(&stack, &hello).await?.send(&stack).await?;
     ensure!(reply.status == 200 && reply.sealed, "{reply:?}");
+    let [answer, end] = reply.frames.as_slice() else { anyhow::bail!("an answer has two frames: {reply:?}") };
+    ensure!(answer.starts_with(b"{\"id\":\"chatcmpl-") && end.starts_with(b",\"x_receipt\":\""), "{reply:?}");
 
     let same_ticket: &dyn Fn(&mut Ticket) = &|_| ();
     let same_context: &dyn Fn(&mut XConf) = &|_| ();
-    let forged = Sealed::new(&stack, &hello, Twist { signer: &stranger, ticket: same_ticket, x_conf: same_context });
+    let forged =
+        Sealed::new(&stack, &hello, Twist { signer: &stranger, ticket: same_ticket, x_conf: same_context });
     refused("a forged ticket", &stack, &forged.await?).await?;
     let tickets: [(&str, fn(&mut Ticket)); 5] = [
         ("a ticket for another keyset", |ticket| ticket.keyset = Digest([9; 32])),
@@ -34,7 +37,8 @@ pub(crate) async fn each_forgery_is_refused() -> anyhow::Result<()> {
         ("an expired ticket", |ticket| ticket.exp = 1),
     ];
     for (what, change) in tickets {
-        let sealed = Sealed::new(&stack, &hello, Twist { signer: &key, ticket: &change, x_conf: same_context });
+        let sealed =
+            Sealed::new(&stack, &hello, Twist { signer: &key, ticket: &change, x_conf: same_context });
         refused(what, &stack, &sealed.await?).await?;
     }
     let contexts: [(&str, fn(&mut XConf)); 6] = [
@@ -48,7 +52,8 @@ pub(crate) async fn each_forgery_is_refused() -> anyhow::Result<()> {
         }),
     ];
     for (what, change) in contexts {
-        let sealed = Sealed::new(&stack, &hello, Twist { signer: &key, ticket: same_ticket, x_conf: &change });
+        let sealed =
+            Sealed::new(&stack, &hello, Twist { signer: &key, ticket: same_ticket, x_conf: &change });
         refused(what, &stack, &sealed.await?).await?;
     }
     let mut bare = Sealed::honest(&stack, &hello).await?;
@@ -80,7 +85,11 @@ pub(crate) async fn a_replay_is_refused() -> anyhow::Result<()> {
     }
     // Upper case is another text for the same key.
     let mut upper = sealed;
-    let shouted = upper.headers.iter().find(|(name, _)| name == ENCAPSULATED_KEY_HEADER).map(|(_, key)| key.to_uppercase());
+    let shouted = upper
+        .headers
+        .iter()
+        .find(|(name, _)| name == ENCAPSULATED_KEY_HEADER)
+        .map(|(_, key)| key.to_uppercase());
     upper.header(ENCAPSULATED_KEY_HEADER, shouted.as_deref());
     refused("a replay in upper case", &stack, &upper).await?;
     let log = stack.backend.as_ref().map(crate::harness::Process::log).unwrap_or_default();

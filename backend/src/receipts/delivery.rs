@@ -119,7 +119,7 @@ impl Delivering {
         }
     }
 
-    async fn flush(&mut self) { tracing::error!(waiting = self.waiting.len(), "FLUSH");
+    async fn flush(&mut self) {
         while let Ok(kept) = self.fresh.try_recv() {
             self.take(kept);
         }
@@ -155,7 +155,7 @@ impl Delivering {
             .iter()
             .map(|kept| Delivery { token: kept.receipt.clone(), ticket: kept.ticket.clone() })
             .collect();
-        let posted = self.gateways.post(deliveries).await; tracing::error!(?posted, "POSTED"); match posted {
+        match self.gateways.post(deliveries).await {
             Ok(outcomes) => {
                 self.apply(&due, outcomes).await;
                 Attempt::Delivered

@@ -139,9 +139,11 @@ impl Thread {
         }
         self.backlog.add(receipts.len());
         for (kept, signed) in receipts.into_iter().zip(answers) {
-            // Delivered even where the request's task is gone.
-            drop(signed.send(kept.receipt.clone()));
+            // Handed to delivery first: a request that has its receipt may be the last before the end, and the last
+            // delivery must know of it. It is delivered even where the request's task is gone.
+            let receipt = kept.receipt.clone();
             drop(self.fresh.send(kept));
+            drop(signed.send(receipt));
         }
         if !marks.is_empty() {
             self.outbox.record(marks)?;

@@ -59,8 +59,11 @@ impl Client {
     /// Posts a chat request.
     pub(crate) async fn post_chat(&self, body: &Value) -> anyhow::Result<Response<hyper::body::Incoming>> {
         let authorization = format!("Bearer {}", self.key);
-        let headers =
-            [("authorization", authorization.as_str()), ("content-type", "application/json"), ("te", "trailers")];
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+            ("te", "trailers"),
+        ];
         self.post_raw("/chat/completions", &headers, serde_json::to_vec(body)?).await
     }
 
@@ -82,7 +85,12 @@ impl Client {
             let text = response.into_body().collect().await?.to_bytes();
             bail!("status {status}: {}", String::from_utf8_lossy(&text));
         }
-        Ok(EventStream { headers: response.headers().clone(), body: response.into_body(), buffer: Vec::new(), trailers: None })
+        Ok(EventStream {
+            headers: response.headers().clone(),
+            body: response.into_body(),
+            buffer: Vec::new(),
+            trailers: None,
+        })
     }
 }
 
@@ -141,7 +149,9 @@ impl EventStream {
         let mut seen = 0;
         while seen < pieces {
             let event = self.next_json().await?;
-            if let Some(piece) = event["choices"][0]["delta"]["content"].as_str().filter(|piece| !piece.is_empty()) {
+            if let Some(piece) =
+                event["choices"][0]["delta"]["content"].as_str().filter(|piece| !piece.is_empty())
+            {
                 text.push_str(piece);
                 seen += 1;
             }

@@ -6,7 +6,9 @@ use anyhow::Context;
 
 /// The path in variable `name`.
 pub(super) fn path(name: &str) -> anyhow::Result<PathBuf> {
-    std::env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set: run `cargo xtask test`"))
+    std::env::var_os(name)
+        .map(PathBuf::from)
+        .with_context(|| format!("{name} is not set: run `cargo xtask test`"))
 }
 
 /// Whether the long runs are wanted too.

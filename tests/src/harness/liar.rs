@@ -7,7 +7,8 @@ use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use cocoon_attestation::{
-    DevRoot, Document, EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Nonce, Operator, PrefixCache, Release,
+    DevRoot, Document, EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Nonce, Operator, PrefixCache,
+    Release,
 };
 use cocoon_openapi::ATTESTATION_PATH;
 use cocoon_receipts::{Digest, SigningKey};
@@ -40,7 +41,11 @@ impl Liar {
             operator: Operator { address: "0:11".parse()?, workchain: 0 },
             not_before: 0,
             not_after: u64::MAX,
-            hpke: vec![HpkeKey::new(0, Kem::X25519.id(), PrivateKey::generate(Kem::X25519)?.public_key().as_bytes())],
+            hpke: vec![HpkeKey::new(
+                0,
+                Kem::X25519.id(),
+                PrivateKey::generate(Kem::X25519)?.public_key().as_bytes(),
+            )],
             receipt_key: receipt_key.public().to_jwk(),
             model: ModelInfo {
                 id: model.to_owned(),

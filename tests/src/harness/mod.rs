@@ -31,7 +31,11 @@ use tokio::time::Instant;
 ///
 /// # Errors
 /// With `what` where it never does.
-pub(crate) async fn eventually<T, F>(what: &str, limit: Duration, mut condition: impl FnMut() -> F) -> anyhow::Result<T>
+pub(crate) async fn eventually<T, F>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> F,
+) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<Option<T>>>,
 {

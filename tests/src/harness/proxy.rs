@@ -60,7 +60,11 @@ impl Proxy {
     /// Every byte that went this way so far, connections mixed in the order of arrival.
     pub(crate) fn recorded(&self, direction: Direction) -> Vec<u8> {
         let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        recorded.iter().filter(|(way, _)| *way == direction).flat_map(|(_, bytes)| bytes.iter().copied()).collect()
+        recorded
+            .iter()
+            .filter(|(way, _)| *way == direction)
+            .flat_map(|(_, bytes)| bytes.iter().copied())
+            .collect()
     }
 
     /// From now on `change` may alter what passes.

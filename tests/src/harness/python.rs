@@ -11,7 +11,10 @@ use super::environment;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs `tests/clients/SCRIPT` with these variables; what it prints on its last line is JSON.
-pub(crate) async fn run_python(script: &str, variables: &[(&str, &str)]) -> anyhow::Result<serde_json::Value> {
+pub(crate) async fn run_python(
+    script: &str,
+    variables: &[(&str, &str)],
+) -> anyhow::Result<serde_json::Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script);
     let mut command = tokio::process::Command::new(environment::path("COCOON_TEST_PYTHON")?);
     command.arg(path).stdin(Stdio::null()).kill_on_drop(true).envs(variables.iter().copied());

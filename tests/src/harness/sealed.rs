@@ -5,12 +5,10 @@ use bytes::Bytes;
 use cocoon_attestation::{Document, Keyset, Nonce};
 use cocoon_openapi::x_conf::{self, ClientNonce, XConf};
 use cocoon_openapi::{ATTESTATION_PATH, CHAT_COMPLETIONS_PATH, TICKET_HEADER};
-use cocoon_receipts::{
-    DeploymentKey, Digest, NanoTon, Payer, Price, RequestId, SigningKey, Ticket,
-};
+use cocoon_receipts::{DeploymentKey, Digest, NanoTon, Payer, Price, RequestId, SigningKey, Ticket};
 use cocoon_sealing::{
-    ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, PublicKey, RESPONSE_NONCE_HEADER, RequestSealer, encode_hex,
-    parse_response_nonce,
+    ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, PublicKey, RESPONSE_NONCE_HEADER, RequestSealer,
+    encode_hex, parse_response_nonce,
 };
 use serde_json::Value;
 
@@ -31,7 +29,6 @@ pub(crate) struct Sealed {
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    pub(crate) ticket: Ticket,
     sealer: RequestSealer,
 }
 
@@ -119,7 +116,7 @@ impl Sealed {
             (TICKET_HEADER.to_owned(), ticket.sign(twist.signer)?),
         ];
         let body = sealer.seal(&plain)?.to_vec();
-        Ok(Self { path: CHAT_COMPLETIONS_PATH.into(), headers, body, ticket, sealer })
+        Ok(Self { path: CHAT_COMPLETIONS_PATH.into(), headers, body, sealer })
     }
 
     /// The request as the deployment's gateway would send it.
@@ -149,7 +146,8 @@ impl Sealed {
             return Ok(SealedReply { status, frames: Vec::new(), sealed: false, body });
         };
         let mut opener = self.sealer.response_opener(&parse_response_nonce(nonce.to_str()?)?)?;
-        let mut reader = FrameReader::new(FrameLimits { max_frame: 1 << 20, max_total: 1 << 24, max_empty: 10 });
+        let mut reader =
+            FrameReader::new(FrameLimits { max_frame: 1 << 20, max_total: 1 << 24, max_empty: 10 });
         reader.push(body.clone());
         let mut frames = Vec::new();
         while let Some(frame) = reader.next()? {

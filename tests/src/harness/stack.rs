@@ -43,7 +43,14 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { store: Store::Sqlite, engine: Engine::Scripted, gateway: String::new(), backend: String::new(), proxy: false, second_backend: None }
+        Self {
+            store: Store::Sqlite,
+            engine: Engine::Scripted,
+            gateway: String::new(),
+            backend: String::new(),
+            proxy: false,
+            second_backend: None,
+        }
     }
 }
 
@@ -228,7 +235,8 @@ impl Stack {
             None => format!("sqlite:{}", self.path("ledger.db").display()),
         };
         let backend_url = self.proxy.as_ref().map_or_else(|| self.backend_url(), Proxy::url);
-        let second = settings.second_backend.as_ref().map_or(String::new(), |url| format!(", {{ url = \"{url}\" }}"));
+        let second =
+            settings.second_backend.as_ref().map_or(String::new(), |url| format!(", {{ url = \"{url}\" }}"));
         let gateway = format!(
             r#"
             listen = "127.0.0.1:{gateway_port}"

@@ -128,7 +128,7 @@ pub(super) async fn harness_around(
         return None;
     };
     let dir = tempfile::tempdir().unwrap();
-    crate::logging::start(); let engine = wrap(dir.path(), engine);
+    let engine = wrap(dir.path(), engine);
     let path = |name: &str| dir.path().join(name).display().to_string();
     let signer = SigningKey::generate().unwrap();
     std::fs::write(path("weights"), b"none").unwrap();
