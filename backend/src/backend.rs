@@ -23,12 +23,14 @@ use crate::receipts::{Backlog, Chain, Checkpoints, Delivering, Gateways, Outbox,
 use crate::replay::{MAX_KEYS, ReplaySet};
 use crate::routes::{self, App};
 use crate::unseal::Unsealer;
-use crate::{server, weights};
+use crate::weights;
 
 /// Time for cancelled requests to get their receipts.
 const RECEIPTS_LIMIT: Duration = Duration::from_secs(15);
 /// Time for the rest: a last delivery, the engine's end.
 const BACKGROUND_LIMIT: Duration = Duration::from_secs(10);
+/// How long connections may take to end after the last answer.
+const FAREWELL: Duration = Duration::from_secs(2);
 const THREAD_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running backend.
@@ -139,7 +141,11 @@ impl Backend {
             requests: TaskTracker::new(),
         });
         let router = routes::router(Arc::clone(&app));
-        background.spawn(server::serve(listener, router, stops.accepting.clone(), stops.answered.clone()));
+        let answered = stops.answered.clone();
+        background.spawn(cocoon_process::serve(listener, router, stops.accepting.clone(), async move {
+            answered.cancelled().await;
+            tokio::time::sleep(FAREWELL).await;
+        }));
         tracing::warn!(
             keyset = %identity.digest(),
             model = identity.model(),

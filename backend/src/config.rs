@@ -11,9 +11,6 @@ use serde::Deserialize;
 
 /// `COCOON_BACKEND__LISTEN` is the key `listen`.
 const ENVIRONMENT_PREFIX: &str = "COCOON_BACKEND__";
-/// Keys whose value is text: a variable for one of them is taken as it is, for any other as TOML.
-const TEXT_KEYS: [&str; 7] =
-    ["listen", "state_dir", "engine", "model_path", "model_name", "dev_root", "operator"];
 
 /// A configuration that cannot be used; names the key.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +20,8 @@ pub enum ConfigError {
     /// The parser's own words, which name key or line.
     #[error("the configuration is not valid: {0}")]
     Syntax(String),
+    #[error("the configuration is not valid: {0}")]
+    Environment(#[from] cocoon_process::NotAKey),
     #[error("the configuration is not valid: {key}: {problem}")]
     Value { key: &'static str, problem: String },
 }
@@ -165,13 +164,7 @@ impl Config {
         engine: Option<&Path>,
     ) -> Result<Self, ConfigError> {
         let mut table: toml::Table = text.parse()?;
-        for (name, value) in environment {
-            let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX).map(str::to_ascii_lowercase) else {
-                continue;
-            };
-            let value = overriding(&key, value);
-            table.insert(key, value);
-        }
+        cocoon_process::lay_over(&mut table, ENVIRONMENT_PREFIX, environment)?;
         if let Some(engine) = engine {
             let engine = engine.to_str().ok_or_else(|| bad("engine", "the path is not UTF-8"))?;
             table.insert("engine".to_owned(), toml::Value::String(engine.to_owned()));
@@ -261,14 +254,6 @@ fn read_text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn overriding(key: &str, value: String) -> toml::Value {
-    if TEXT_KEYS.contains(&key) {
-        return toml::Value::String(value);
-    }
-    let parsed = format!("value = {value}").parse::<toml::Table>();
-    parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or(toml::Value::String(value))
-}
-
 fn receipt_uri(url: &str) -> Result<Uri, ConfigError> {
     let problem = |what: &str| bad("receipt_urls", format!("'{url}' {what}"));
     let uri: Uri = url.parse().map_err(|_| problem("is not a URL"))?;
@@ -353,13 +338,13 @@ pub(crate) mod tests {
     fn the_environment_goes_over_the_file_and_the_argument_over_both() {
         let environment = [
             ("COCOON_BACKEND__MAX_RUNNING", "3"),
-            ("COCOON_BACKEND__MODEL_NAME", "7"),
+            ("COCOON_BACKEND__MODEL_NAME", "m7"),
             ("COCOON_BACKEND__MIN_PRICE", "{ prompt = \"5\" }"),
             ("COCOON_BACKEND__ENGINE", "/other"),
             ("HOME", "/home"),
         ];
         let config = load(&text(), &environment).unwrap();
-        assert_eq!((config.max_running, config.model_name.as_str()), (3, "7"));
+        assert_eq!((config.max_running, config.model_name.as_str()), (3, "m7"));
         assert_eq!(config.min_price.prompt, NanoTon(5));
         assert_eq!(config.engine, Path::new("/other"));
         assert!(load(&text(), &[("COCOON_BACKEND__NO_SUCH", "1")]).unwrap_err().contains("no_such"));

@@ -119,6 +119,9 @@ impl Generation {
             event = self.exchange.next() => return self.take(event),
             () = tokio::time::sleep_until(alarm) => return Step::Alarm,
         };
+        if stop == Stop::HungUp {
+            self.meter.abandoned();
+        }
         self.cancel().await;
         Step::Stopped(stop)
     }

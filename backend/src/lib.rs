@@ -18,14 +18,12 @@ mod engine;
 mod error;
 mod generation;
 mod identity;
-pub mod logging;
 mod meter;
 mod receipts;
 mod refusal;
 mod replay;
 mod reply;
 mod routes;
-mod server;
 mod unseal;
 mod weights;
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use cocoon_backend::{Backend, Config, dev_root, logging};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use cocoon_backend::{Backend, Config, dev_root};
+use cocoon_process::Signals;
 
 /// Answers sealed requests with a model, and signs a receipt for each.
 #[derive(Parser)]
@@ -60,7 +60,7 @@ impl ConfigFile {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start();
+    cocoon_process::start_log();
     let result = match arguments.command {
         Command::Serve { config, engine } => serve(&config, engine.as_deref()),
         Command::DevRoot { dir } => dev_root::ensure(&dir).map(|public| say(&public)).map_err(Into::into),
@@ -105,25 +105,6 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     backend.stop(signals.next()).await;
     failure.map_or(Ok(()), |failure| Err(failure.into()))
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 #[expect(

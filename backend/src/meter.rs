@@ -7,7 +7,7 @@ use cocoon_receipts::Usage;
 #[error("the engine went over the ceiling")]
 pub(crate) struct Overrun;
 
-/// Counts. The prompt is charged once the engine has begun to answer.
+/// Counts. The prompt is charged once the engine has begun to answer, or the reader left while it worked on it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Meter {
     prompt: u64,
@@ -47,6 +47,11 @@ impl Meter {
             tracing::error!(counted, processed, "the engine's prompt has another length than it counted");
         }
         self.generated(usage.completion_tokens)
+    }
+
+    /// The reader left while the engine worked for it: the prompt is charged, or leaving early would be free work.
+    pub(crate) fn abandoned(&mut self) {
+        self.begun = true;
     }
 
     /// Nothing is charged: nobody got anything for it.
@@ -94,6 +99,15 @@ mod tests {
         let mut only_prompt = Meter::new(10, 5);
         only_prompt.ended(engine(10, 0)).unwrap();
         assert_eq!(charged(&only_prompt), (10, 0));
+    }
+
+    /// Guards against free work: an engine may compute a long prompt for seconds before its first token.
+    #[test]
+    fn a_reader_that_leaves_before_the_first_token_pays_the_prompt() {
+        let mut meter = Meter::new(10, 5);
+        meter.abandoned();
+        meter.ended(engine(0, 0)).unwrap();
+        assert_eq!(charged(&meter), (10, 0));
     }
 
     /// Guards against a cost above the hold, which no gateway would pay.

@@ -14,7 +14,8 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// A failure on its way to the client.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    pub api: ApiError,
+    /// Boxed, so that a result is as small as its good case.
+    pub api: Box<ApiError>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u64>,
     /// Whether an SDK may retry by itself; none leaves it to the status.
@@ -23,7 +24,7 @@ pub struct Failure {
 
 impl From<ApiError> for Failure {
     fn from(api: ApiError) -> Self {
-        Self { api, retry_after: None, should_retry: None }
+        Self { api: Box::new(api), retry_after: None, should_retry: None }
     }
 }
 

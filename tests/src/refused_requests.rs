@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Sealed, Settings, Stack, Twist, chat};
 
+/// What it is, and how it differs from the true one.
+type Forgery<T> = (&'static str, fn(&mut T));
+
 fn hello() -> Value {
     chat("hello there", json!({ "max_tokens": 5 }))
 }
@@ -29,7 +32,7 @@ pub(crate) async fn each_forgery_is_refused() -> anyhow::Result<()> {
     let forged =
         Sealed::new(&stack, &hello, Twist { signer: &stranger, ticket: same_ticket, x_conf: same_context });
     refused("a forged ticket", &stack, &forged.await?).await?;
-    let tickets: [(&str, fn(&mut Ticket)); 5] = [
+    let tickets: [Forgery<Ticket>; 5] = [
         ("a ticket for another keyset", |ticket| ticket.keyset = Digest([9; 32])),
         ("a ticket for another ciphertext", |ticket| ticket.enc = Digest([9; 32])),
         ("a ticket for another path", |ticket| ticket.path = "/v1/embeddings".into()),
@@ -41,7 +44,7 @@ pub(crate) async fn each_forgery_is_refused() -> anyhow::Result<()> {
             Sealed::new(&stack, &hello, Twist { signer: &key, ticket: &change, x_conf: same_context });
         refused(what, &stack, &sealed.await?).await?;
     }
-    let contexts: [(&str, fn(&mut XConf)); 6] = [
+    let contexts: [Forgery<XConf>; 6] = [
         ("a context of another version", |context| context.v = 2),
         ("a context for another path", |context| context.path = "/v1/embeddings".into()),
         ("a context for another model", |context| context.model = "other".into()),

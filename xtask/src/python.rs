@@ -28,27 +28,33 @@ pub(crate) fn for_tests(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     if !requirements.is_file() {
         return Ok(None);
     }
-    let wanted =
-        fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let wanted = fs::read_to_string(&requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    environment(places, "tests", &wanted).map(Some)
+}
+
+/// The interpreter of a virtual environment with `requirements`, in pip's own format; made once and kept.
+pub(crate) fn environment(places: &Places, label: &str, requirements: &str) -> anyhow::Result<PathBuf> {
     let mut fingerprint = Fingerprint::new();
-    fingerprint.field("requirements", &wanted);
-    let folder = places.cache.join(format!("venv-tests-{}", fingerprint.hex().get(..16).unwrap_or_default()));
+    fingerprint.field("requirements", requirements.as_bytes());
+    let key = fingerprint.hex();
+    let folder = places.cache.join(format!("venv-{label}-{}", key.get(..16).unwrap_or_default()));
 
     let lock_file = folder.with_extension("lock");
-    let _single_flight = lock::wait(&lock_file, "another test run is installing the same packages")?;
+    let _single_flight = lock::wait(&lock_file, "another run is installing the same packages")?;
     let python = folder.join("bin/python");
     let complete = folder.join("complete");
     // An interpreter that was upgraded away leaves a dead link behind.
     if complete.is_file() && succeeds(Command::new(&python).arg("--version")) {
-        return Ok(Some(python));
+        return Ok(python);
     }
-    create(&folder, &python, &requirements)?;
+    create(&folder, &python, requirements)?;
     fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))?;
-    Ok(Some(python))
+    Ok(python)
 }
 
-fn create(folder: &Path, python: &Path, requirements: &Path) -> anyhow::Result<()> {
-    note("installing the Python clients that the tests use");
+fn create(folder: &Path, python: &Path, requirements: &str) -> anyhow::Result<()> {
+    note("installing Python packages");
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
@@ -58,8 +64,9 @@ fn create(folder: &Path, python: &Path, requirements: &Path) -> anyhow::Result<(
     ensure("venv", &["-c", "import ensurepip, venv"], "python3-venv")?;
     run_quietly(Command::new(PYTHON).args(["-m", "venv"]).arg(folder), "python3 -m venv")?;
     let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(requirements);
-    run_quietly(&mut pip, "pip install of tests/clients/requirements.txt")
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip.args(requirements.split_whitespace());
+    run_quietly(&mut pip, "pip install")
 }
 
 fn ensure(module: &str, probe: &[&str], package: &str) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::completion::Answer;
 use crate::console::{Steps, note};
-use crate::contract::{BACKEND_PACKAGE, Deployment, GATEWAY_PACKAGE, Ledger};
+use crate::contract::{Deployment, Ledger};
 use crate::greeting::greet;
 use crate::issued::Issued;
 use crate::places::Places;
@@ -92,7 +92,8 @@ fn serve(
 
     steps.begin("gateway and backend");
     let mut build = cargo(&places.root);
-    build.args(["build", "--release", "-p", GATEWAY_PACKAGE, "-p", BACKEND_PACKAGE]);
+    // The whole workspace, as `cargo xtask test` builds it: nothing is then compiled twice with other features.
+    build.args(["build", "--release", "--workspace", "--bins"]);
     run_quietly(&mut build, "the build")?;
     steps.finish("built");
 
@@ -102,7 +103,7 @@ fn serve(
 
     steps.begin("model");
     let model = match chosen_model {
-        Some(model) => model,
+        Some(model) => model::on_this_machine(places, model)?,
         None => model::default_model(places, &engine)?,
     };
     steps.finish(&model.name);

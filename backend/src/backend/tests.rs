@@ -22,7 +22,7 @@ fn say(text: &str, stream: bool) -> Value {
 
 #[tokio::test]
 async fn an_answer_comes_sealed_and_ends_with_its_receipt() {
-    let Some(harness) = harness("").await else { return };
+    let harness = harness("").await;
     let body = say("one two", false);
     let sealed = harness.seal(&body);
     let answer = harness.send(&sealed).await;
@@ -52,7 +52,7 @@ async fn an_answer_comes_sealed_and_ends_with_its_receipt() {
 
 #[tokio::test]
 async fn a_stream_is_openais_events_and_ends_with_its_receipt() {
-    let Some(harness) = harness("").await else { return };
+    let harness = harness("").await;
     let mut body = say("one two", true);
     body["stream_options"] = json!({ "include_usage": true });
     let sealed = harness.seal(&body);
@@ -87,7 +87,7 @@ fn event_json(event: &[u8]) -> Value {
 
 #[tokio::test]
 async fn what_is_not_as_it_must_be_is_refused_before_anything_happens() {
-    let Some(harness) = harness("max_body = 1024").await else { return };
+    let harness = harness("max_body = 1024").await;
     let good = || harness.seal(&say("hi", false));
     let mut replayed = good();
     assert_eq!(harness.send(&replayed).await.status, 200);
@@ -139,7 +139,7 @@ async fn what_is_not_as_it_must_be_is_refused_before_anything_happens() {
 
 #[tokio::test]
 async fn other_paths_and_methods_are_refused_in_openais_shape() {
-    let Some(harness) = harness("").await else { return };
+    let harness = harness("").await;
     for (method, path, status) in [
         ("GET", "/nothing", 404),
         ("POST", "/v1/embeddings", 404),
@@ -158,7 +158,7 @@ async fn other_paths_and_methods_are_refused_in_openais_shape() {
 
 #[tokio::test]
 async fn a_body_that_cannot_be_answered_gets_a_sealed_error_and_a_receipt_for_nothing() {
-    let Some(harness) = harness("engine_args = [\"--context\", \"20\"]").await else { return };
+    let harness = harness("engine_args = [\"--context\", \"20\"]").await;
     let image = json!([{ "type": "image_url", "image_url": { "url": "https://example.com/x.png" } }]);
     let long = "word ".repeat(30);
     for (body, code, param) in [
@@ -186,7 +186,7 @@ async fn a_body_that_cannot_be_answered_gets_a_sealed_error_and_a_receipt_for_no
 
 #[tokio::test]
 async fn a_generation_ends_before_it_costs_more_than_the_hold() {
-    let Some(harness) = harness("").await else { return };
+    let harness = harness("").await;
     let body = chat(&json!({ "tokens": 1000 }), false);
     let prompt = harness.prompt_tokens(&body);
     let most = prompt * 2 + 7 * 5 + 4;
@@ -203,7 +203,7 @@ async fn a_generation_ends_before_it_costs_more_than_the_hold() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_ends_the_generation_and_pays_for_what_there_was() {
-    let Some(harness) = harness("keepalive_ms = 50").await else { return };
+    let harness = harness("keepalive_ms = 50").await;
     let script = json!({ "tokens": 100_000, "delay_ms": 20 });
     for stream in [true, false] {
         let sealed = harness.seal(&chat(&script, stream));
@@ -219,7 +219,7 @@ async fn a_client_that_hangs_up_ends_the_generation_and_pays_for_what_there_was(
 
 #[tokio::test]
 async fn a_silent_engine_leaves_no_silent_stream() {
-    let Some(harness) = harness("keepalive_ms = 50\ncheckpoint_ms = 60").await else { return };
+    let harness = harness("keepalive_ms = 50\ncheckpoint_ms = 60").await;
     let sealed = harness.seal(&chat(&json!({ "tokens": 2, "start_delay_ms": 300, "delay_ms": 200 }), true));
     let answer = harness.send(&sealed).await;
     assert!(answer.frames[0].starts_with(b": keep-alive"), "before the first token");
@@ -232,7 +232,7 @@ async fn a_silent_engine_leaves_no_silent_stream() {
 
 #[tokio::test]
 async fn an_engine_that_dies_in_a_stream_leaves_an_error_and_a_receipt_and_comes_back() {
-    let Some(harness) = harness("").await else { return };
+    let harness = harness("").await;
     for (script, tokens) in
         [(json!({ "crash_after": 3 }), 3), (json!({ "fail_after": 2 }), 2), (json!({ "crash_after": 0 }), 0)]
     {
@@ -271,7 +271,7 @@ async fn a_backend_does_not_go_on_with_an_engine_that_comes_back_as_another() {
         std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o700)).unwrap();
         wrapper
     };
-    let Some(mut harness) = harness_around("", changing).await else { return };
+    let mut harness = harness_around("", changing).await;
     let sealed = harness.seal(&chat(&json!({ "crash_after": 1 }), true));
     harness.send(&sealed).await;
     let failure = harness.failed().await;
@@ -281,7 +281,7 @@ async fn a_backend_does_not_go_on_with_an_engine_that_comes_back_as_another() {
 
 #[tokio::test]
 async fn one_request_too_many_may_be_sent_again() {
-    let Some(harness) = harness("max_running = 1").await else { return };
+    let harness = harness("max_running = 1").await;
     let slow = harness.seal(&chat(&json!({ "tokens": 1, "start_delay_ms": 600 }), false));
     let next = harness.seal(&say("next", false));
     let (first, second) = tokio::join!(harness.send(&slow), async {
@@ -296,7 +296,7 @@ async fn one_request_too_many_may_be_sent_again() {
 
 #[tokio::test]
 async fn a_deadline_and_a_shutdown_end_streams_with_their_receipts() {
-    let Some(harness) = harness("request_deadline_ms = 400\nshutdown_grace_ms = 100").await else { return };
+    let harness = harness("request_deadline_ms = 400\nshutdown_grace_ms = 100").await;
     let endless = || harness.seal(&chat(&json!({ "tokens": 100_000, "delay_ms": 10 }), true));
     let late = endless();
     let answer = harness.send(&late).await;
@@ -319,7 +319,7 @@ async fn a_deadline_and_a_shutdown_end_streams_with_their_receipts() {
 
 #[tokio::test]
 async fn receipts_that_no_gateway_took_are_delivered_by_the_next_backend_of_the_folder() {
-    let Some(harness) = harness("receipt_confirm_ms = 50").await else { return };
+    let harness = harness("receipt_confirm_ms = 50").await;
     harness.receipts.refuse_all(true);
     let sealed = harness.seal(&say("hi", false));
     assert_eq!(harness.send(&sealed).await.status, 200);

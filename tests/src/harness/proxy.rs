@@ -15,13 +15,15 @@ pub(crate) enum Direction {
     ToGateway,
 }
 
+/// What passed, in the order of arrival.
+type Recorded = Arc<Mutex<Vec<(Direction, Vec<u8>)>>>;
 /// Changes bytes on their way.
 type Change = dyn Fn(Direction, &mut Vec<u8>) + Send + Sync;
 
 /// Ends with its connections when dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    recorded: Arc<Mutex<Vec<(Direction, Vec<u8>)>>>,
+    recorded: Recorded,
     change: Arc<Mutex<Option<Arc<Change>>>>,
     _task: JoinSet<()>,
 }
@@ -77,7 +79,7 @@ async fn relay(
     direction: Direction,
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    recorded: Arc<Mutex<Vec<(Direction, Vec<u8>)>>>,
+    recorded: Recorded,
     change: Arc<Mutex<Option<Arc<Change>>>>,
 ) {
     let mut buffer = vec![0; 64 * 1024];

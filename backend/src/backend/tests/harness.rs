@@ -113,20 +113,14 @@ fn engine() -> Option<PathBuf> {
     named.or_else(beside).filter(|path| path.is_file())
 }
 
-/// A running backend with `more` in its configuration; none where the scripted engine has not been built.
-pub(super) async fn harness(more: &str) -> Option<Harness> {
+/// A running backend with `more` in its configuration.
+pub(super) async fn harness(more: &str) -> Harness {
     harness_around(more, |_, engine| engine).await
 }
 
 /// The same with another program in the engine's place, which `wrap` makes in the test's folder.
-pub(super) async fn harness_around(
-    more: &str,
-    wrap: impl FnOnce(&Path, PathBuf) -> PathBuf,
-) -> Option<Harness> {
-    let Some(engine) = engine() else {
-        eprintln!("skipped: there is no cocoon-scripted-engine");
-        return None;
-    };
+pub(super) async fn harness_around(more: &str, wrap: impl FnOnce(&Path, PathBuf) -> PathBuf) -> Harness {
+    let engine = engine().expect("build it first: cargo build --release -p cocoon-scripted-engine");
     let dir = tempfile::tempdir().unwrap();
     let engine = wrap(dir.path(), engine);
     let path = |name: &str| dir.path().join(name).display().to_string();
@@ -154,7 +148,7 @@ pub(super) async fn harness_around(
         path("gateway.json"),
         path("dev-root.pem"),
     );
-    Some(Harness::start(dir, config, signer, receipts).await)
+    Harness::start(dir, config, signer, receipts).await
 }
 
 impl Harness {
