@@ -2,7 +2,7 @@
 //! requests in flight, a line in the log, an answer in OpenAI's shape.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -30,9 +30,6 @@ use crate::route::Fleet;
 use crate::send::Sender;
 use crate::settle::Settler;
 use crate::{chat, models};
-
-/// How long a request waits for a model whose backends are being verified.
-const MODEL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What all requests share. Nothing in it outlives the process.
 #[derive(Debug)]
@@ -70,12 +67,6 @@ impl Gateway {
         if let Err(error) = self.settler.settle(receipt, ticket).await {
             tracing::warn!(%error, "receipt not booked with its answer");
         }
-    }
-
-    /// Context length of a model that is sold, once a backend for it is attested.
-    pub async fn wait_for_model(&self, model: &str) -> Option<u64> {
-        let chosen = self.fleet.choose_within(model, &[], MODEL_PATIENCE).await?;
-        Some(chosen.attested.verdict.keyset.model.context_length)
     }
 }
 

@@ -25,9 +25,8 @@ use crate::accept::{Gateway, InFlight};
 use crate::admit;
 use crate::authenticate::{ApiKey, Scope};
 use crate::error::Failure;
-use crate::models;
 use crate::read;
-use crate::send::Outgoing;
+use crate::send::{Outgoing, PATIENCE};
 use crate::stream::{self as answer, Answer, AnswerError, Piece, Whole};
 
 /// A client that does not send its body for this long is let go.
@@ -83,11 +82,7 @@ async fn open(
     let price = gateway.config.prices.get(name).filter(|_| allowed);
     let price = *price.ok_or_else(|| Failure::model_not_found(&wanted.model))?;
     // A model we sell whose backends are all away is not unknown.
-    let context = models::available(gateway).get(name).map(|model| model.context_length);
-    let context = match context {
-        Some(context) => context,
-        None => gateway.wait_for_model(name).await.ok_or_else(Failure::no_backend)?,
-    };
+    let context = gateway.fleet.context_length(name, PATIENCE).await.ok_or_else(Failure::no_backend)?;
     let estimate =
         admit::estimate(&price, body.len(), wanted.ceiling, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();

@@ -112,6 +112,19 @@ impl Fleet {
         self.backends.iter().filter_map(|backend| backend.attested())
     }
 
+    /// Tokens that fit `model` on every backend that serves it: a request must fit wherever it lands. Waits up to
+    /// `patience` for the first such backend.
+    pub async fn context_length(&self, model: &str, patience: Duration) -> Option<u64> {
+        let least = || {
+            let keysets = self.attested().filter(|attested| attested.verdict.keyset.model.id == model);
+            keysets.map(|attested| attested.verdict.keyset.model.context_length).min()
+        };
+        match least() {
+            Some(context) => Some(context),
+            None => self.choose_within(model, &[], patience).await.and_then(|_| least()),
+        }
+    }
+
     /// Power of two choices on requests in flight, among those that serve `model` and are not in `tried`.
     #[must_use]
     pub fn choose(&self, model: &str, tried: &[Authority]) -> Option<Chosen> {

@@ -37,7 +37,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Attempts at one request, the first included.
 const MAX_ATTEMPTS: u32 = 3;
 /// How long a request waits for a backend that is being verified.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 /// Plain bytes of one request frame.
 const FRAME: usize = 256 * 1024;
 
