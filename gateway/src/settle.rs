@@ -102,7 +102,6 @@ impl Settler {
             operator_share: self.operator_share,
             receipt: claims.jti,
             receipt_digest: Digest::of(&[receipt.as_bytes()]),
-            cn: claims.cn,
             model: claims.model,
             usage: claims.usage,
             cost: claims.cost,

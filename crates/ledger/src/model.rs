@@ -164,8 +164,6 @@ pub struct Settlement {
     pub receipt: ReceiptId,
     /// SHA-256 of the receipt's JWS.
     pub receipt_digest: Digest,
-    /// The receipt's `cn`: SHA-256 of the client's nonce.
-    pub cn: Digest,
     pub model: String,
     pub usage: Usage,
     pub cost: NanoTon,
@@ -179,8 +177,8 @@ pub enum Settled {
     Charged { charged: NanoTon, shortfall: NanoTon },
     /// This receipt was journaled before; what it charged then.
     Already { charged: NanoTon },
-    /// Journaled at cost 0: of a superseded attempt, of another backend than the bound one, or its nonce was
-    /// charged before.
+    /// Journaled at cost 0: of a superseded attempt, of another keyset than the bound one, or for a hold that was
+    /// charged already.
     AtNoCost,
     /// Older than the seen-sets reach: refused, kept aside and counted.
     TooOld,
@@ -334,7 +332,7 @@ pub enum JournalKind {
     Expiry,
     /// A receipt after an expiry: the difference.
     Correction,
-    /// A receipt that costs nothing (superseded, or its nonce was charged before).
+    /// A receipt that costs nothing ([`Settled::AtNoCost`]).
     NoCost,
 }
 

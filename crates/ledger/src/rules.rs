@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cocoon_receipts::{Digest, NanoTon, Usage};
+use cocoon_receipts::{NanoTon, Usage};
 
 use crate::{Checkpoint, Estimate, LedgerError, Settlement};
 
@@ -54,17 +54,6 @@ pub(crate) fn day_of(at_ms: u64) -> u64 {
 /// Seen-sets of days before this one may be dropped.
 pub(crate) fn first_kept_day(now_ms: u64) -> u64 {
     day_of(now_ms).saturating_sub(SEEN_DAYS)
-}
-
-/// Days on which the nonce of a request made on `day` is looked up: a client repeats a request within minutes, so
-/// midnight may lie between, but no more than one.
-pub(crate) fn nonce_days(day: u64) -> [u64; 3] {
-    [day.saturating_sub(1), day, day + 1]
-}
-
-/// What a charged nonce is remembered as: the account's own, so that nobody can use up another's.
-pub(crate) fn charged_nonce(settlement: &Settlement) -> Digest {
-    Digest::of(&[settlement.account.as_str().as_bytes(), &[0], &settlement.cn.0])
 }
 
 pub(crate) fn lease_ms(lease: Duration) -> u64 {

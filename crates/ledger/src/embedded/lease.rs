@@ -228,8 +228,6 @@ fn forget(connection: &Connection, shard: Shard, now_ms: u64) -> Result<(), Ledg
              (SELECT request FROM finished WHERE shard = ?1 AND day < ?2 LIMIT ?3)",
         "DELETE FROM receipt WHERE shard = ?1 AND receipt IN
              (SELECT receipt FROM receipt WHERE shard = ?1 AND day < ?2 LIMIT ?3)",
-        "DELETE FROM nonce WHERE shard = ?1 AND (nonce, day) IN
-             (SELECT nonce, day FROM nonce WHERE shard = ?1 AND day < ?2 LIMIT ?3)",
     ];
     for statement in statements {
         connection

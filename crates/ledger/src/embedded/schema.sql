@@ -73,14 +73,6 @@ CREATE TABLE receipt (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX receipt_day ON receipt (shard, day);
 
-CREATE TABLE nonce (
-    shard INTEGER NOT NULL,
-    nonce BLOB NOT NULL,
-    day INTEGER NOT NULL,
-    PRIMARY KEY (shard, nonce, day)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX nonce_day ON nonce (shard, day);
-
 CREATE TABLE aside (
     shard INTEGER NOT NULL,
     receipt TEXT NOT NULL,

@@ -8,7 +8,7 @@ use crate::embedded::clock::Clock;
 use crate::embedded::holds::{self, Finished, Hold, State};
 use crate::embedded::journal::{self, Entry};
 use crate::embedded::{integer, natural, sqlite_error};
-use crate::rules::{ASIDE_LIMIT, charged_nonce, day_of, is_too_old, nonce_days, settlement_made_at_ms};
+use crate::rules::{ASIDE_LIMIT, day_of, is_too_old, settlement_made_at_ms};
 use crate::{JournalKind, LedgerError, Settled, Settlement, Shard};
 
 /// What a receipt does to the books.
@@ -54,9 +54,6 @@ pub(super) fn settle(
     if let Some(finished) = &plan.finished {
         holds::finish(connection, shard, settlement.request, finished)?;
     }
-    if matches!(plan.settled, Settled::Charged { .. }) {
-        remember_nonce(connection, shard, settlement)?;
-    }
     let cause = settlement.request.to_string();
     let entry = Entry {
         key: Some(&settlement.key),
@@ -87,11 +84,6 @@ fn of_open_hold(book: &Book<'_>, settlement: &Settlement, hold: &Hold) -> Result
     if hold.account != settlement.account || !hold.pays(settlement.attempt, settlement.keyset) {
         return Ok(Plan::at_no_cost());
     }
-    if nonce_was_charged(book.connection, book.shard, settlement)? {
-        // The receipt is this hold's last word: it ends, at no charge.
-        let finished = Finished::unpaid(State::Settled, hold);
-        return Ok(Plan { ends: Some(hold.amount), finished: Some(finished), ..Plan::at_no_cost() });
-    }
     let reach = hold.amount + book.account.available();
     let plan = Plan::charge(settlement, reach)?;
     Ok(Plan { ends: Some(hold.amount), ..plan })
@@ -115,38 +107,27 @@ fn of_expired(book: &Book<'_>, settlement: &Settlement, finished: &Finished) -> 
     if finished.operator.as_ref().is_some_and(|paid| *paid != settlement.operator) {
         return Ok(Plan::at_no_cost());
     }
-    let free = nonce_was_charged(book.connection, book.shard, settlement)?;
-    let due = if free { NanoTon::ZERO } else { settlement.cost };
-    let difference = integer(due.0)? - finished.charged;
+    let difference = integer(settlement.cost.0)? - finished.charged;
     let taken = difference.min(book.account.available());
-    let operator_part = integer(due.basis_points(settlement.operator_share).0)?;
+    let operator_part = integer(settlement.cost.basis_points(settlement.operator_share).0)?;
     let movement =
         Movement { taken, shortfall: difference - taken, operator: operator_part - finished.operator_part };
     let charged = finished.charged + taken;
-    let settled = if free {
-        Settled::AtNoCost
-    } else {
-        Settled::Charged {
-            charged: NanoTon(natural(charged)?),
-            shortfall: NanoTon(natural(movement.shortfall)?),
-        }
-    };
     Ok(Plan {
-        kind: if free && finished.charged == 0 { JournalKind::NoCost } else { JournalKind::Correction },
+        kind: JournalKind::Correction,
         movement,
         ends: None,
         finished: Some(Finished::settled(settlement, charged, operator_part)),
         charged,
-        settled,
+        settled: Settled::Charged {
+            charged: NanoTon(natural(charged)?),
+            shortfall: NanoTon(natural(movement.shortfall)?),
+        },
     })
 }
 
 /// The store lost the hold, or it was given back although something was generated: whatever is available.
 fn of_lost_hold(book: &Book<'_>, settlement: &Settlement) -> Result<Plan, LedgerError> {
-    if nonce_was_charged(book.connection, book.shard, settlement)? {
-        let finished = Finished::settled(settlement, 0, 0);
-        return Ok(Plan { finished: Some(finished), ..Plan::at_no_cost() });
-    }
     Plan::charge(settlement, book.account.available())
 }
 
@@ -223,39 +204,6 @@ fn remember_receipt(
         .and_then(|mut add| add.execute(params![shard.0, settlement.receipt.to_string(), day, charged]))
         .map_err(sqlite_error)?;
     Ok(())
-}
-
-fn nonce_was_charged(
-    connection: &Connection,
-    shard: Shard,
-    settlement: &Settlement,
-) -> Result<bool, LedgerError> {
-    let [first, _, last] = nonce_days(day_of(settlement.request.made_at_ms()));
-    connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM nonce WHERE shard = ?1 AND nonce = ?2 AND day BETWEEN ?3 AND ?4)",
-        )
-        .and_then(|mut get| {
-            get.query_row(
-                params![shard.0, charged_nonce(settlement).0, integer_day(first), integer_day(last)],
-                |row| row.get(0),
-            )
-        })
-        .map_err(sqlite_error)
-}
-
-fn remember_nonce(connection: &Connection, shard: Shard, settlement: &Settlement) -> Result<(), LedgerError> {
-    let day = integer_day(day_of(settlement.request.made_at_ms()));
-    connection
-        .prepare_cached("INSERT OR IGNORE INTO nonce (shard, nonce, day) VALUES (?1, ?2, ?3)")
-        .and_then(|mut add| add.execute(params![shard.0, charged_nonce(settlement).0, day]))
-        .map_err(sqlite_error)?;
-    Ok(())
-}
-
-/// Days since 1970 always fit.
-fn integer_day(day: u64) -> i64 {
-    i64::try_from(day).unwrap_or(i64::MAX)
 }
 
 /// Whether this receipt is kept, and counted, already.

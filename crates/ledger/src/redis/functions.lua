@@ -231,9 +231,9 @@ local function release(keys, args)
 end
 
 -- What a receipt does to the books: a movement, the kind of its journal entry, whether it ends the open hold, what
--- is remembered of the request (nil: as before), what the account paid for it in all, and whether that is a charge.
+-- is remembered of the request (nil: as before), and what the account paid for it in all.
 local function at_no_cost()
-    return {kind = 'n', taken = 0, shortfall = 0, operator = 0, total = 0, charges = false}
+    return {kind = 'n', taken = 0, shortfall = 0, operator = 0, total = 0}
 end
 
 local function settled(a, total, operator_part)
@@ -245,65 +245,54 @@ local function charge_within(a, reach)
     local taken = math.min(cost, reach)
     local part = tonumber(a.operator_part)
     return {
-        kind = 'c', taken = taken, shortfall = cost - taken, operator = part, total = taken, charges = true,
+        kind = 'c', taken = taken, shortfall = cost - taken, operator = part, total = taken,
         finished = settled(a, taken, part),
     }
 end
 
-local function plan_open_hold(a, hold, available, free)
-    local attempt = tonumber(hold.attempt)
-    if hold.account ~= a.account or not pays(attempt, hold.keyset, tonumber(a.attempt), a.keyset) then
+local function plan_open_hold(a, hold, available)
+    if hold.account ~= a.account
+        or not pays(tonumber(hold.attempt), hold.keyset, tonumber(a.attempt), a.keyset) then
         return at_no_cost()
     end
-    local plan
-    if free then
-        -- The receipt is this hold's last word: it ends, at no charge.
-        plan = at_no_cost()
-        plan.finished = pack('settled', hold.account, attempt, hold.keyset, 0, '', 0)
-    else
-        plan = charge_within(a, tonumber(hold.amount) + available)
-    end
-    plan.ends = tonumber(hold.amount)
+    local amount = tonumber(hold.amount)
+    local plan = charge_within(a, amount + available)
+    plan.ends = amount
     return plan
 end
 
 -- The store lost the hold, or it was given back although something was generated: whatever is available.
-local function plan_lost_hold(a, available, free)
-    if not free then return charge_within(a, available) end
-    local plan = at_no_cost()
-    plan.finished = settled(a, 0, 0)
-    return plan
+local function plan_lost_hold(a, available)
+    return charge_within(a, available)
 end
 
 -- A receipt after its grace corrects the last checkpoint's charge.
-local function plan_expired(a, finished, available, free)
+local function plan_expired(a, finished, available)
     if finished.operator ~= '' and finished.operator ~= a.operator then return at_no_cost() end
-    local due = free and 0 or tonumber(a.cost)
-    local part = free and 0 or tonumber(a.operator_part)
-    local difference = due - finished.charged
+    local part = tonumber(a.operator_part)
+    local difference = tonumber(a.cost) - finished.charged
     local taken = math.min(difference, available)
     local total = finished.charged + taken
     return {
-        kind = (free and finished.charged == 0) and 'n' or 'x',
-        taken = taken, shortfall = difference - taken, operator = part - finished.operator_part,
-        total = total, charges = not free, finished = settled(a, total, part),
+        kind = 'x', taken = taken, shortfall = difference - taken, operator = part - finished.operator_part,
+        total = total, finished = settled(a, total, part),
     }
 end
 
-local function plan_finished(a, finished, available, free)
+local function plan_finished(a, finished, available)
     if finished.account ~= a.account or finished.state == 'settled'
         or not pays(finished.attempt, finished.keyset, tonumber(a.attempt), a.keyset) then
         return at_no_cost()
     end
-    if finished.state == 'expired' then return plan_expired(a, finished, available, free) end
-    return plan_lost_hold(a, available, free)
+    if finished.state == 'expired' then return plan_expired(a, finished, available) end
+    return plan_lost_hold(a, available)
 end
 
 local function settle(keys, args)
     local k = named(keys, {'clock', 'totals', 'account', 'hold', 'leases', 'finished', 'days', 'operators',
-        'journal', 'receipts', 'aside', 'nonces_before', 'nonces', 'nonces_after'})
+        'journal', 'receipts', 'aside'})
     local a = named(args, {'request', 'account', 'key', 'project', 'attempt', 'keyset', 'operator', 'operator_part',
-        'receipt', 'receipt_digest', 'nonce', 'model', 'usage', 'cost', 'made_at', 'day', 'receipt_day'})
+        'receipt', 'receipt_digest', 'model', 'usage', 'cost', 'made_at', 'day', 'receipt_day'})
     a.cause = a.request
     local now = time(k.clock)
     if is_too_old(a.made_at, now) then
@@ -320,21 +309,17 @@ local function settle(keys, args)
     if before then return {'already', before} end
 
     local balance, available = read_account(k.account)
-    local free = false
-    for _, nonces in ipairs({k.nonces_before, k.nonces, k.nonces_after}) do
-        free = free or redis.call('HEXISTS', nonces, a.nonce) == 1
-    end
     local fields = {'account', 'amount', 'attempt', 'keyset'}
     local hold = named(redis.call('HMGET', k.hold, unpack(fields)), fields)
     local plan
     if hold.account then
-        plan = plan_open_hold(a, hold, available, free)
+        plan = plan_open_hold(a, hold, available)
     else
         local finished = unpack_finished(redis.call('HGET', k.finished, a.request))
         if finished then
-            plan = plan_finished(a, finished, available, free)
+            plan = plan_finished(a, finished, available)
         else
-            plan = plan_lost_hold(a, available, free)
+            plan = plan_lost_hold(a, available)
         end
     end
     if not fits(k, balance, plan, a.operator) then return {'overflow'} end
@@ -342,10 +327,9 @@ local function settle(keys, args)
     if plan.ends then end_hold(k, a.request, plan.ends) end
     charge(k, plan, a.operator)
     if plan.finished then remember(k.days, a.day, k.finished, a.request, plan.finished) end
-    if plan.charges then remember(k.days, a.day, k.nonces, a.nonce, '1') end
     journal(k.journal, now, plan.kind, a, plan)
     remember(k.days, a.receipt_day, k.receipts, a.receipt, text(plan.total))
-    if not plan.charges then return {'at_no_cost'} end
+    if plan.kind == 'n' then return {'at_no_cost'} end
     return {'charged', text(plan.total), text(plan.shortfall)}
 end
 
@@ -361,10 +345,10 @@ local function expired(keys, args)
 end
 
 local function forget(keys, args)
-    local k = named(keys, {'clock', 'days', 'finished', 'receipts', 'nonces'})
+    local k = named(keys, {'clock', 'days', 'finished', 'receipts'})
     local first_kept = math.floor(time(k.clock) / DAY_MS) - SEEN_DAYS
     if tonumber(args[1]) >= first_kept then return {'kept'} end
-    redis.call('UNLINK', k.finished, k.receipts, k.nonces)
+    redis.call('UNLINK', k.finished, k.receipts)
     redis.call('ZREM', k.days, args[1])
     return {'forgotten'}
 end

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use cocoon_receipts::{AccountId, Digest, NanoTon, ProjectId, RequestId};
 
 use crate::rules::{
-    AMOUNT_LIMIT, charged_nonce, check_amount, check_checkpoint, check_settlement, created_with, day_of,
-    hold_for, lease_ms, nonce_days, settlement_made_at_ms,
+    AMOUNT_LIMIT, check_amount, check_checkpoint, check_settlement, created_with, day_of, hold_for, lease_ms,
+    settlement_made_at_ms,
 };
 use crate::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Expired, Extended, Grant, JournalEntry, JournalId,
@@ -108,7 +108,7 @@ impl RedisLedger {
 
     async fn forget(&self, k: ShardKeys, day: &str) -> Result<(), LedgerError> {
         let number: u64 = reply::parse(day)?;
-        let keys = [k.clock(), k.days(), k.finished(number), k.receipts(number), k.nonces(number)];
+        let keys = [k.clock(), k.days(), k.finished(number), k.receipts(number)];
         self.call(Function::Forget, &keys, &[day.to_owned()]).await.map(drop)
     }
 }
@@ -209,7 +209,6 @@ impl Ledger for RedisLedger {
         let k = self.keys_of(&settlement.account);
         let day = day_of(settlement.request.made_at_ms());
         let receipt_day = day_of(settlement.receipt.made_at_ms());
-        let [before, own, after] = nonce_days(day);
         let keys = [
             k.clock(),
             k.totals(),
@@ -222,9 +221,6 @@ impl Ledger for RedisLedger {
             k.journal(),
             k.receipts(receipt_day),
             k.aside(),
-            k.nonces(before),
-            k.nonces(own),
-            k.nonces(after),
         ];
         let args = [
             settlement.request.to_string(),
@@ -237,7 +233,6 @@ impl Ledger for RedisLedger {
             settlement.cost.basis_points(settlement.operator_share).to_string(),
             settlement.receipt.to_string(),
             settlement.receipt_digest.to_string(),
-            charged_nonce(settlement).to_string(),
             settlement.model.clone(),
             reply::usage_text(&settlement.usage),
             settlement.cost.to_string(),

@@ -72,10 +72,6 @@ impl ShardKeys {
         self.named(&format!("receipts:{day}"))
     }
 
-    pub(super) fn nonces(self, day: u64) -> String {
-        self.named(&format!("nonces:{day}"))
-    }
-
     fn named(self, name: &str) -> String {
         format!("cocoon:{{{}}}:{name}", self.0)
     }
@@ -87,6 +83,6 @@ mod tests {
 
     #[test]
     fn every_key_of_a_shard_carries_its_tag() {
-        assert_eq!(ShardKeys(Shard(7)).nonces(20_000), "cocoon:{s07}:nonces:20000");
+        assert_eq!(ShardKeys(Shard(7)).receipts(20_000), "cocoon:{s07}:receipts:20000");
     }
 }

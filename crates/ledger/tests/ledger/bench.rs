@@ -186,7 +186,6 @@ impl Bench {
             operator_share: BasisPoints::new(9000).unwrap(),
             receipt,
             receipt_digest: Digest::of(&[receipt.to_string().as_bytes()]),
-            cn: Digest::of(&[b"nonce", request.to_string().as_bytes()]),
             model: "a model | of \"any\" name".to_owned(),
             usage: usage(cost),
             cost: NanoTon(cost),

@@ -168,7 +168,6 @@ impl History {
             Kind::Settle => {
                 let made_at = if usual { bench.now_ms() } else { self.some_time(random, bench) };
                 let receipt = receipt_made_at(made_at, self.made);
-                let nonce = if random.one_in(8) { "shared".to_owned() } else { request.to_string() };
                 Call::Settle(Box::new(Settlement {
                     account,
                     key: name("key"),
@@ -180,10 +179,14 @@ impl History {
                     operator_share,
                     receipt,
                     receipt_digest: Digest::of(&[receipt.to_string().as_bytes()]),
-                    cn: Digest::of(&[nonce.as_bytes()]),
                     model: "model".to_owned(),
                     usage: tokens,
-                    cost: NanoTon(if random.one_in(20) { amount } else { amount % 500 }),
+                    // The most there can be leaves even a rich account short.
+                    cost: NanoTon(match random.below(20) {
+                        0 => amount,
+                        1 => (1 << 53) - 1,
+                        _ => amount % 500,
+                    }),
                     max_cost: NanoTon(amount),
                 }))
             }

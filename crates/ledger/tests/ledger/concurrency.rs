@@ -106,7 +106,6 @@ pub(crate) fn settlement(request: RequestId, cost: u64) -> cocoon_ledger::Settle
         operator_share: cocoon_receipts::BasisPoints::new(9000).unwrap(),
         receipt,
         receipt_digest: Digest::of(&[receipt.to_string().as_bytes()]),
-        cn: Digest::of(&[request.to_string().as_bytes()]),
         model: "model".to_owned(),
         usage: usage(cost),
         cost: NanoTon(cost),

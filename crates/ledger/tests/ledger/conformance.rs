@@ -59,8 +59,7 @@ on_both_stores! {
         a_receipt_of_a_superseded_attempt_costs_nothing_and_leaves_the_hold
         a_receipt_of_another_keyset_costs_nothing_and_leaves_the_hold
         a_receipt_whose_bind_was_lost_is_charged
-        a_nonce_is_charged_once
-        a_nonce_is_one_accounts_own
+        every_request_is_charged_on_its_own
         a_receipt_without_a_hold_takes_what_is_available
         a_receipt_after_a_release_is_charged
         a_receipt_older_than_seven_days_is_kept_aside_and_counted
@@ -78,8 +77,7 @@ on_both_stores! {
         a_receipt_after_expiry_that_is_lower_is_refunded
         a_receipt_after_expiry_that_is_higher_takes_no_more_than_is_available
         a_receipt_after_an_expiry_without_checkpoint_is_charged
-        a_late_receipt_of_a_superseded_attempt_corrects_nothing
-        a_late_receipt_whose_nonce_was_charged_refunds_all;
+        a_late_receipt_of_a_superseded_attempt_corrects_nothing;
     reading:
         an_account_never_seen_is_all_zero
         what_was_seen_is_forgotten_after_eight_days

@@ -49,7 +49,6 @@ pub(crate) struct Model {
     requests: BTreeMap<(Shard, RequestId), Request>,
     receipts: BTreeMap<(Shard, ReceiptId), i128>,
     refused: BTreeSet<(Shard, ReceiptId)>,
-    nonces: BTreeSet<(AccountId, Digest, i128)>,
     booked: BTreeSet<(Shard, String)>,
     journal: Vec<(Shard, JournalEntry)>,
 }
@@ -80,7 +79,6 @@ impl Model {
             requests: BTreeMap::new(),
             receipts: BTreeMap::new(),
             refused: BTreeSet::new(),
-            nonces: BTreeSet::new(),
             booked: BTreeSet::new(),
             journal: Vec::new(),
         }
@@ -312,16 +310,14 @@ impl Model {
             return Ok(Settled::AtNoCost);
         }
 
-        let free = self.nonce_was_charged(settlement);
-        let due = if free { 0 } else { cost };
-        let due_part = if free { 0 } else { share(settlement.cost, settlement.operator_share.get()) };
+        let part = share(settlement.cost, settlement.operator_share.get());
         let (before, part_before) =
             found.as_ref().map_or((0, 0), |found| (found.charged, found.operator_part));
         let account = self.account(&settlement.account);
         let held_here = found.as_ref().and_then(|found| found.hold).unwrap_or(0);
         let reach = i128::from(account.balance.0) - i128::from(account.held.0) + held_here;
-        let taken = (due - before).min(reach);
-        let shortfall = due - before - taken;
+        let taken = (cost - before).min(reach);
+        let shortfall = cost - before - taken;
         if i128::from(account.balance.0) - taken >= TOO_MUCH {
             return Err(Overflow);
         }
@@ -331,30 +327,10 @@ impl Model {
         self.charge(&settlement.account, taken, shortfall);
         let after_expiry = found.as_ref().is_some_and(|found| found.end == Some(End::Expired));
         self.requests.insert(id, Request::ended(&settlement.account, End::Settled));
-        if !free {
-            let day = i128::from(settlement.request.made_at_ms()) / DAY_MS;
-            self.nonces.insert((settlement.account.clone(), settlement.cn, day));
-        }
-        let kind = match (after_expiry, free) {
-            (true, true) if before == 0 => JournalKind::NoCost,
-            (true, _) => JournalKind::Correction,
-            (false, true) => JournalKind::NoCost,
-            (false, false) => JournalKind::Charge,
-        };
+        let kind = if after_expiry { JournalKind::Correction } else { JournalKind::Charge };
         self.receipts.insert(seen, before + taken);
-        self.journal_receipt(id.0, settlement, kind, [-taken, shortfall, due_part - part_before]);
-        Ok(if free {
-            Settled::AtNoCost
-        } else {
-            Settled::Charged { charged: nano(before + taken), shortfall: nano(shortfall) }
-        })
-    }
-
-    fn nonce_was_charged(&self, settlement: &Settlement) -> bool {
-        let day = i128::from(settlement.request.made_at_ms()) / DAY_MS;
-        [day - 1, day, day + 1]
-            .iter()
-            .any(|day| self.nonces.contains(&(settlement.account.clone(), settlement.cn, *day)))
+        self.journal_receipt(id.0, settlement, kind, [-taken, shortfall, part - part_before]);
+        Ok(Settled::Charged { charged: nano(before + taken), shortfall: nano(shortfall) })
     }
 
     fn charge(&mut self, account: &AccountId, taken: i128, shortfall: i128) {

@@ -171,16 +171,3 @@ pub(super) async fn a_late_receipt_of_a_superseded_attempt_corrects_nothing(benc
     assert_eq!(bench.settle(&other).await, Settled::AtNoCost, "attempt 2 was another keyset's");
     assert_eq!(bench.balance("alice").await, (1000, 0));
 }
-
-pub(super) async fn a_late_receipt_whose_nonce_was_charged_refunds_all(bench: &Bench) {
-    bench.fund("alice", 1000).await;
-    let request = bench.expired("alice", Some(200)).await;
-    let again = bench.bound("alice", 600).await;
-    let charge = bench.settlement("alice", again, 250);
-    assert_eq!(bench.settle(&charge).await, charged(250));
-    let mut late = bench.settlement("alice", request, 220);
-    late.cn = charge.cn;
-    assert_eq!(bench.settle(&late).await, Settled::AtNoCost);
-    assert_eq!(bench.balance("alice").await, (750, 0));
-    assert_eq!(bench.accruals("alice", "operator-a").await, (180 + 225, 180));
-}

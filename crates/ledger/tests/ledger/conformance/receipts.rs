@@ -1,7 +1,7 @@
 //! Settle: from a receipt to a charge.
 
-use cocoon_ledger::{Expired, JournalKind, Refusal, ReleaseReason, Reserved, Settled};
-use cocoon_receipts::{BasisPoints, Digest, NanoTon};
+use cocoon_ledger::{Expired, JournalKind, Refusal, ReleaseReason, Reserved, Settled, Settlement};
+use cocoon_receipts::{BasisPoints, NanoTon};
 
 use crate::bench::*;
 
@@ -49,8 +49,7 @@ pub(super) async fn a_second_receipt_for_a_settled_request_costs_nothing(bench: 
     let request = bench.bound("alice", 400).await;
     bench.settle(&bench.settlement("alice", request, 100)).await;
     let mut second = bench.settlement("alice", request, 200);
-    // Not even with a nonce and an attempt of its own.
-    second.cn = Digest::of(&[b"another"]);
+    // Not even with an attempt of its own.
     second.attempt = 2;
     assert_eq!(bench.settle(&second).await, Settled::AtNoCost);
     assert_eq!(bench.settle(&second).await, Settled::Already { charged: NanoTon(0) });
@@ -92,32 +91,17 @@ pub(super) async fn a_receipt_whose_bind_was_lost_is_charged(bench: &Bench) {
     assert_eq!(bench.balance("alice").await, (850, 0));
 }
 
-pub(super) async fn a_nonce_is_charged_once(bench: &Bench) {
+pub(super) async fn every_request_is_charged_on_its_own(bench: &Bench) {
+    // What a client chooses must not make a request free: only the ids, which are not its own, tell these apart.
     bench.fund("alice", 1000).await;
     let first = bench.bound("alice", 100).await;
     let settlement = bench.settlement("alice", first, 80);
-    bench.settle(&settlement).await;
-    // The client repeated it after midnight, under another request id.
-    bench.pass(DAY).await;
-    let second = bench.bound("alice", 100).await;
-    let mut again = bench.settlement("alice", second, 90);
-    again.cn = settlement.cn;
-    assert_eq!(bench.settle(&again).await, Settled::AtNoCost);
-    assert_eq!(bench.balance("alice").await, (920, 0), "and the second hold is given back");
-    assert_eq!(bench.settle(&again).await, Settled::Already { charged: NanoTon(0) });
-}
-
-pub(super) async fn a_nonce_is_one_accounts_own(bench: &Bench) {
-    let mut names = ACCOUNTS.iter().filter(|other| bench.shard(other) == bench.shard("alice"));
-    let (alice, other) = (names.next().unwrap(), names.next().expect("two accounts of one shard"));
-    let mut nonce = None;
-    for account in [alice, other] {
-        bench.fund(account, 100).await;
-        let request = bench.bound(account, 100).await;
-        let mut settlement = bench.settlement(account, request, 80);
-        settlement.cn = *nonce.get_or_insert(settlement.cn);
-        assert_eq!(bench.settle(&settlement).await, charged(80));
-    }
+    assert_eq!(bench.settle(&settlement).await, charged(80));
+    let request = bench.bound("alice", 100).await;
+    let receipt = bench.receipt();
+    assert_eq!(bench.settle(&Settlement { request, receipt, ..settlement }).await, charged(80));
+    assert_eq!(bench.balance("alice").await, (840, 0));
+    assert_eq!(bench.accruals("alice", "operator-a").await, (144, 0));
 }
 
 pub(super) async fn a_receipt_without_a_hold_takes_what_is_available(bench: &Bench) {
