@@ -13,8 +13,8 @@ use crate::config::Config;
 
 /// `key_id` of the X25519 key.
 const X25519_KEY_ID: u8 = 0;
-/// How long a keyset is good for: the longest that its HPKE key is accepted, and a rotation.
-const LIFETIME_MS: u64 = 30 * 3_600_000;
+/// How long a keyset is valid. Keys are not rotated while a backend runs, so this also bounds how long it may run.
+const LIFETIME_MS: u64 = 30 * 24 * 3_600_000;
 
 /// Made at start and never again: a restart of the engine changes none of it.
 #[derive(Debug)]

@@ -169,3 +169,108 @@ impl Fleet {
         tokio::time::timeout(patience, wait).await.ok().flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cocoon_attestation::{
+        EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release, Tee,
+    };
+    use cocoon_receipts::SigningKey;
+    use cocoon_sealing::{Kem, PrivateKey};
+
+    use super::*;
+
+    fn attested(model: &str, context_length: u64) -> Attested {
+        let private = PrivateKey::generate(Kem::X25519).unwrap();
+        let receipt_key = SigningKey::generate().unwrap().public().clone();
+        let keyset = Keyset {
+            version: KEYSET_VERSION,
+            operator: Operator { address: "0:00".parse().unwrap(), workchain: 0 },
+            not_before: 0,
+            not_after: 1,
+            hpke: vec![HpkeKey::new(0, Kem::X25519.id(), private.public_key().as_bytes())],
+            receipt_key: receipt_key.to_jwk(),
+            model: ModelInfo {
+                id: model.into(),
+                sha256: Digest([0; 32]),
+                quantization: "none".into(),
+                context_length,
+            },
+            engine: EngineInfo { name: "e".into(), version: "1".into() },
+            prefix_cache: PrefixCache::Off,
+            release: Release { name: "r".into(), sequence: 0 },
+        };
+        let keyset_bytes = keyset.to_bytes();
+        let digest = Digest::of(&[&keyset_bytes]);
+        let verdict = Verdict { tee: Tee::Dev, keyset, keyset_bytes, digest };
+        Attested { verdict, hpke: private.public_key().clone(), receipt_key }
+    }
+
+    fn fleet(models: &[Option<(&str, u64)>]) -> Fleet {
+        let backends = models.iter().enumerate().map(|(at, model)| {
+            let backend = Backend::new(format!("127.0.0.1:{at}").parse().unwrap());
+            backend.set(model.map(|(name, context)| attested(name, context)));
+            Arc::new(backend)
+        });
+        Fleet::new(backends.collect())
+    }
+
+    #[test]
+    fn only_attested_backends_with_the_model_that_were_not_tried_are_chosen() {
+        let fleet = fleet(&[Some(("m", 1)), None, Some(("other", 1)), Some(("m", 1))]);
+        let tried: Authority = "127.0.0.1:0".parse().unwrap();
+        for _ in 0..50 {
+            assert_eq!(fleet.choose("m", &[tried.clone()]).unwrap().backend.authority, "127.0.0.1:3");
+        }
+        assert!(fleet.choose("m", &[tried, "127.0.0.1:3".parse().unwrap()]).is_none());
+        assert!(fleet.choose("unknown", &[]).is_none());
+    }
+
+    #[test]
+    fn of_two_the_one_with_fewer_requests_in_flight_is_chosen() {
+        let fleet = fleet(&[Some(("m", 1)), Some(("m", 1))]);
+        let mut running = Vec::new();
+        for _ in 0..20 {
+            running.push(fleet.choose("m", &[]).unwrap());
+        }
+        let load = |at: usize| fleet.backends()[at].in_flight.load(Ordering::Relaxed);
+        assert_eq!((load(0), load(1)), (10, 10));
+        drop(running);
+        assert_eq!((load(0), load(1)), (0, 0), "a choice that is dropped no longer counts");
+    }
+
+    #[test]
+    fn suspicion_of_a_keyset_that_is_gone_takes_no_backend_out() {
+        let fleet = fleet(&[Some(("m", 1))]);
+        let backend = &fleet.backends()[0];
+        let old = backend.attested().unwrap().verdict.digest;
+        backend.set(Some(attested("m", 1)));
+        backend.suspect(old);
+        assert!(backend.attested().is_some());
+        backend.suspect(backend.attested().unwrap().verdict.digest);
+        assert!(backend.attested().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_context_is_the_least_of_those_that_serve_the_model() {
+        let fleet = fleet(&[Some(("m", 200)), Some(("m", 100)), Some(("other", 1))]);
+        assert_eq!(fleet.context_length("m", Duration::ZERO).await, Some(100));
+        assert_eq!(fleet.context_length("unknown", Duration::ZERO).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_for_a_backend_that_is_verified_again() {
+        let fleet = fleet(&[None]);
+        let backend = Arc::clone(&fleet.backends()[0]);
+        let (chosen, ()) = tokio::join!(fleet.choose_within("m", &[], Duration::from_secs(60)), async {
+            tokio::task::yield_now().await;
+            backend.set(Some(attested("m", 1)));
+        });
+        assert!(chosen.is_some());
+        let tried = [backend.authority.clone()];
+        assert!(
+            fleet.choose_within("m", &tried, Duration::from_secs(60)).await.is_none(),
+            "there is none to wait for"
+        );
+    }
+}

@@ -48,10 +48,10 @@ fn main() -> std::process::ExitCode {
         many: twenty_streams_finish_and_cut_ones_end;
         bad_input: each_gets_its_error, keys_that_are_not_good_are_401;
         faults: no_backend_is_503, an_engine_that_dies_ends_the_stream_with_an_error,
-            a_backend_that_dies_is_paid_to_its_last_checkpoint, a_tampered_answer_is_not_handed_on,
+            a_backend_that_dies_is_paid_to_its_last_checkpoint, a_tampered_answer_is_not_handed_on, an_answer_under_another_nonce_is_not_handed_on,
             a_store_that_is_down_is_503;
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
-        evidence: a_backend_that_the_policy_refuses_is_never_used, a_restarted_backend_is_verified_again;
+        evidence: a_backend_that_the_policy_refuses_is_never_used, a_recorded_document_is_refused, a_restarted_backend_is_verified_again;
         chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis;
         drain: running_streams_finish_after_sigterm;
     };

@@ -1,6 +1,7 @@
 //! A backend is used only on evidence that the policy accepts.
 
 use anyhow::{Context, ensure};
+use cocoon_attestation::Nonce;
 use cocoon_receipts::SigningKey;
 use serde_json::{Value, json};
 
@@ -32,6 +33,23 @@ pub(crate) async fn a_backend_that_the_policy_refuses_is_never_used() -> anyhow:
     let evidence = models["data"][0]["attestation"].as_array().context("no attestation")?;
     ensure!(evidence.len() == 1 && evidence[0]["tee"] == "dev", "development evidence says so: {models:#}");
     ensure!(evidence[0]["keyset"] == Sealed::keyset(&stack).await?.1.to_string(), "{models:#}");
+    Ok(())
+}
+
+/// A true document of a trusted root, recorded and played again: it is for another nonce, so it proves nothing now.
+pub(crate) async fn a_recorded_document_is_refused() -> anyhow::Result<()> {
+    let mut liar = Liar::new(crate::harness::MODEL).await?;
+    let settings = Settings { second_backend: Some(liar.url()), ..Settings::default() };
+    let stack = Stack::start(settings).await?;
+    let root = SigningKey::from_pem(&std::fs::read_to_string(stack.path("keys/dev-root.pem"))?)?;
+    liar.replay(root, Nonce([1; 32]));
+    eventually("the reason is in the log", std::time::Duration::from_secs(20), || async {
+        let log = stack.gateway.as_ref().map(Process::log).unwrap_or_default();
+        Ok(log.contains("the quote is for another nonce, keyset or devices").then_some(()))
+    })
+    .await?;
+    let ready: Value = reqwest::get(format!("{}/readyz", stack.ops_url())).await?.json().await?;
+    ensure!(ready["attested_backends"] == 1 && ready["backends"] == 2, "{ready}");
     Ok(())
 }
 

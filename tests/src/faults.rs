@@ -116,6 +116,24 @@ pub(crate) async fn a_tampered_answer_is_not_handed_on() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A response nonce that is not the backend's derives other keys: no frame opens, and nothing is handed on.
+pub(crate) async fn an_answer_under_another_nonce_is_not_handed_on() -> anyhow::Result<()> {
+    let stack = Stack::start(Settings { proxy: true, ..Settings::default() }).await?;
+    let proxy = stack.proxy.as_ref().context("no proxy")?;
+    proxy.change(|direction, bytes| {
+        let name = b"ehbp-response-nonce: ";
+        let found = bytes.windows(name.len()).position(|window| window == name);
+        if let (Direction::ToGateway, Some(at)) = (direction, found) {
+            let digit = &mut bytes[at + name.len()];
+            *digit = if *digit == b'0' { b'1' } else { b'0' };
+        }
+    });
+    let (status, _, answer) = stack.client().complete(&chat("hi", json!({}))).await?;
+    ensure!(status == 502 && answer["error"]["code"] == "backend_failed", "{status} {answer}");
+    ensure!(!answer.to_string().contains("echo"), "{answer}");
+    Ok(())
+}
+
 /// Redis gone: 503 at once and never 401; back: it serves again.
 pub(crate) async fn a_store_that_is_down_is_503() -> anyhow::Result<()> {
     let mut stack = Stack::start(Settings { store: Store::Redis, ..Settings::default() }).await?;

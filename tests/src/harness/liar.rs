@@ -26,6 +26,12 @@ pub(crate) struct Liar {
     tasks: JoinSet<()>,
 }
 
+struct Evidence {
+    root: DevRoot,
+    keyset: Vec<u8>,
+    always: Option<Nonce>,
+}
+
 #[derive(serde::Deserialize)]
 struct Asked {
     nonce: String,
@@ -66,9 +72,18 @@ impl Liar {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Serves evidence signed by `root`.
+    /// Serves evidence signed by `root`, for the nonce that is asked for.
     pub(crate) fn serve(&mut self, root: SigningKey) {
-        let state = Arc::new((DevRoot::new(root), self.keyset.to_bytes()));
+        self.serve_for(root, None);
+    }
+
+    /// Serves evidence that was made for `nonce`, whatever is asked for: a recording, played again.
+    pub(crate) fn replay(&mut self, root: SigningKey, nonce: Nonce) {
+        self.serve_for(root, Some(nonce));
+    }
+
+    fn serve_for(&mut self, root: SigningKey, always: Option<Nonce>) {
+        let state = Arc::new(Evidence { root: DevRoot::new(root), keyset: self.keyset.to_bytes(), always });
         let app = Router::new().route(ATTESTATION_PATH, get(document)).with_state(state);
         if let Some(listener) = self.listener.take() {
             self.tasks.spawn(async move {
@@ -80,9 +95,9 @@ impl Liar {
 }
 
 async fn document(
-    State(state): State<Arc<(DevRoot, Vec<u8>)>>,
+    State(evidence): State<Arc<Evidence>>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Document>, http::StatusCode> {
     let nonce: Nonce = asked.nonce.parse().map_err(|_| http::StatusCode::BAD_REQUEST)?;
-    Ok(Json(state.0.document(&state.1, nonce)))
+    Ok(Json(evidence.root.document(&evidence.keyset, evidence.always.unwrap_or(nonce))))
 }
