@@ -52,7 +52,11 @@ pub(crate) async fn twenty_streams_finish_and_cut_ones_end() -> anyhow::Result<(
     while let Some(ended) = cut.join_next().await {
         ended??;
     }
-    // The first ten have made room: the backend admits twenty at once.
+    // The backend admits twenty at once: the ten that were cut must have made room.
+    eventually("cut streams make room", Duration::from_secs(30), || async {
+        Ok((stack.backend_running().await? <= CUT as u64).then_some(()))
+    })
+    .await?;
     for number in 0..CUT {
         let client = stack.client();
         cut.spawn(async move {
@@ -87,7 +91,8 @@ pub(crate) async fn twenty_streams_finish_and_cut_ones_end() -> anyhow::Result<(
 /// One stream to its end; its completion tokens.
 async fn finish(client: &crate::harness::Client, number: usize) -> anyhow::Result<u64> {
     let more = json!({ "max_tokens": TOKENS, "stream_options": { "include_usage": true } });
-    let mut stream = client.stream(&chat(&format!("Count from {number} upwards."), more)).await?;
+    let mut stream =
+        client.stream(&chat(&format!("Tell me a story about a dragon with {number} heads."), more)).await?;
     let events = stream.rest().await?;
     ensure!(events.last().map(String::as_str) == Some("[DONE]"), "stream {number}: {events:?}");
     let usage: serde_json::Value = serde_json::from_str(&events[events.len() - 2])?;

@@ -218,9 +218,18 @@ impl Stack {
 
     /// Sequences that the engine itself says it runs.
     pub(crate) async fn engine_running(&self) -> anyhow::Result<u64> {
+        self.backend_health("engine_running").await
+    }
+
+    /// Requests that have a place in the backend.
+    pub(crate) async fn backend_running(&self) -> anyhow::Result<u64> {
+        self.backend_health("running").await
+    }
+
+    async fn backend_health(&self, member: &str) -> anyhow::Result<u64> {
         let health: serde_json::Value =
             reqwest::get(format!("{}/healthz", self.backend_url())).await?.json().await?;
-        health["engine_running"].as_u64().with_context(|| format!("no engine_running in {health}"))
+        health[member].as_u64().with_context(|| format!("no {member} in {health}"))
     }
 
     fn configure(&self, settings: &Settings) -> anyhow::Result<()> {
