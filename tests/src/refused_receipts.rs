@@ -79,14 +79,8 @@ fn receipt(liar: &Liar, ticket: &Ticket, ticket_token: &str) -> Receipt {
 /// receipt for the same hold is then accepted, so it was the forgery that was refused.
 pub(crate) async fn each_forgery_is_refused() -> anyhow::Result<()> {
     let mut liar = Liar::new(MODEL).await?;
-    let settings = Settings {
-        second_backend: Some(liar.url()),
-        gateway: format!(
-            "[prices.{MODEL}]\ntable = 1\nprompt = \"20000000\"\ncached = \"20000000\"\n\
-             completion = \"60000000\"\nreasoning = \"60000000\""
-        ),
-        ..Settings::default()
-    };
+    let settings =
+        Settings { second_backend: Some(liar.url()), gateway: liar.prices(), ..Settings::default() };
     let stack = Stack::start(settings).await?;
     liar.serve(SigningKey::from_pem(&std::fs::read_to_string(stack.path("keys/dev-root.pem"))?)?);
     let ledger = cocoon_ledger::open(

@@ -1,26 +1,34 @@
-//! An attested backend whose keys a test holds: what a broken or dishonest operator could sign. It serves its evidence
-//! and nothing else.
+//! An attested backend whose keys a test holds: what a broken or dishonest operator could sign and send.
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use axum::extract::{Query, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cocoon_attestation::{
     DevRoot, Document, EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Nonce, Operator, PrefixCache,
     Release,
 };
-use cocoon_openapi::ATTESTATION_PATH;
-use cocoon_receipts::{Digest, SigningKey};
-use cocoon_sealing::{Kem, PrivateKey};
+use cocoon_openapi::{ATTESTATION_PATH, CHAT_COMPLETIONS_PATH, TICKET_HEADER, x_conf};
+use cocoon_receipts::{Digest, Receipt, ReceiptId, SigningKey, Ticket, Usage};
+use cocoon_sealing::{
+    ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, PrivateKey, RESPONSE_NONCE_HEADER, RequestOpener,
+    parse_encapsulated_key,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// Ends when dropped.
 pub(crate) struct Liar {
-    pub(crate) receipt_key: SigningKey,
+    pub(crate) receipt_key: Arc<SigningKey>,
     pub(crate) keyset: Keyset,
     pub(crate) digest: Digest,
+    /// How it answers requests; without one it has no such path.
+    pub(crate) lie: Option<Lie>,
+    private_key: Arc<PrivateKey>,
     port: u16,
     listener: Option<TcpListener>,
     tasks: JoinSet<()>,
@@ -32,6 +40,16 @@ struct Evidence {
     always: Option<Nonce>,
 }
 
+/// Changes the true receipt of an answer, and the frame that carries it.
+pub(crate) type Lie = Arc<dyn Fn(&mut Receipt, &mut Option<String>) + Send + Sync>;
+
+struct Answering {
+    private_key: Arc<PrivateKey>,
+    receipt_key: Arc<SigningKey>,
+    keyset: Digest,
+    lie: Lie,
+}
+
 #[derive(serde::Deserialize)]
 struct Asked {
     nonce: String,
@@ -41,17 +59,14 @@ impl Liar {
     /// Takes a port; evidence is served once [`Liar::serve`] was given a root.
     pub(crate) async fn new(model: &str) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let receipt_key = SigningKey::generate()?;
+        let receipt_key = Arc::new(SigningKey::generate()?);
+        let private_key = Arc::new(PrivateKey::generate(Kem::X25519)?);
         let keyset = Keyset {
             version: KEYSET_VERSION,
             operator: Operator { address: "0:11".parse()?, workchain: 0 },
             not_before: 0,
             not_after: u64::MAX,
-            hpke: vec![HpkeKey::new(
-                0,
-                Kem::X25519.id(),
-                PrivateKey::generate(Kem::X25519)?.public_key().as_bytes(),
-            )],
+            hpke: vec![HpkeKey::new(0, Kem::X25519.id(), private_key.public_key().as_bytes())],
             receipt_key: receipt_key.public().to_jwk(),
             model: ModelInfo {
                 id: model.to_owned(),
@@ -65,7 +80,25 @@ impl Liar {
         };
         let digest = Digest::of(&[&keyset.to_bytes()]);
         let port = listener.local_addr()?.port();
-        Ok(Self { receipt_key, keyset, digest, port, listener: Some(listener), tasks: JoinSet::new() })
+        Ok(Self {
+            receipt_key,
+            keyset,
+            digest,
+            lie: None,
+            private_key,
+            port,
+            listener: Some(listener),
+            tasks: JoinSet::new(),
+        })
+    }
+
+    /// What a gateway's configuration needs to sell its model.
+    pub(crate) fn prices(&self) -> String {
+        format!(
+            "[prices.{}]\ntable = 1\nprompt = \"20000000\"\ncached = \"20000000\"\n\
+             completion = \"60000000\"\nreasoning = \"60000000\"",
+            self.keyset.model.id
+        )
     }
 
     pub(crate) fn url(&self) -> String {
@@ -84,13 +117,102 @@ impl Liar {
 
     fn serve_for(&mut self, root: SigningKey, always: Option<Nonce>) {
         let state = Arc::new(Evidence { root: DevRoot::new(root), keyset: self.keyset.to_bytes(), always });
-        let app = Router::new().route(ATTESTATION_PATH, get(document)).with_state(state);
+        let mut app = Router::new().route(ATTESTATION_PATH, get(document)).with_state(state);
+        if let Some(lie) = &self.lie {
+            let answering = Answering {
+                private_key: Arc::clone(&self.private_key),
+                receipt_key: Arc::clone(&self.receipt_key),
+                keyset: self.digest,
+                lie: Arc::clone(lie),
+            };
+            let answer =
+                Router::new().route(CHAT_COMPLETIONS_PATH, post(answer)).with_state(Arc::new(answering));
+            app = app.merge(answer);
+        }
         if let Some(listener) = self.listener.take() {
             self.tasks.spawn(async move {
                 // Ends with the test.
                 let _ = axum::serve(listener, app).await;
             });
         }
+    }
+}
+
+/// A true, short answer to a sealed request, but for the lie.
+async fn answer(
+    State(answering): State<Arc<Answering>>,
+    headers: http::HeaderMap,
+    body: bytes::Bytes,
+) -> Result<axum::response::Response, http::StatusCode> {
+    answering.answer(&headers, body).map_err(|error| {
+        eprintln!("the liar could not answer: {error:?}");
+        http::StatusCode::INTERNAL_SERVER_ERROR
+    })
+}
+
+impl Answering {
+    fn answer(
+        &self,
+        headers: &http::HeaderMap,
+        body: bytes::Bytes,
+    ) -> anyhow::Result<axum::response::Response> {
+        let header = |name: &str| anyhow::Ok(headers.get(name).context("no such header")?.to_str()?);
+        let (_, encapsulated_key) = parse_encapsulated_key(header(ENCAPSULATED_KEY_HEADER)?)?;
+        let token = header(TICKET_HEADER)?;
+        let payload = token.split('.').nth(1).context("no ticket")?;
+        let ticket: Ticket = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
+
+        let mut opener = RequestOpener::new(&self.private_key, &encapsulated_key)?;
+        let mut reader =
+            FrameReader::new(FrameLimits { max_frame: 1 << 20, max_total: 1 << 20, max_empty: 1 });
+        reader.push(body.clone());
+        let mut plain = Vec::new();
+        while let Some(frame) = reader.next()? {
+            plain.extend(opener.open(&frame)?);
+        }
+        let (x_conf, client_body) = x_conf::remove(plain)?;
+        let nonce = x_conf.context("no x_conf")?.nonce.0;
+
+        let mut sealer = opener.response_sealer()?;
+        let response_nonce = cocoon_sealing::encode_hex(sealer.nonce());
+        let first = sealer.seal(br#"{"whole":true"#)?;
+        let usage = Usage { prompt: 10, completion: 5, ..Usage::default() };
+        let mut receipt = Receipt {
+            iss: self.keyset,
+            jti: ReceiptId::generate(),
+            iat: 1,
+            seq: 1,
+            prev: Digest([0; 32]),
+            ticket: Digest::of(&[token.as_bytes()]),
+            cn: Digest::of(&[&nonce]),
+            req_hash: Digest::of(&[&body]),
+            resp_hash: Digest::of(&[&first]),
+            resp_frames: 1,
+            status: 200,
+            ctype: "application/json".into(),
+            model: ticket.model.clone(),
+            weights: Digest([0; 32]),
+            usage,
+            price: ticket.price,
+            cost: ticket.price.cost(&usage)?,
+            finish: "stop".into(),
+            complete: true,
+            started: 1,
+            finished: 2,
+            body: Some(cocoon_receipts::body_digest(&nonce, &client_body)),
+            is_final: true,
+        };
+        let mut instead = None;
+        (self.lie)(&mut receipt, &mut instead);
+        let end = match instead {
+            Some(text) => text,
+            None => format!(",\"x_receipt\":\"{}\"}}", receipt.sign(&self.receipt_key)?),
+        };
+        let second = if end.is_empty() { bytes::Bytes::new() } else { sealer.seal(end.as_bytes())? };
+        let response = http::Response::builder()
+            .header("content-type", "application/json")
+            .header(RESPONSE_NONCE_HEADER, response_nonce);
+        Ok(response.body(axum::body::Body::from([first, second].concat()))?)
     }
 }
 
