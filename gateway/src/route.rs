@@ -220,7 +220,10 @@ mod tests {
         let fleet = fleet(&[Some(("m", 1)), None, Some(("other", 1)), Some(("m", 1))]);
         let tried: Authority = "127.0.0.1:0".parse().unwrap();
         for _ in 0..50 {
-            assert_eq!(fleet.choose("m", &[tried.clone()]).unwrap().backend.authority, "127.0.0.1:3");
+            assert_eq!(
+                fleet.choose("m", std::slice::from_ref(&tried)).unwrap().backend.authority,
+                "127.0.0.1:3"
+            );
         }
         assert!(fleet.choose("m", &[tried, "127.0.0.1:3".parse().unwrap()]).is_none());
         assert!(fleet.choose("unknown", &[]).is_none());

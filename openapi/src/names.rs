@@ -19,6 +19,12 @@ pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
 /// OpenAI's chat completions.
 pub const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
+/// OpenAI's completions of plain text.
+pub const COMPLETIONS_PATH: &str = "/v1/completions";
+/// OpenAI's embeddings.
+pub const EMBEDDINGS_PATH: &str = "/v1/embeddings";
+/// OpenAI's responses.
+pub const RESPONSES_PATH: &str = "/v1/responses";
 /// The attestation document of a backend, for a nonce.
 pub const ATTESTATION_PATH: &str = "/.well-known/cocoon-attestation";
 /// Key configurations of a backend.
