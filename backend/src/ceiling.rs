@@ -1,7 +1,7 @@
 //! How many tokens may follow a prompt.
 
 use cocoon_openapi::ApiError;
-use cocoon_receipts::{NanoTon, Price};
+use cocoon_receipts::{NanoTon, Price, Usage};
 
 /// What bounds a generation.
 #[derive(Debug, Clone, Copy)]
@@ -13,41 +13,74 @@ pub(crate) struct Bounds {
     pub(crate) price: Price,
     /// The smaller of the ticket's and the client's own.
     pub(crate) max_cost: NanoTon,
+    /// The member that the prompts are from.
+    pub(crate) param: &'static str,
 }
 
 impl Bounds {
-    /// The most completion tokens after `prompt` tokens; at least 1. Never so many that their cost passes
-    /// `max_cost`.
+    /// The most completion tokens after each of `prompts`, for each of its `choices`; at least 1. Never so many that
+    /// the cost of all of them passes `max_cost`.
     ///
     /// # Errors
     /// 400 where not even one fits.
-    pub(crate) fn ceiling(&self, prompt: u64) -> Result<u64, ApiError> {
-        let room = self.context.saturating_sub(prompt);
-        if room == 0 {
-            return Err(ApiError::invalid(format!(
-                "This model's maximum context length is {} tokens. However, your messages resulted in {prompt} \
-                 tokens. Please reduce the length of the messages.",
-                self.context
-            ))
-            .with_param("messages")
-            .with_code("context_length_exceeded"));
-        }
-        let affordable = self.price.affordable_completion(prompt, self.max_cost).unwrap_or(0);
+    pub(crate) fn ceilings(&self, prompts: &[u64], choices: usize) -> Result<Vec<u64>, ApiError> {
+        let answers = (prompts.len() * choices).max(1) as u64;
+        let prompt = self.fits(prompts, 1)?;
+        let affordable = self.price.affordable_completion(prompt, self.max_cost).unwrap_or(0) / answers;
         if affordable == 0 {
-            return Err(ApiError::invalid(
-                "The cost limit of this request does not cover its prompt and one token of an answer.",
-            )
-            .with_code("max_cost_too_low"));
+            return Err(too_dear("prompt and one token of an answer"));
         }
-        Ok(self.asked.unwrap_or(u64::MAX).min(room).min(affordable))
+        let ceiling = |prompt: &u64| {
+            let room = self.context.saturating_sub(*prompt);
+            self.asked.unwrap_or(u64::MAX).min(room).min(affordable)
+        };
+        Ok(prompts.iter().map(ceiling).collect())
     }
+
+    /// Whether `inputs`, of which nothing but a vector is made, fit and can be paid.
+    ///
+    /// # Errors
+    /// 400.
+    pub(crate) fn inputs(&self, inputs: &[u64]) -> Result<(), ApiError> {
+        let prompt = self.fits(inputs, 0)?;
+        let usage = Usage { prompt, ..Usage::default() };
+        match self.price.cost(&usage) {
+            Ok(cost) if cost <= self.max_cost => Ok(()),
+            _ => Err(too_dear("input")),
+        }
+    }
+
+    /// The sum of `prompts`, each of which fits the context with `more` tokens behind it.
+    fn fits(&self, prompts: &[u64], more: u64) -> Result<u64, ApiError> {
+        let context = self.context;
+        match prompts.iter().find(|prompt| prompt.saturating_add(more) > context) {
+            None => Ok(prompts.iter().sum()),
+            Some(prompt) => {
+                let param = self.param;
+                let message = format!(
+                    "This model's maximum context length is {context} tokens. However, your {param} resulted in \
+                     {prompt} tokens. Please reduce the length of the {param}."
+                );
+                Err(ApiError::invalid(message).with_param(param).with_code("context_length_exceeded"))
+            }
+        }
+    }
+}
+
+fn too_dear(what: &str) -> ApiError {
+    ApiError::invalid(format!("The cost limit of this request does not cover its {what}."))
+        .with_code("max_cost_too_low")
 }
 
 #[cfg(test)]
 mod tests {
-    use cocoon_receipts::Usage;
-
     use super::*;
+
+    impl Bounds {
+        fn ceiling(&self, prompt: u64) -> Result<u64, ApiError> {
+            self.ceilings(&[prompt], 1).map(|ceilings| ceilings[0])
+        }
+    }
 
     fn bounds(context: u64, asked: Option<u64>, max_cost: u64) -> Bounds {
         let price = Price {
@@ -57,7 +90,7 @@ mod tests {
             completion: NanoTon(3_000_000),
             reasoning: NanoTon(2_000_000),
         };
-        Bounds { context, asked, price, max_cost: NanoTon(max_cost) }
+        Bounds { context, asked, price, max_cost: NanoTon(max_cost), param: "messages" }
     }
 
     fn code(result: Result<u64, ApiError>) -> (u16, Option<String>) {
@@ -103,5 +136,29 @@ mod tests {
             assert!(cost(completion) <= bounds.max_cost);
             assert!(cost(completion + 1) > bounds.max_cost, "{max_cost}: one more would have fit");
         }
+    }
+
+    #[test]
+    fn choices_share_what_can_be_paid_and_the_prompt_is_paid_once() {
+        // 40 and 10 for the prompts, 60 left for four choices: 5 tokens of 3 each.
+        assert_eq!(bounds(100, None, 110).ceilings(&[40, 10], 2).unwrap(), [5, 5]);
+        assert_eq!(bounds(43, None, 110).ceilings(&[40, 10], 2).unwrap(), [3, 5]);
+        assert_eq!(
+            code(bounds(100, None, 40).ceilings(&[101], 1).map(|_| 0)).1.unwrap(),
+            "context_length_exceeded"
+        );
+    }
+
+    #[test]
+    fn inputs_fit_to_the_last_token() {
+        assert!(bounds(100, None, 150).inputs(&[100, 50]).is_ok());
+        assert_eq!(
+            code(bounds(100, None, 149).inputs(&[100, 50]).map(|()| 0)).1.unwrap(),
+            "max_cost_too_low"
+        );
+        assert_eq!(
+            code(bounds(99, None, 150).inputs(&[100]).map(|()| 0)).1.unwrap(),
+            "context_length_exceeded"
+        );
     }
 }

@@ -4,25 +4,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cocoon_engine_api::{Generate, Message};
-use cocoon_openapi::chat::FinishReason;
-use cocoon_openapi::{ApiError, Delivery, chat};
+use cocoon_openapi::{ApiError, Delivery};
 use cocoon_receipts::{Digest, NanoTon, Usage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Place;
-use crate::ceiling::Bounds;
-use crate::chat_answer::ChatAnswer;
-use crate::chat_request::{self, ChatRequest};
+use crate::answer::Stamp;
 use crate::clock::now_ms;
 use crate::engine::Engine;
-use crate::generation::{Generation, Limits, Step, Stop};
+use crate::generation::{Limits, Stop};
 use crate::identity::Identity;
 use crate::meter::Meter;
 use crate::receipts::{CheckpointDraft, Checkpoints, Draft, SignError, Signer};
 use crate::reply::{Head, HungUp, Reply};
+use crate::request::{self, Work};
 use crate::unseal::Opened;
+
+mod embed;
+mod text;
 
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
@@ -31,6 +31,8 @@ const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// How long the last frames may wait for a slow reader once the request's own time is over.
 const LAST_FRAMES: Duration = Duration::from_secs(2);
+/// How a request ended whose answer is no text.
+const FINISH_STOP: &str = "stop";
 
 /// What every completion works with.
 #[derive(Debug)]
@@ -48,10 +50,10 @@ pub(crate) struct Services {
 
 /// How an answer came out.
 enum Outcome {
-    /// An unstreamed answer, still to be sent.
-    Whole(Vec<u8>, FinishReason),
-    /// All events but the last are sent.
-    Streamed(FinishReason),
+    /// An unstreamed answer, still to be sent, and how it finished.
+    Whole(Vec<u8>, &'static str),
+    /// All events but the last are sent: that ends the stream, behind the receipt.
+    Streamed { finish: &'static str, terminator: &'static str },
     /// Nothing was sent yet.
     Failed(ApiError),
     /// Events were sent.
@@ -106,43 +108,13 @@ impl Completion {
 
     async fn answer(&mut self) -> Outcome {
         let body = std::mem::replace(&mut self.opened.body, Ok(Vec::new()));
-        let request = match body.and_then(|body| chat_request::parse(&body)) {
-            Ok(request) => request,
-            Err(error) => return Outcome::Failed(error),
+        let ready = self.services.identity.engine();
+        let work = body.and_then(|body| request::parse(&self.opened.ticket.path, &body, ready));
+        let outcome = match work {
+            Ok(Work::Text(request)) => self.text(*request).await,
+            Ok(Work::Embed(request)) => self.embed(request).await,
+            Err(error) => Outcome::Failed(error),
         };
-        let prompt = match self.count(request.messages.clone()).await {
-            Ok(prompt) => prompt,
-            Err(stop) => return failed(stop),
-        };
-        let bounds = Bounds {
-            context: self.services.identity.keyset().model.context_length,
-            asked: request.max_tokens,
-            price: self.opened.ticket.price,
-            max_cost: self.opened.max_cost,
-        };
-        let ceiling = match bounds.ceiling(prompt) {
-            Ok(ceiling) => ceiling,
-            Err(error) => return Outcome::Failed(error),
-        };
-        self.meter = Meter::new(prompt, ceiling);
-        // Before anything is generated that nobody would read.
-        if self.reply.is_closed() {
-            return Outcome::HungUp;
-        }
-        let answer = self.chat_answer(&request);
-        let stream = request.stream;
-        let exchange = match self.services.engine.generate(command(request, ceiling)).await {
-            Ok(exchange) => exchange,
-            Err(error) => return failed(error.into()),
-        };
-        let mut generation = Generation::new(exchange, self.meter, self.limits.clone());
-        let outcome = if stream {
-            self.begin(Head { status: 200, content_type: EVENT_STREAM });
-            self.stream(&mut generation, &answer).await
-        } else {
-            self.whole(&mut generation, answer).await
-        };
-        self.meter = generation.meter();
         if matches!(outcome, Outcome::Failed(ref error) if error.status == 500) {
             // The fault is ours, and the caller gets none of what was generated.
             self.meter.waive();
@@ -150,74 +122,23 @@ impl Completion {
         outcome
     }
 
-    async fn count(&self, messages: Vec<Message>) -> Result<u64, Stop> {
+    /// Tokens of each prompt.
+    async fn count(&self, prompts: Vec<cocoon_engine_api::Prompt>) -> Result<Vec<u64>, Stop> {
         tokio::select! {
             biased;
             () = self.reply.closed() => Err(Stop::HungUp),
             stop = self.limits.reached() => Err(stop),
-            tokens = self.services.engine.tokenize(messages) => Ok(tokens?),
+            tokens = self.services.engine.tokenize(prompts) => Ok(tokens?),
         }
     }
 
-    fn chat_answer(&self, request: &ChatRequest) -> ChatAnswer {
+    fn stamp(&self) -> Stamp {
         let identity = &self.services.identity;
-        let (model, fingerprint) = (identity.model().to_owned(), identity.fingerprint());
-        let created = self.started / 1000;
-        ChatAnswer::new(self.opened.ticket.req, created, model, fingerprint, request.include_usage)
-    }
-
-    async fn whole(&mut self, generation: &mut Generation, answer: ChatAnswer) -> Outcome {
-        let mut text = String::new();
-        loop {
-            match generation.next(&self.reply, self.checkpoint_due()).await {
-                Step::Text(more) => text += &more,
-                Step::Alarm => self.checkpoint(generation.meter()).await,
-                Step::Finished(reason) => {
-                    let usage = openai_usage(&generation.meter().usage());
-                    return Outcome::Whole(answer.whole(text, reason, usage), reason);
-                }
-                Step::Stopped(stop) => return failed(stop),
-            }
-        }
-    }
-
-    async fn stream(&mut self, generation: &mut Generation, answer: &ChatAnswer) -> Outcome {
-        let mut events = Vec::with_capacity(3);
-        let mut begun = false;
-        loop {
-            let alarm = self.checkpoint_due().min(self.keep_alive_due());
-            let mut end = None;
-            match generation.next(&self.reply, alarm).await {
-                Step::Text(text) => {
-                    events.extend((!begun).then(|| answer.role()));
-                    events.extend((!text.is_empty()).then(|| answer.text(text)));
-                    begun = true;
-                }
-                Step::Alarm => {
-                    if Instant::now() >= self.keep_alive_due() {
-                        events.push(KEEP_ALIVE.to_vec());
-                    }
-                    if Instant::now() >= self.checkpoint_due() {
-                        self.checkpoint(generation.meter()).await;
-                    }
-                }
-                Step::Finished(reason) => {
-                    events.extend((!begun).then(|| answer.role()));
-                    events.push(answer.finish(reason));
-                    events.extend(answer.usage(openai_usage(&generation.meter().usage())));
-                    end = Some(reason);
-                }
-                Step::Stopped(stop) => return broken_off(stop),
-            }
-            for event in events.drain(..) {
-                if let Err(stop) = self.send(&event).await {
-                    generation.cancel().await;
-                    return broken_off(stop);
-                }
-            }
-            if let Some(reason) = end {
-                return Outcome::Streamed(reason);
-            }
+        Stamp {
+            request: self.opened.ticket.req,
+            created: self.started / 1000,
+            model: identity.model().to_owned(),
+            fingerprint: identity.fingerprint(),
         }
     }
 
@@ -255,9 +176,9 @@ impl Completion {
     }
 
     /// Says what was used so far, should this backend not live to sign the receipt.
-    async fn checkpoint(&mut self, meter: Meter) {
+    async fn checkpoint(&mut self, usage: Usage) {
         self.last_checkpoint = Instant::now();
-        let Some((usage, cost)) = self.cost(meter) else { return };
+        let Some((usage, cost)) = self.cost(usage) else { return };
         let draft = CheckpointDraft { ticket: self.ticket, usage, cost };
         if let Ok(token) = self.services.signer.checkpoint(draft).await {
             let ticket = self.opened.ticket_token.clone();
@@ -266,8 +187,7 @@ impl Completion {
     }
 
     /// Usage and its cost; none where that is above the hold, which the ceiling rules out.
-    fn cost(&self, meter: Meter) -> Option<(Usage, NanoTon)> {
-        let usage = meter.usage();
+    fn cost(&self, usage: Usage) -> Option<(Usage, NanoTon)> {
         let cost = self.opened.ticket.price.cost(&usage).ok()?;
         (cost <= self.opened.max_cost).then_some((usage, cost))
     }
@@ -275,14 +195,14 @@ impl Completion {
     async fn finish(mut self, outcome: Outcome) -> Result<(), SignError> {
         self.services.checkpoints.forget(self.opened.ticket.req);
         match outcome {
-            Outcome::Whole(json, reason) => self.finish_json(200, &json, reason.as_str(), true).await,
+            Outcome::Whole(json, finish) => self.finish_json(200, &json, finish, true).await,
             Outcome::Failed(error) => {
                 let complete = error.status < 500;
                 self.finish_json(error.status, &error.to_json(), "error", complete).await
             }
-            Outcome::Streamed(reason) => {
-                let receipt = self.sign(reason.as_str(), true).await?;
-                self.end(format!(": receipt {receipt}\n\ndata: [DONE]\n\n"), &receipt).await;
+            Outcome::Streamed { finish, terminator } => {
+                let receipt = self.sign(finish, true).await?;
+                self.end(format!(": receipt {receipt}\n\n{terminator}"), &receipt).await;
                 Ok(())
             }
             Outcome::BrokenOff(error) => {
@@ -324,7 +244,7 @@ impl Completion {
 
     async fn sign(&self, finish: &'static str, complete: bool) -> Result<String, SignError> {
         let ticket = &self.opened.ticket;
-        let (usage, cost) = self.cost(self.meter).unwrap_or_else(|| {
+        let (usage, cost) = self.cost(self.meter.usage()).unwrap_or_else(|| {
             tracing::error!(request = %ticket.req, "the cost passed the hold: nothing is charged");
             (Usage::default(), NanoTon::ZERO)
         });
@@ -373,19 +293,4 @@ fn broken_off(stop: Stop) -> Outcome {
 async fn patience(limits: Limits) {
     limits.reached().await;
     tokio::time::sleep(LAST_FRAMES).await;
-}
-
-fn command(request: ChatRequest, ceiling: u64) -> Generate {
-    Generate {
-        id: 0,
-        messages: request.messages,
-        max_tokens: ceiling,
-        temperature: request.temperature,
-        top_p: request.top_p,
-        stop: request.stop,
-    }
-}
-
-fn openai_usage(usage: &Usage) -> chat::Usage {
-    chat::Usage::new(usage.prompt, usage.completion)
 }

@@ -1,17 +1,22 @@
-//! One generation of the engine, as steps: with its meter, and everything that may end it early.
+//! The generations of one request, as steps: with their meter, and everything that may end them early.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
-use cocoon_engine_api::{Event, FailureKind, Finish};
+use cocoon_engine_api::{Event, FailureKind, Finish, Generate, TokenLogprob};
 use cocoon_openapi::ApiError;
 use cocoon_openapi::chat::FinishReason;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{EngineError, Exchange};
+use crate::engine::{Engine, EngineError, Exchange};
 use crate::meter::Meter;
 use crate::reply::Reply;
 
+/// Choices of one request that the engine works on at a time: the rest wait, so that others' requests do not.
+const PARALLEL: usize = 4;
 /// How long a cancelled generation may take to say what it used; after that, the last count holds.
 const LAST_WORD: Duration = Duration::from_secs(10);
 
@@ -23,8 +28,8 @@ pub(crate) enum Stop {
     Deadline,
     /// The backend ends, and its grace period is over.
     ShuttingDown,
-    /// The engine cannot do what was asked.
-    Refused,
+    /// The engine cannot do what was asked; the member that asks for it, where that is known.
+    Refused(Option<&'static str>),
     /// The engine died or failed.
     EngineFailed,
 }
@@ -39,8 +44,12 @@ impl Stop {
             Self::ShuttingDown | Self::HungUp => {
                 server(500, "backend_shutting_down", "The backend ended before the answer did.")
             }
-            Self::Refused => {
+            Self::Refused(None) => {
                 ApiError::invalid("The model cannot answer this request.").with_code("engine_refused")
+            }
+            Self::Refused(Some(param)) => {
+                let message = format!("Invalid schema in '{param}': the answer cannot be made to follow it.");
+                ApiError::invalid(message).with_param(param).with_code("invalid_json_schema")
             }
             Self::EngineFailed => {
                 server(500, "engine_failed", "The model's engine failed while it worked on the request.")
@@ -52,7 +61,7 @@ impl Stop {
 impl From<EngineError> for Stop {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::Refused => Self::Refused,
+            EngineError::Refused => Self::Refused(None),
             EngineError::TooLong => Self::Deadline,
             error => {
                 tracing::error!(%error, "the engine did not answer");
@@ -80,43 +89,84 @@ impl Limits {
 }
 
 /// What happens next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Step {
-    /// More text; may be empty.
-    Text(String),
+    /// More text of a choice; may be empty.
+    Text {
+        choice: usize,
+        text: String,
+        logprobs: Vec<TokenLogprob>,
+    },
     /// The time that was asked for has come.
     Alarm,
-    Finished(FinishReason),
+    /// A choice ended; the whole has ended with the last of them.
+    Finished {
+        choice: usize,
+        reason: FinishReason,
+    },
     Stopped(Stop),
 }
 
-/// A generation that has begun.
+/// Generations that have begun, and those that wait for one of these to end.
 #[derive(Debug)]
 pub(crate) struct Generation {
-    exchange: Exchange,
+    engine: Engine,
+    waiting: VecDeque<(usize, Generate)>,
+    running: Vec<(usize, Exchange)>,
+    /// Which of the running is looked at first, so that none is heard before all others.
+    turn: usize,
     meter: Meter,
     limits: Limits,
 }
 
 impl Generation {
-    pub(crate) fn new(exchange: Exchange, meter: Meter, limits: Limits) -> Self {
-        Self { exchange, meter, limits }
+    /// One command for each choice, in their order.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`], [`EngineError::Died`].
+    pub(crate) fn begin(
+        engine: Engine,
+        commands: Vec<Generate>,
+        meter: Meter,
+        limits: Limits,
+    ) -> Result<Self, EngineError> {
+        let waiting = commands.into_iter().enumerate().collect();
+        let mut generation = Self { engine, waiting, running: Vec::new(), turn: 0, meter, limits };
+        generation.fill()?;
+        Ok(generation)
+    }
+
+    fn fill(&mut self) -> Result<(), EngineError> {
+        while self.running.len() < PARALLEL {
+            let Some((choice, command)) = self.waiting.pop_front() else { break };
+            self.running.push((choice, self.engine.generate(command)?));
+            self.meter.started(choice);
+        }
+        Ok(())
     }
 
     /// What it has used so far.
-    pub(crate) fn meter(&self) -> Meter {
-        self.meter
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
-    /// The next step; [`Step::Alarm`] at `alarm` at the latest. After [`Step::Finished`] and [`Step::Stopped`]
-    /// there is none.
+    /// Whether every choice has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+
+    /// The next step; [`Step::Alarm`] at `alarm` at the latest. After [`Step::Stopped`] there is none.
     pub(crate) async fn next(&mut self, reply: &Reply, alarm: Instant) -> Step {
+        let limits = self.limits.clone();
         let stop = tokio::select! {
             // In this order: a reader that is gone is noticed before more is made for it.
             biased;
             () = reply.closed() => Stop::HungUp,
-            stop = self.limits.reached() => stop,
-            event = self.exchange.next() => return self.take(event),
+            stop = limits.reached() => stop,
+            (at, event) = self.event() => match self.take(at, event) {
+                Step::Stopped(stop) => stop,
+                step => return step,
+            },
             () = tokio::time::sleep_until(alarm) => return Step::Alarm,
         };
         if stop == Stop::HungUp {
@@ -126,52 +176,78 @@ impl Generation {
         Step::Stopped(stop)
     }
 
-    /// Ends the generation early and waits for its last word.
+    /// Ends every choice early and waits for its last word.
     pub(crate) async fn cancel(&mut self) {
-        self.exchange.cancel();
-        let last_word = async {
-            while let Some(event) = self.exchange.next().await {
-                match self.take(Some(event)) {
-                    Step::Text(_) | Step::Alarm => {}
-                    Step::Finished(_) | Step::Stopped(_) => return,
-                }
+        self.waiting.clear();
+        for (_, exchange) in &self.running {
+            exchange.cancel();
+        }
+        let last_words = async {
+            while !self.running.is_empty() {
+                let (at, event) = self.event().await;
+                self.take(at, event);
             }
         };
-        if tokio::time::timeout(LAST_WORD, last_word).await.is_err() {
+        if tokio::time::timeout(LAST_WORD, last_words).await.is_err() {
             tracing::error!("the engine did not end a cancelled generation");
         }
     }
 
-    fn take(&mut self, event: Option<Event>) -> Step {
-        match event {
-            Some(Event::Text { text, completion_tokens, .. }) => {
-                match self.meter.generated(completion_tokens) {
-                    Ok(()) => Step::Text(text),
-                    Err(overrun) => self.failed(&overrun.to_string()),
+    /// The next event of any running choice, and which one it is of. Nothing is lost where the future is dropped.
+    async fn event(&mut self) -> (usize, Option<Event>) {
+        poll_fn(|context| {
+            let count = self.running.len();
+            for step in 0..count {
+                let at = (self.turn + step) % count;
+                if let Poll::Ready(event) = self.running[at].1.poll_next(context) {
+                    self.turn = at + 1;
+                    return Poll::Ready((at, event));
                 }
             }
-            Some(Event::Done { finish, usage, .. }) => match (self.meter.ended(usage), finish) {
-                (Ok(()), Finish::Stop) => Step::Finished(FinishReason::Stop),
-                (Ok(()), Finish::Length) => Step::Finished(FinishReason::Length),
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Takes an event of the running choice at `at`; its last one makes room for another choice.
+    fn take(&mut self, at: usize, event: Option<Event>) -> Step {
+        let choice = self.running[at].0;
+        if let Some(Event::Text { text, completion_tokens, logprobs, .. }) = event {
+            return match self.meter.generated(choice, completion_tokens) {
+                Ok(()) => Step::Text { choice, text, logprobs },
+                Err(overrun) => self.failed(&overrun.to_string()),
+            };
+        }
+        self.running.swap_remove(at);
+        match event {
+            Some(Event::Done { finish, usage, .. }) => match (self.meter.ended(choice, usage), finish) {
+                (Ok(()), Finish::Stop) => self.finished(choice, FinishReason::Stop),
+                (Ok(()), Finish::Length) => self.finished(choice, FinishReason::Length),
+                // It was asked to, and then nobody asks how; or it did so by itself.
                 (Ok(()), Finish::Cancelled) => Step::Stopped(Stop::EngineFailed),
                 (Err(overrun), _) => self.failed(&overrun.to_string()),
             },
             Some(Event::Failed { kind, usage, .. }) => {
                 // A prompt that led to no token is not charged.
                 if usage.completion_tokens > 0
-                    && let Err(overrun) = self.meter.ended(usage)
+                    && let Err(overrun) = self.meter.ended(choice, usage)
                 {
                     tracing::error!(%overrun, "the engine failed");
                 }
                 match kind {
-                    FailureKind::InvalidRequest => Step::Stopped(Stop::Refused),
+                    FailureKind::InvalidRequest => Step::Stopped(Stop::Refused(None)),
                     FailureKind::Internal => self.failed("it said so"),
                 }
             }
-            Some(Event::Ready(_) | Event::Tokenized { .. } | Event::Status { .. }) => {
-                self.failed("it answered another question")
-            }
+            Some(_) => self.failed("it answered another question"),
             None => self.failed("it died"),
+        }
+    }
+
+    fn finished(&mut self, choice: usize, reason: FinishReason) -> Step {
+        match self.fill() {
+            Ok(()) => Step::Finished { choice, reason },
+            Err(error) => self.failed(&error.to_string()),
         }
     }
 

@@ -24,6 +24,7 @@ pub(crate) struct Identity {
     keyset_bytes: Vec<u8>,
     digest: Digest,
     root: DevRoot,
+    engine: Ready,
 }
 
 impl Identity {
@@ -59,7 +60,7 @@ impl Identity {
         };
         let keyset_bytes = keyset.to_bytes();
         let digest = Digest::of(&[&keyset_bytes]);
-        Ok(Self { hpke, keyset, keyset_bytes, digest, root })
+        Ok(Self { hpke, keyset, keyset_bytes, digest, root, engine: engine.clone() })
     }
 
     pub(crate) fn hpke(&self) -> &PrivateKey {
@@ -68,6 +69,11 @@ impl Identity {
 
     pub(crate) fn keyset(&self) -> &Keyset {
         &self.keyset
+    }
+
+    /// What the engine says of itself and of its model.
+    pub(crate) fn engine(&self) -> &Ready {
+        &self.engine
     }
 
     /// SHA-256 of the keyset: this backend's name in tickets and receipts.

@@ -5,11 +5,11 @@
 //! generation, sealed reply) → [`receipts`] (signed, kept, delivered). Formats: `docs/PROTOCOL.md`.
 
 mod admission;
+mod answer;
 mod backend;
 mod binding;
+mod calls;
 mod ceiling;
-mod chat_answer;
-mod chat_request;
 mod clock;
 mod completion;
 mod config;
@@ -23,6 +23,7 @@ mod receipts;
 mod refusal;
 mod replay;
 mod reply;
+mod request;
 mod routes;
 mod unseal;
 mod weights;

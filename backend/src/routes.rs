@@ -9,7 +9,10 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use cocoon_attestation::Nonce;
-use cocoon_openapi::{ATTESTATION_PATH, ApiError, CHAT_COMPLETIONS_PATH, KEY_CONFIG_PATH, REQUEST_ID_HEADER};
+use cocoon_openapi::{
+    ATTESTATION_PATH, ApiError, CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, KEY_CONFIG_PATH,
+    REQUEST_ID_HEADER, RESPONSES_PATH,
+};
 use cocoon_receipts::RequestId;
 use cocoon_sealing::{ENCAPSULATED_KEY_HEADER, KEY_CONFIG_MEDIA_TYPE};
 use http::{HeaderMap, Method, header};
@@ -35,6 +38,9 @@ pub(crate) struct App {
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(CHAT_COMPLETIONS_PATH, post(complete))
+        .route(COMPLETIONS_PATH, post(complete))
+        .route(RESPONSES_PATH, post(complete))
+        .route(EMBEDDINGS_PATH, post(complete))
         .route(ATTESTATION_PATH, get(attestation))
         .route(KEY_CONFIG_PATH, get(key_configs))
         .route("/healthz", get(health))

@@ -22,7 +22,7 @@ pub struct Choice {
     pub index: u32,
     pub message: Message,
     /// Null unless asked for.
-    pub logprobs: Option<serde_json::Value>,
+    pub logprobs: Option<Logprobs>,
     pub finish_reason: FinishReason,
 }
 
@@ -30,9 +30,60 @@ pub struct Choice {
 pub struct Message {
     /// `assistant`.
     pub role: String,
-    pub content: String,
+    /// Null where the model did nothing but call.
+    pub content: Option<String>,
     /// Always null: no model here refuses in a channel of its own.
     pub refusal: Option<String>,
+    /// Absent where nothing is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<Vec<ToolCall>>,
+    /// The same for a caller that sent the older `functions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionCall>,
+}
+
+/// A function that the model wants called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    pub id: String,
+    /// `function`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub function: FunctionCall,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionCall {
+    /// Always there, but in the later events of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// JSON text, as the model wrote it: perhaps not under the function's schema, perhaps cut short.
+    pub arguments: String,
+}
+
+/// Log probabilities of the tokens of a text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Logprobs {
+    pub content: Vec<TokenLogprob>,
+    /// Always null.
+    pub refusal: Option<Vec<TokenLogprob>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// Its bytes as text; those that are no whole characters are replaced.
+    pub token: String,
+    /// Natural logarithm.
+    pub logprob: f64,
+    pub bytes: Vec<u8>,
+    pub top_logprobs: Vec<TopLogprob>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopLogprob {
+    pub token: String,
+    pub logprob: f64,
+    pub bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +91,8 @@ pub struct Message {
 pub enum FinishReason {
     Stop,
     Length,
+    ToolCalls,
+    FunctionCall,
 }
 
 impl FinishReason {
@@ -48,6 +101,8 @@ impl FinishReason {
         match self {
             Self::Stop => "stop",
             Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::FunctionCall => "function_call",
         }
     }
 }
@@ -73,7 +128,7 @@ pub struct Chunk {
 pub struct ChunkChoice {
     pub index: u32,
     pub delta: Delta,
-    pub logprobs: Option<serde_json::Value>,
+    pub logprobs: Option<Logprobs>,
     /// Null but in the last choice event.
     pub finish_reason: Option<FinishReason>,
 }
@@ -86,6 +141,22 @@ pub struct Delta {
     pub content: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Option<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<Vec<ToolCallDelta>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionCall>,
+}
+
+/// A call that begins (with `id`, `type` and the function's name), or more of its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCallDelta {
+    /// Among the calls of the choice.
+    pub index: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    pub function: FunctionCall,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

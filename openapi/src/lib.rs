@@ -4,8 +4,11 @@
 //! machine gets, byte for byte. [`scan`] reads the few members that routing needs.
 
 pub mod chat;
+pub mod completion;
+pub mod embedding;
 mod error;
 mod names;
+pub mod responses;
 pub mod scan;
 pub mod x_conf;
 

@@ -2,17 +2,20 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cocoon_engine_api::{Generate, Message, PROTOCOL, Ready};
+use cocoon_engine_api::{Chat, Effort, Generate, Message, ModelKind, PROTOCOL, Prompt, Ready};
 use either::Either;
 use indexmap::IndexMap;
-use mistralrs::core::{DetokenizationRequest, TokenizationRequest};
+use mistralrs::core::{DetokenizationRequest, ReasoningEffort, TokenizationRequest};
 use mistralrs::{
     Constraint, CustomLogitsProcessor, MessageContent, Model, NormalRequest, Request, RequestMessage,
-    Response, SamplingParams, StopTokens, Tensor,
+    Response, SamplingParams, StopTokens,
 };
 use tokio::sync::mpsc;
 
-use crate::model::{Description, MISTRALRS_VERSION};
+use crate::grammar;
+use crate::model::{Loaded, MISTRALRS_VERSION};
+use crate::sampler::Sampler;
+use crate::vocabulary::Vocabulary;
 
 /// Tokens that end a text in the vocabularies of common models. mistral.rs stops at the one its template
 /// names; a model may as well end with another, and then would run on to the ceiling. (`<|end|>` is not
@@ -31,15 +34,21 @@ const END_OF_TEXT: [&str; 11] = [
     "<｜end▁of▁sentence｜>",
 ];
 
-/// Why tokens could not be counted.
+/// Why nothing was begun.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TokenizeError {
+pub(crate) enum Refusal {
     /// The chat template (or the tokenizer) does not take these messages. mistral.rs's own words are left
     /// out: they may quote the messages.
     #[error("the model's chat template refused the messages")]
-    Refused,
-    #[error("mistral.rs ended")]
-    Died,
+    Prompt,
+    #[error("a token is not one of this model's")]
+    Token,
+    #[error("this model does not do that")]
+    Kind,
+    #[error(transparent)]
+    Schema(#[from] grammar::BadSchema),
+    #[error(transparent)]
+    Died(#[from] Died),
 }
 
 /// mistral.rs's engine thread has ended, by a panic. [`mistralrs::core::MistralRs::get_sender`] would start
@@ -54,7 +63,8 @@ pub(crate) struct Engine {
     /// Dropping it ends the engine thread.
     _model: Model,
     requests: mpsc::Sender<Request>,
-    description: Description,
+    ready: Ready,
+    vocabulary: Vocabulary,
     stop_tokens: Vec<u32>,
     /// One per generation: strong while mistral.rs holds the other end of its reply. There is no other way
     /// to know what runs.
@@ -64,41 +74,70 @@ pub(crate) struct Engine {
 impl Engine {
     /// # Errors
     /// Where mistral.rs does not answer.
-    pub(crate) async fn new(model: Model, description: Description) -> anyhow::Result<Self> {
+    pub(crate) async fn new(loaded: Loaded) -> anyhow::Result<Self> {
+        let Loaded { model, kind, quantization, context_length, vocabulary, reasons } = loaded;
         let requests = model.inner().get_sender(None)?;
-        let mut engine =
-            Self { _model: model, requests, description, stop_tokens: Vec::new(), held: Mutex::default() };
-        for name in END_OF_TEXT {
-            engine.stop_tokens.extend(engine.special_token(name).await?);
+        let ready = Ready {
+            protocol: PROTOCOL,
+            engine: "mistral.rs".to_owned(),
+            engine_version: MISTRALRS_VERSION.to_owned(),
+            kind,
+            quantization,
+            context_length,
+            vocabulary: vocabulary.size(),
+            reasons,
+            prefix_cache: false,
+        };
+        let mut engine = Self {
+            _model: model,
+            requests,
+            ready,
+            vocabulary,
+            stop_tokens: Vec::new(),
+            held: Mutex::default(),
+        };
+        if kind == ModelKind::Text {
+            for name in END_OF_TEXT {
+                engine.stop_tokens.extend(engine.special_token(name).await?);
+            }
         }
         Ok(engine)
     }
 
     /// What this engine says of itself.
-    pub(crate) fn ready(&self) -> Ready {
-        Ready {
-            protocol: PROTOCOL,
-            engine: "mistral.rs".to_owned(),
-            engine_version: MISTRALRS_VERSION.to_owned(),
-            quantization: self.description.quantization.clone(),
-            context_length: self.description.context_length,
-            prefix_cache: false,
-        }
+    pub(crate) fn ready(&self) -> &Ready {
+        &self.ready
     }
 
-    /// Prompt and completion tokens that fit together.
-    pub(crate) fn context_length(&self) -> u64 {
-        self.description.context_length
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
-    /// Tokens of these messages under the chat template, generation prompt included: what a generation of
-    /// them reports as its prompt tokens.
+    /// Tokens of each prompt, with what the chat template or the tokenizer puts around it: what a generation
+    /// of it reports as its prompt tokens.
     ///
     /// # Errors
-    /// See [`TokenizeError`].
-    pub(crate) async fn count_tokens(&self, messages: Vec<Message>) -> Result<u64, TokenizeError> {
-        let tokens = self.tokenize(Either::Left(chat(messages)), true).await?;
-        Ok(tokens.len() as u64)
+    /// See [`Refusal`].
+    pub(crate) async fn count_tokens(&self, prompts: Vec<Prompt>) -> Result<Vec<u64>, Refusal> {
+        let mut counts = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            let tokens = match prompt {
+                Prompt::Chat(chat) => {
+                    let (thinking, effort) = thinking(chat.effort);
+                    self.tokenize(Either::Left(messages(chat.messages)), true, thinking, effort).await?.len()
+                }
+                Prompt::Text { text } => self.tokenize(Either::Right(text), true, None, None).await?.len(),
+                Prompt::Tokens { tokens } => self.own(&tokens).map(|()| tokens.len())?,
+            };
+            counts.push(tokens as u64);
+        }
+        Ok(counts)
+    }
+
+    /// mistral.rs decodes whatever it is given, and may panic over what is no token of the model.
+    fn own(&self, tokens: &[u32]) -> Result<(), Refusal> {
+        let own = tokens.iter().all(|token| *token < self.vocabulary.size());
+        own.then_some(()).ok_or(Refusal::Token)
     }
 
     /// Sequences that mistral.rs holds, waiting ones included.
@@ -118,55 +157,92 @@ impl Engine {
         self.requests.closed().await;
     }
 
-    /// Starts a generation. The reply is a [`Response::Raw`] with nothing but the number of tokens of the
-    /// sequence so far before each token, and a [`Response::Chunk`] after it where the token completed a
-    /// character. Dropping the receiver ends the sequence at its next chunk.
+    /// Starts a generation. The reply has a [`crate::sampler::Chosen`] before each token (two, where a constraint
+    /// forbade the first), and a chunk after it where the token completed a character. Dropping the receiver
+    /// ends the sequence at its next chunk.
     ///
     /// # Errors
-    /// [`Died`].
-    pub(crate) async fn generate(&self, request: Generate) -> Result<mpsc::Receiver<Response>, Died> {
-        let max_tokens = request.max_tokens.min(self.context_length());
+    /// [`Refusal`].
+    pub(crate) async fn generate(&self, request: Generate) -> Result<mpsc::Receiver<Response>, Refusal> {
+        let max_tokens = request.max_tokens.min(self.ready.context_length);
         let max_tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
+        let constraint = grammar::constraint(request.constraint.as_ref())?;
+        let message = match request.prompt {
+            Prompt::Chat(chat) => chat_message(chat),
+            Prompt::Text { text } => RequestMessage::Completion { text, echo_prompt: false, best_of: None },
+            Prompt::Tokens { tokens } => {
+                self.own(&tokens)?;
+                RequestMessage::CompletionTokens(tokens)
+            }
+        };
         // mistral.rs waits, with every sequence, where a reply is full: this one has room for all of it.
-        let (reply, replies) = mpsc::channel(max_tokens.saturating_mul(2).saturating_add(8).min(1 << 30));
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(reply.downgrade());
+        let (reply, replies) = mpsc::channel(max_tokens.saturating_mul(3).saturating_add(8).min(1 << 30));
+        let sampler = Sampler::new(reply.clone(), request.sampling, request.logprobs);
+        let sampling = SamplingParams {
+            // Left out it would mean 1, not greedy. The sampler has left but one token to choose.
+            temperature: Some(0.0),
+            max_len: Some(max_tokens),
+            stop_toks: (!self.stop_tokens.is_empty()).then(|| StopTokens::Ids(self.stop_tokens.clone())),
+            ..SamplingParams::neutral()
+        };
+        self.send(request.id, message, sampling, constraint, Some(sampler), reply).await?;
+        Ok(replies)
+    }
 
+    /// The vector of one input. The future has to be driven to its end: mistral.rs panics where this reply's
+    /// receiver is gone.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) async fn embed(&self, id: u64, input: Prompt) -> Result<Response, Refusal> {
+        let message = match input {
+            Prompt::Text { text } => RequestMessage::Embedding { prompt: text },
+            Prompt::Tokens { tokens } => {
+                self.own(&tokens)?;
+                RequestMessage::EmbeddingTokens { prompt: tokens }
+            }
+            Prompt::Chat(_) => return Err(Refusal::Kind),
+        };
+        let (reply, mut replies) = mpsc::channel(1);
+        self.send(id, message, SamplingParams::neutral(), Constraint::None, None, reply).await?;
+        replies.recv().await.ok_or(Refusal::Died(Died))
+    }
+
+    async fn send(
+        &self,
+        id: u64,
+        messages: RequestMessage,
+        sampling_params: SamplingParams,
+        constraint: Constraint,
+        sampler: Option<Arc<dyn CustomLogitsProcessor>>,
+        response: mpsc::Sender<Response>,
+    ) -> Result<(), Died> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(response.downgrade());
         let request = NormalRequest {
-            messages: RequestMessage::Chat {
-                messages: chat(request.messages),
-                enable_thinking: None,
-                reasoning_effort: None,
-            },
-            sampling_params: SamplingParams {
-                // Left out it would mean 1, not greedy.
-                temperature: Some(request.temperature),
-                top_p: Some(request.top_p),
-                max_len: Some(max_tokens),
-                stop_toks: (!self.stop_tokens.is_empty()).then(|| StopTokens::Ids(self.stop_tokens.clone())),
-                ..SamplingParams::neutral()
-            },
-            logits_processors: Some(vec![Arc::new(TokenCount { reply: reply.clone() })]),
-            response: reply,
+            // A generation always streams: a reply that is not streamed and whose receiver is gone panics the
+            // engine thread.
+            is_streaming: sampler.is_some(),
+            messages,
+            sampling_params,
+            response,
             return_logprobs: false,
-            // Always: a reply that is not streamed and whose receiver is gone panics the engine thread.
-            is_streaming: true,
-            id: usize::try_from(request.id).unwrap_or_default(),
-            constraint: Constraint::None,
+            id: usize::try_from(id).unwrap_or_default(),
+            constraint,
             suffix: None,
             tools: None,
             tool_choice: None,
+            logits_processors: sampler.map(|sampler| vec![sampler]),
             return_raw_logits: false,
             web_search_options: None,
             model_id: None,
             truncate_sequence: false,
         };
-        self.requests.send(Request::Normal(Box::new(request))).await.map_err(|_| Died)?;
-        Ok(replies)
+        self.requests.send(Request::Normal(Box::new(request))).await.map_err(|_| Died)
     }
 
     /// The token of this name, if the vocabulary has it as a special one.
     async fn special_token(&self, name: &str) -> anyhow::Result<Option<u32>> {
-        let tokens = self.tokenize(Either::Right(name.to_owned()), false).await?;
+        let tokens = self.tokenize(Either::Right(name.to_owned()), false, None, None).await?;
         let [token] = tokens[..] else { return Ok(None) };
         let (response, mut text) = mpsc::channel(1);
         let request = DetokenizationRequest { tokens: vec![token], skip_special_tokens: true, response };
@@ -180,24 +256,42 @@ impl Engine {
         &self,
         text: Either<Vec<IndexMap<String, MessageContent>>, String>,
         add_special_tokens: bool,
-    ) -> Result<Vec<u32>, TokenizeError> {
+        enable_thinking: Option<bool>,
+        reasoning_effort: Option<ReasoningEffort>,
+    ) -> Result<Vec<u32>, Refusal> {
         let (response, mut tokens) = mpsc::channel(1);
         let request = TokenizationRequest {
             text,
             tools: None,
             add_generation_prompt: true,
             add_special_tokens,
-            enable_thinking: None,
-            reasoning_effort: None,
+            enable_thinking,
+            reasoning_effort,
             response,
         };
-        self.requests.send(Request::Tokenize(request)).await.map_err(|_| TokenizeError::Died)?;
-        let tokens = tokens.recv().await.ok_or(TokenizeError::Died)?;
-        tokens.map_err(|_| TokenizeError::Refused)
+        self.requests.send(Request::Tokenize(request)).await.map_err(|_| Died)?;
+        let tokens = tokens.recv().await.ok_or(Died)?;
+        tokens.map_err(|_| Refusal::Prompt)
     }
 }
 
-fn chat(messages: Vec<Message>) -> Vec<IndexMap<String, MessageContent>> {
+fn chat_message(chat: Chat) -> RequestMessage {
+    let (enable_thinking, reasoning_effort) = thinking(chat.effort);
+    RequestMessage::Chat { messages: messages(chat.messages), enable_thinking, reasoning_effort }
+}
+
+/// As chat templates take it: whether to think, and how much.
+fn thinking(effort: Option<Effort>) -> (Option<bool>, Option<ReasoningEffort>) {
+    match effort {
+        None => (None, None),
+        Some(Effort::None | Effort::Minimal) => (Some(false), Some(ReasoningEffort::Low)),
+        Some(Effort::Low) => (Some(true), Some(ReasoningEffort::Low)),
+        Some(Effort::Medium) => (Some(true), Some(ReasoningEffort::Medium)),
+        Some(Effort::High) => (Some(true), Some(ReasoningEffort::High)),
+    }
+}
+
+fn messages(messages: Vec<Message>) -> Vec<IndexMap<String, MessageContent>> {
     let text = |text| Either::Left(text);
     messages
         .into_iter()
@@ -205,23 +299,4 @@ fn chat(messages: Vec<Message>) -> Vec<IndexMap<String, MessageContent>> {
             IndexMap::from([("role".to_owned(), text(role)), ("content".to_owned(), text(content))])
         })
         .collect()
-}
-
-/// Tells the receiver of a reply how many tokens the sequence has, before each further token.
-///
-/// Chunks cannot be counted instead: a token that ends inside a character makes none, and only the last
-/// chunk, which a cancelled sequence does not reach, carries usage. A logits processor is called once for
-/// each token, and sends into the same channel as the engine, so that counts and chunks come in order.
-struct TokenCount {
-    reply: mpsc::Sender<Response>,
-}
-
-impl CustomLogitsProcessor for TokenCount {
-    fn apply(&self, logits: &Tensor, context: &[u32]) -> mistralrs::Result<Tensor> {
-        let tokens = vec![u32::try_from(context.len()).unwrap_or(u32::MAX)];
-        // Never an error from here: it would end the sequences of other callers as well. A receiver that is
-        // gone is noticed by the engine itself.
-        let _ = self.reply.try_send(Response::Raw { logits_chunks: Vec::new(), tokens });
-        Ok(logits.clone())
-    }
 }

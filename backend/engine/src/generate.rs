@@ -1,11 +1,14 @@
 //! One generation: what mistral.rs replies, as the protocol's events.
 
-use cocoon_engine_api::{Event, FailureKind, Finish, Generate, Id, Usage};
-use mistralrs::{ChatCompletionChunkResponse, Response};
+use cocoon_engine_api::{Alternative, Event, FailureKind, Finish, Generate, Id, Prompt, TokenLogprob, Usage};
+use mistralrs::Response;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Refusal};
+use crate::sampler::Chosen;
+use crate::serve::refused;
 use crate::stop::{Step, StopStrings};
+use crate::vocabulary::Vocabulary;
 
 /// Generates until the end, or until `cancelled` resolves. Returns early where nobody takes the events.
 pub(crate) async fn generate(
@@ -14,10 +17,14 @@ pub(crate) async fn generate(
     mut cancelled: oneshot::Receiver<()>,
     events: &mpsc::Sender<Event>,
 ) {
-    let mut answer = Answer::new(&request, engine.context_length());
+    let id = request.id;
+    let mut answer = Answer::new(&request, engine.ready().context_length, engine.vocabulary().clone());
     let mut replies = match engine.generate(request).await {
         Ok(replies) => replies,
-        Err(died) => return drop(events.send(answer.failed(FailureKind::Internal, &died.to_string())).await),
+        Err(Refusal::Died(died)) => {
+            return drop(events.send(answer.failed(FailureKind::Internal, &died.to_string())).await);
+        }
+        Err(refusal) => return drop(events.send(refused(id, &refusal)).await),
     };
     loop {
         let turn = tokio::select! {
@@ -60,66 +67,109 @@ struct Answer {
     max_tokens: u64,
     context_length: u64,
     stop: StopStrings,
-    /// Known from the first token count on, which comes once the prompt is processed.
+    vocabulary: Vocabulary,
+    /// mistral.rs cuts white space off the front of a text. A chat's answer is better without it; what
+    /// continues a text is not the same without it.
+    continues_text: bool,
+    begun: bool,
+    /// Known from the first token on, which comes once the prompt is processed.
     prompt_tokens: Option<u64>,
     /// Tokens generated so far, the end-of-text token among them, as in mistral.rs's own usage.
     completion_tokens: u64,
+    /// Tokens that no chunk has come for yet: they end inside a character.
+    tokens: Vec<Chosen>,
+    logprobs: Option<Logprobs>,
 }
 
 impl Answer {
-    fn new(request: &Generate, context_length: u64) -> Self {
+    fn new(request: &Generate, context_length: u64, vocabulary: Vocabulary) -> Self {
         Self {
             id: request.id,
             max_tokens: request.max_tokens,
             context_length,
             stop: StopStrings::new(&request.stop),
+            vocabulary,
+            continues_text: !matches!(request.prompt, Prompt::Chat(_)),
+            begun: false,
             prompt_tokens: None,
             completion_tokens: 0,
+            tokens: Vec::new(),
+            logprobs: request.logprobs.map(|_| Logprobs::default()),
         }
     }
 
     fn take(&mut self, response: Response) -> Turn {
         match response {
-            Response::Raw { tokens, .. } => self.count(tokens.first().copied().unwrap_or_default().into()),
-            Response::Chunk(chunk) => self.chunk(chunk),
+            Response::Raw { tokens, .. } => match Chosen::from_words(&tokens) {
+                Some(chosen) => self.chosen(chosen),
+                None => Turn::end(self.failed(FailureKind::Internal, "the sampler made no sense")),
+            },
+            Response::Chunk(chunk) => {
+                self.agree(chunk.usage.as_ref());
+                let Some(choice) = chunk.choices.into_iter().next() else { return Turn::default() };
+                // A model that thinks aloud does so in another field: billed, not shown.
+                self.chunk(choice.delta.content.unwrap_or_default(), choice.finish_reason.as_deref())
+            }
+            Response::CompletionChunk(chunk) => {
+                let Some(choice) = chunk.choices.into_iter().next() else { return Turn::default() };
+                self.chunk(choice.text, choice.finish_reason.as_deref())
+            }
             Response::ValidationError(_) => {
                 Turn::end(self.failed(FailureKind::InvalidRequest, "mistral.rs refused the request"))
             }
             // No word of these errors is passed on: they may quote prompt or answer. The log has the model's.
-            Response::InternalError(_) | Response::ModelError(..) => {
+            Response::InternalError(_) | Response::ModelError(..) | Response::CompletionModelError(..) => {
                 Turn::end(self.failed(FailureKind::Internal, "mistral.rs failed"))
             }
             _ => Turn::end(self.failed(FailureKind::Internal, "mistral.rs gave an unexpected reply")),
         }
     }
 
-    /// The sequence has `tokens`, and its next one is about to be chosen.
-    fn count(&mut self, tokens: u64) -> Turn {
-        let prompt = *self.prompt_tokens.get_or_insert(tokens);
+    fn chosen(&mut self, chosen: Chosen) -> Turn {
+        let before = u64::from(chosen.position);
+        let prompt = *self.prompt_tokens.get_or_insert(before);
         if prompt.saturating_add(self.max_tokens) > self.context_length {
             // mistral.rs would go on beyond the context, and there fail every sequence of the batch.
             return Turn::end(
                 self.failed(FailureKind::InvalidRequest, "prompt and ceiling exceed the context"),
             );
         }
-        self.completion_tokens = tokens.saturating_sub(prompt) + 1;
+        self.completion_tokens = before.saturating_sub(prompt) + 1;
+        // A constraint forbade the choice before this one.
+        self.tokens.retain(|other| other.position != chosen.position);
+        self.tokens.push(chosen);
         Turn::default()
     }
 
-    fn chunk(&mut self, chunk: ChatCompletionChunkResponse) -> Turn {
-        if let Some(usage) = &chunk.usage {
-            self.agree(usage);
+    fn chunk(&mut self, text: String, finish_reason: Option<&str>) -> Turn {
+        let tokens = std::mem::take(&mut self.tokens);
+        let text = self.restored(text, &tokens);
+        if let Some(logprobs) = &mut self.logprobs {
+            logprobs.push(&tokens, text.len(), &self.vocabulary);
         }
-        let Some(choice) = chunk.choices.into_iter().next() else { return Turn::default() };
-        // A model that thinks aloud does so in another field: billed, not shown.
-        let text = choice.delta.content.unwrap_or_default();
         match self.stop.push(&text) {
-            Step::Stopped(text) => Turn { text: self.last_text(text), end: Some(self.done(Finish::Stop)) },
-            Step::Text(text) => match choice.finish_reason.as_deref() {
+            Step::Stopped(text) => {
+                let text = self.last_text(text);
+                Turn { text, end: Some(self.done(Finish::Stop)) }
+            }
+            Step::Text(text) => match finish_reason {
                 None => Turn { text: Some(self.text(text)), end: None },
                 Some("length") => self.finished(text, Finish::Length),
                 Some(_) => self.finished(text, Finish::Stop),
             },
+        }
+    }
+
+    /// The first piece of a text with the white space it begins with.
+    fn restored(&mut self, text: String, tokens: &[Chosen]) -> String {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if !first || !self.continues_text {
+            return text;
+        }
+        let bytes: Vec<u8> = tokens.iter().flat_map(|chosen| self.vocabulary.text(chosen.token)).collect();
+        match String::from_utf8(bytes) {
+            Ok(whole) if whole.trim_start() == text => whole,
+            _ => text,
         }
     }
 
@@ -139,7 +189,8 @@ impl Answer {
     }
 
     /// The engine's usage counts, should it ever differ from what was counted token by token.
-    fn agree(&mut self, usage: &mistralrs::Usage) {
+    fn agree(&mut self, usage: Option<&mistralrs::Usage>) {
+        let Some(usage) = usage else { return };
         let engine = Usage {
             prompt_tokens: usage.prompt_tokens as u64,
             completion_tokens: usage.completion_tokens as u64,
@@ -163,11 +214,12 @@ impl Answer {
         Event::Done { id: self.id, finish, usage: self.usage() }
     }
 
-    fn text(&self, text: String) -> Event {
-        Event::Text { id: self.id, text, completion_tokens: self.completion_tokens }
+    fn text(&mut self, text: String) -> Event {
+        let logprobs = self.logprobs.as_mut().map(|logprobs| logprobs.shown(text.len())).unwrap_or_default();
+        Event::Text { id: self.id, text, completion_tokens: self.completion_tokens, logprobs }
     }
 
-    fn last_text(&self, text: String) -> Option<Event> {
+    fn last_text(&mut self, text: String) -> Option<Event> {
         (!text.is_empty()).then(|| self.text(text))
     }
 
@@ -179,9 +231,46 @@ impl Answer {
     }
 }
 
+/// The log probabilities of tokens whose text is not shown yet.
+#[derive(Default)]
+struct Logprobs {
+    /// With the place in the text at which each token begins.
+    waiting: std::collections::VecDeque<(usize, TokenLogprob)>,
+    /// Bytes of text so far, and of that what is shown.
+    length: usize,
+    shown: usize,
+}
+
+impl Logprobs {
+    /// `tokens` make `length` more bytes of text. Those that make none (the end of the text) are left out.
+    fn push(&mut self, tokens: &[Chosen], length: usize, vocabulary: &Vocabulary) {
+        let alternative =
+            |token, logprob: f32| Alternative { bytes: vocabulary.name(token), logprob: f64::from(logprob) };
+        for chosen in tokens.iter().filter(|_| length > 0) {
+            let token = TokenLogprob {
+                token: alternative(chosen.token, chosen.logprob),
+                top: chosen.top.iter().map(|(token, logprob)| alternative(*token, *logprob)).collect(),
+            };
+            self.waiting.push_back((self.length, token));
+        }
+        self.length += length;
+    }
+
+    /// `length` more bytes are shown: the tokens that begin in them.
+    fn shown(&mut self, length: usize) -> Vec<TokenLogprob> {
+        self.shown += length;
+        let mut tokens = Vec::new();
+        while self.waiting.front().is_some_and(|(start, _)| *start < self.shown) {
+            tokens.extend(self.waiting.pop_front().map(|(_, token)| token));
+        }
+        tokens
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use mistralrs::{ChunkChoice, Delta};
+    use cocoon_engine_api::{Chat, Sampling};
+    use mistralrs::{ChatCompletionChunkResponse, ChunkChoice, Delta};
 
     use super::*;
 
@@ -191,18 +280,19 @@ mod tests {
     fn answer(max_tokens: u64, stop: &[&str]) -> Answer {
         let request = Generate {
             id: ID,
-            messages: Vec::new(),
+            prompt: Prompt::Chat(Chat::default()),
             max_tokens,
-            temperature: 0.0,
-            top_p: 1.0,
+            sampling: Sampling::default(),
             stop: stop.iter().map(ToString::to_string).collect(),
+            logprobs: Some(1),
+            constraint: None,
         };
-        Answer::new(&request, 100)
+        Answer { logprobs: None, ..Answer::new(&request, 100, Vocabulary::none()) }
     }
 
-    /// What mistral.rs sends before the `n`th token, counted from 1.
+    /// What the sampler sends before the `n`th token, counted from 1.
     fn count(n: u32) -> Response {
-        Response::Raw { logits_chunks: Vec::new(), tokens: vec![PROMPT + n - 1] }
+        Chosen { position: PROMPT + n - 1, token: n, logprob: 0.0, top: Vec::new() }.into_response()
     }
 
     fn chunk(text: &str, finish: Option<(&str, usize)>) -> Response {
@@ -236,7 +326,7 @@ mod tests {
     }
 
     fn text(text: &str, completion_tokens: u64) -> Option<Event> {
-        Some(Event::Text { id: ID, text: text.to_owned(), completion_tokens })
+        Some(Event::Text { id: ID, text: text.to_owned(), completion_tokens, logprobs: Vec::new() })
     }
 
     fn done(finish: Finish, completion_tokens: u64) -> Option<Event> {
@@ -319,5 +409,30 @@ mod tests {
             let Some(Event::Failed { message, .. }) = answer.take(response).end else { panic!("no failure") };
             assert!(!message.contains("marker"));
         }
+    }
+
+    /// Guards against: probabilities of text that a stop string cut, one for each of two calls of the sampler.
+    #[test]
+    fn logprobs_come_with_the_text_they_are_of() {
+        let mut answer = answer(8, &["st"]);
+        answer.logprobs = Some(Logprobs::default());
+        let shown = |turn: Turn| match turn.text {
+            Some(Event::Text { text, logprobs, .. }) => {
+                (text, logprobs.iter().map(|token| token.token.logprob).collect::<Vec<_>>())
+            }
+            _ => (String::new(), Vec::new()),
+        };
+        let chosen = |n: u32, logprob| {
+            Chosen { position: PROMPT + n - 1, token: n, logprob, top: Vec::new() }.into_response()
+        };
+        answer.take(chosen(1, -9.0));
+        answer.take(chosen(1, -1.0));
+        assert_eq!(shown(answer.take(chunk("one ", None))), ("one ".to_owned(), vec![-1.0]));
+        answer.take(chosen(2, -2.0));
+        assert_eq!(shown(answer.take(chunk("s", None))), (String::new(), vec![]));
+        answer.take(chosen(3, -3.0));
+        assert_eq!(shown(answer.take(chunk("o", None))), ("so".to_owned(), vec![-2.0, -3.0]));
+        answer.take(chosen(4, -4.0));
+        assert_eq!(shown(answer.take(chunk("st", None))), (String::new(), vec![]));
     }
 }

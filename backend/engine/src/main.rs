@@ -1,14 +1,18 @@
 //! The engine process: mistral.rs behind the protocol of `cocoon-engine-api`.
 
+mod embed;
 mod engine;
 mod generate;
 mod gguf;
+mod grammar;
 mod logging;
 mod model;
 mod pipe;
 mod quantize;
+mod sampler;
 mod serve;
 mod stop;
+mod vocabulary;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -4,28 +4,41 @@ use std::fs::File;
 use std::io::BufReader;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use candle_core::quantized::gguf_file;
-use mistralrs::core::{AddModelConfig, EngineConfig, GGUFLoaderBuilder, GGUFSpecificConfig, GLOBAL_HF_CACHE};
-use mistralrs::model_builder_trait::build_model_from_pipeline;
+use cocoon_engine_api::ModelKind;
+use either::Either;
+use mistralrs::core::{
+    AddModelConfig, EngineConfig, GGUFLoaderBuilder, GGUFSpecificConfig, GLOBAL_HF_CACHE, Pipeline,
+};
+use mistralrs::model_builder_trait::{
+    build_embedding_pipeline, build_model_from_pipeline, build_text_pipeline,
+};
 use mistralrs::{
-    AutoDeviceMapParams, DefaultSchedulerMethod, DeviceMapSetting, Model, ModelDType,
+    AutoDeviceMapParams, DefaultSchedulerMethod, DeviceMapSetting, EmbeddingModelBuilder, Model, ModelDType,
     PagedAttentionMetaBuilder, SchedulerConfig, TextModelBuilder, TokenSource, best_device,
 };
+use tokio::sync::Mutex;
 
 use crate::gguf;
+use crate::vocabulary::Vocabulary;
 
 /// The version that `Cargo.toml` pins.
 pub(crate) const MISTRALRS_VERSION: &str = "0.8.1";
 
-/// What a backend has to know of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Description {
+/// A loaded model, and what is to be known of it.
+pub(crate) struct Loaded {
+    pub(crate) model: Model,
+    pub(crate) kind: ModelKind,
     /// As the file states it: `q8_0`, `gptq`; `none` where the weights are not quantized.
     pub(crate) quantization: String,
     /// Prompt and completion tokens that fit together.
     pub(crate) context_length: u64,
+    pub(crate) vocabulary: Vocabulary,
+    /// Whether its chat template can be told how much to think.
+    pub(crate) reasons: bool,
 }
 
 /// Loads a `.gguf` file, a directory of safetensors, or the id of a model on the hub. mistral.rs's prefix
@@ -33,25 +46,59 @@ pub(crate) struct Description {
 ///
 /// # Errors
 /// Where there is no such model, or mistral.rs cannot run it.
-pub(crate) async fn load(source: &str, max_sequences: NonZeroUsize) -> anyhow::Result<(Model, Description)> {
+pub(crate) async fn load(source: &str, max_sequences: NonZeroUsize) -> anyhow::Result<Loaded> {
     let path = Path::new(source);
-    let (model, quantization) = if path.is_file() {
-        (load_gguf(path, max_sequences).await?, gguf_quantization(path)?)
+    let kind = if is_embedding(path) { ModelKind::Embedding } else { ModelKind::Text };
+    let (parts, quantization) = if path.is_file() {
+        (gguf_parts(path, max_sequences).await?, gguf_quantization(path)?)
     } else if path.is_dir() || is_hub_id(source) {
-        let model = load_safetensors(source, max_sequences).await?;
-        (model, safetensors_quantization(source))
+        let parts = match kind {
+            ModelKind::Text => text_parts(source, max_sequences).await?,
+            ModelKind::Embedding => embedding_parts(source, max_sequences).await?,
+        };
+        (parts, safetensors_quantization(source))
     } else {
         bail!("{source} is neither a file, nor a directory, nor the id of a model on the hub");
     };
-    let context_length = model.inner().max_sequence_length(None)?.context("a model that writes no text")?;
-    Ok((model, Description { quantization, context_length: context_length as u64 }))
+    let (pipeline, scheduler, config) = parts;
+    let (context_length, vocabulary, reasons) = {
+        let pipeline = pipeline.lock().await;
+        let metadata = pipeline.get_metadata();
+        let size = pipeline.tokenizer().map(|tokenizer| tokenizer.get_vocab_size(true));
+        let vocabulary = Vocabulary::new(metadata.tok_env(), size);
+        let template = pipeline.get_chat_template();
+        let reasons = template.is_some_and(|template| match &template.chat_template {
+            None => false,
+            Some(template) => match &template.0 {
+                Either::Left(text) => tells_to_think(text),
+                Either::Right(named) => {
+                    named.iter().flat_map(|one| one.values()).any(|text| tells_to_think(text))
+                }
+            },
+        });
+        (metadata.max_seq_len as u64, vocabulary.context("a model without a tokenizer")?, reasons)
+    };
+    let model = build_model_from_pipeline(pipeline, scheduler, config).await;
+    Ok(Loaded { model, kind, quantization, context_length, vocabulary, reasons })
 }
+
+/// Sentence-transformers' list of what comes behind the model: only embedding models have it.
+fn is_embedding(path: &Path) -> bool {
+    path.join("modules.json").is_file()
+}
+
+fn tells_to_think(template: &str) -> bool {
+    ["enable_thinking", "reasoning_effort"].iter().any(|name| template.contains(name))
+}
+
+/// What mistral.rs makes a model of.
+type Parts = (Arc<Mutex<dyn Pipeline>>, SchedulerConfig, AddModelConfig);
 
 /// Whether a GPU is meant to be used: then mistral.rs picks it, and pages its attention.
 const GPU: bool = cfg!(any(feature = "cuda", feature = "metal"));
 
 /// As `GgufModelBuilder` does it, but for the type of the activations, which that one leaves to mistral.rs.
-async fn load_gguf(path: &Path, max_sequences: NonZeroUsize) -> anyhow::Result<Model> {
+async fn gguf_parts(path: &Path, max_sequences: NonZeroUsize) -> anyhow::Result<Parts> {
     let file = path.file_name().and_then(|name| name.to_str()).context("the file's name is not text")?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.to_str().context("the folder's name is not text")?;
@@ -81,10 +128,10 @@ async fn load_gguf(path: &Path, max_sequences: NonZeroUsize) -> anyhow::Result<M
     };
     let engine =
         EngineConfig { no_prefix_cache: true, throughput_logging_enabled: false, ..EngineConfig::default() };
-    Ok(build_model_from_pipeline(pipeline, scheduler, AddModelConfig::new(engine)).await)
+    Ok((pipeline, scheduler, AddModelConfig::new(engine)))
 }
 
-async fn load_safetensors(source: &str, max_sequences: NonZeroUsize) -> anyhow::Result<Model> {
+async fn text_parts(source: &str, max_sequences: NonZeroUsize) -> anyhow::Result<Parts> {
     let builder =
         TextModelBuilder::new(source).with_prefix_cache_n(None).with_max_num_seqs(max_sequences.get());
     let builder = if GPU {
@@ -92,7 +139,13 @@ async fn load_safetensors(source: &str, max_sequences: NonZeroUsize) -> anyhow::
     } else {
         builder.with_force_cpu()
     };
-    builder.build().await
+    build_text_pipeline(builder).await
+}
+
+async fn embedding_parts(source: &str, max_sequences: NonZeroUsize) -> anyhow::Result<Parts> {
+    let builder = EmbeddingModelBuilder::new(source).with_max_num_seqs(max_sequences.get());
+    let builder = if GPU { builder } else { builder.with_force_cpu().with_dtype(ModelDType::F32) };
+    build_embedding_pipeline(builder).await
 }
 
 /// `owner/name`, in the characters the hub allows.

@@ -10,7 +10,8 @@ use cocoon_engine_api::{Command, Event, FailureKind, FrameError, Id, Usage};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::engine::{Died, Engine, TokenizeError};
+use crate::embed::embed;
+use crate::engine::{Died, Engine, Refusal};
 use crate::generate::generate;
 use crate::model;
 use crate::pipe::{self, Pipe};
@@ -36,9 +37,8 @@ pub(crate) fn serve(source: String, max_sequences: NonZeroUsize) -> anyhow::Resu
 async fn run(mut pipe: Pipe, source: String, max_sequences: NonZeroUsize) -> anyhow::Result<()> {
     let mut loading = JoinSet::new();
     loading.spawn(async move {
-        let (model, description) =
-            model::load(&source, max_sequences).await.context("cannot load the model")?;
-        Engine::new(model, description).await
+        let loaded = model::load(&source, max_sequences).await.context("cannot load the model")?;
+        Engine::new(loaded).await
     });
     let engine = tokio::select! {
         loaded = loading.join_next() => loaded.context("nothing was loaded")??,
@@ -52,7 +52,7 @@ async fn run(mut pipe: Pipe, source: String, max_sequences: NonZeroUsize) -> any
         context_length = ready.context_length,
         "ready"
     );
-    pipe.events.send(Event::Ready(ready)).await?;
+    pipe.events.send(Event::Ready(ready.clone())).await?;
 
     let mut exchanges = Exchanges::new(engine, pipe.events);
     let result = exchanges.answer(&mut pipe.commands).await;
@@ -68,7 +68,7 @@ async fn run(mut pipe: Pipe, source: String, max_sequences: NonZeroUsize) -> any
 struct Exchanges {
     engine: Arc<Engine>,
     events: mpsc::Sender<Event>,
-    /// Each gives back the id of the generation it was, if it was one.
+    /// Each gives back the id of the generation or embedding it was, if it was one.
     tasks: JoinSet<Option<Id>>,
     generations: HashMap<Id, oneshot::Sender<()>>,
 }
@@ -107,9 +107,9 @@ impl Exchanges {
         let engine = Arc::clone(&self.engine);
         let events = self.events.clone();
         match command {
-            Command::Tokenize { id, messages } => {
+            Command::Tokenize { id, prompts } => {
                 self.tasks.spawn(async move {
-                    let event = match engine.count_tokens(messages).await {
+                    let event = match engine.count_tokens(prompts).await {
                         Ok(tokens) => Event::Tokenized { id, tokens },
                         Err(error) => refused(id, &error),
                     };
@@ -123,6 +123,14 @@ impl Exchanges {
                 self.generations.insert(id, cancel);
                 self.tasks.spawn(async move {
                     generate(&engine, request, cancelled, &events).await;
+                    Some(id)
+                });
+            }
+            Command::Embed { id, inputs } => {
+                let (cancel, cancelled) = oneshot::channel();
+                self.generations.insert(id, cancel);
+                self.tasks.spawn(async move {
+                    embed(&engine, id, inputs, cancelled, &events).await;
                     Some(id)
                 });
             }
@@ -150,10 +158,11 @@ impl Exchanges {
     }
 }
 
-fn refused(id: Id, error: &TokenizeError) -> Event {
-    let kind = match error {
-        TokenizeError::Refused => FailureKind::InvalidRequest,
-        TokenizeError::Died => FailureKind::Internal,
+/// The event that nothing was begun.
+pub(crate) fn refused(id: Id, refusal: &Refusal) -> Event {
+    let kind = match refusal {
+        Refusal::Prompt | Refusal::Token | Refusal::Kind | Refusal::Schema(_) => FailureKind::InvalidRequest,
+        Refusal::Died(_) => FailureKind::Internal,
     };
-    Event::Failed { id, kind, message: error.to_string(), usage: Usage::default() }
+    Event::Failed { id, kind, message: refusal.to_string(), usage: Usage::default() }
 }

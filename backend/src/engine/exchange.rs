@@ -1,7 +1,9 @@
 //! One exchange with one engine process, and the table that finds it when an event comes.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use cocoon_engine_api::{Command, Event, Id};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -84,9 +86,13 @@ impl Exchange {
 
     /// The next event; none once the engine has died. Nothing is lost where the future is dropped.
     pub(crate) async fn next(&mut self) -> Option<Event> {
-        let event = self.events.recv().await;
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        let event = ready!(self.events.poll_recv(context));
         self.over |= event.as_ref().is_none_or(is_last);
-        event
+        Poll::Ready(event)
     }
 
     /// Asks the engine to end the generation: it still says how, and what it used.
@@ -109,6 +115,7 @@ fn id_of(event: &Event) -> Option<Id> {
         Event::Ready(_) => None,
         Event::Tokenized { id, .. }
         | Event::Text { id, .. }
+        | Event::Embedding { id, .. }
         | Event::Done { id, .. }
         | Event::Failed { id, .. }
         | Event::Status { id, .. } => Some(*id),
@@ -116,7 +123,7 @@ fn id_of(event: &Event) -> Option<Id> {
 }
 
 fn is_last(event: &Event) -> bool {
-    !matches!(event, Event::Text { .. } | Event::Ready(_))
+    !matches!(event, Event::Text { .. } | Event::Embedding { .. } | Event::Ready(_))
 }
 
 #[cfg(test)]
@@ -126,7 +133,7 @@ mod tests {
     use super::*;
 
     fn text(id: Id) -> Event {
-        Event::Text { id, text: "x".into(), completion_tokens: 1 }
+        Event::Text { id, text: "x".into(), completion_tokens: 1, logprobs: Vec::new() }
     }
 
     fn done(id: Id) -> Event {

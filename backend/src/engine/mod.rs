@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cocoon_engine_api::{Command, Event, FailureKind, FrameError, Generate, Message, PROTOCOL, Ready};
+use cocoon_engine_api::{Command, Event, FailureKind, FrameError, Generate, PROTOCOL, Prompt, Ready};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -106,14 +106,15 @@ impl Engine {
         self.current().await.map(drop)
     }
 
-    /// Tokens of `messages` under the model's chat template.
+    /// Tokens of each of `prompts`, with all that is put around it.
     ///
     /// # Errors
     /// [`EngineError`].
-    pub(crate) async fn tokenize(&self, messages: Vec<Message>) -> Result<u64, EngineError> {
-        let answer = self.ask(|id| Command::Tokenize { id, messages }, TOKENIZE_LIMIT).await?;
+    pub(crate) async fn tokenize(&self, prompts: Vec<Prompt>) -> Result<Vec<u64>, EngineError> {
+        let asked = prompts.len();
+        let answer = self.ask(|id| Command::Tokenize { id, prompts }, TOKENIZE_LIMIT).await?;
         match answer {
-            Event::Tokenized { tokens, .. } => Ok(tokens),
+            Event::Tokenized { tokens, .. } if tokens.len() == asked => Ok(tokens),
             _ => Err(EngineError::Failed),
         }
     }
@@ -132,14 +133,27 @@ impl Engine {
         }
     }
 
-    /// Begins a generation; the id in `request` is set here.
+    /// Begins a generation; the id in `request` is set here. An engine that is down is not waited for.
     ///
     /// # Errors
     /// [`EngineError::Unavailable`], [`EngineError::Died`].
-    pub(crate) async fn generate(&self, mut request: Generate) -> Result<Exchange, EngineError> {
-        let link = self.current().await?;
+    pub(crate) fn generate(&self, mut request: Generate) -> Result<Exchange, EngineError> {
         request.id = self.fresh_id();
-        Exchange::begin(link, request.id, Command::Generate(request))
+        self.begin(request.id, Command::Generate(request))
+    }
+
+    /// Begins to embed `inputs`.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`].
+    pub(crate) fn embed(&self, inputs: Vec<Prompt>) -> Result<Exchange, EngineError> {
+        let id = self.fresh_id();
+        self.begin(id, Command::Embed { id, inputs })
+    }
+
+    fn begin(&self, id: u64, command: Command) -> Result<Exchange, EngineError> {
+        let link = self.link.borrow().clone().ok_or(EngineError::Unavailable)?;
+        Exchange::begin(link, id, command)
     }
 
     async fn ask(&self, command: impl FnOnce(u64) -> Command, limit: Duration) -> Result<Event, EngineError> {

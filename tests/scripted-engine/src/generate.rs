@@ -16,8 +16,8 @@ pub(crate) async fn generate(
     outputs: &mpsc::Sender<Output>,
 ) {
     let Generate { id, max_tokens, .. } = request;
-    let script = Script::read(&request.messages);
-    let prompt_tokens = prompt_tokens(&request.messages);
+    let script = Script::of(&request.prompt);
+    let prompt_tokens = prompt_tokens(&request.prompt);
     let usage = |completion_tokens| Usage { prompt_tokens, completion_tokens };
     let failed = |kind, message: &str, tokens| {
         Output::Event(Event::Failed { id, kind, message: message.to_owned(), usage: usage(tokens) })
@@ -48,7 +48,7 @@ pub(crate) async fn generate(
                 tokio::time::sleep(pause).await;
             }
             let text = text.to_owned();
-            let event = Event::Text { id, text, completion_tokens: tokens + 1 };
+            let event = Event::Text { id, text, completion_tokens: tokens + 1, logprobs: Vec::new() };
             // Nothing is lost where a cancel comes here: the token was not said, and is not counted.
             outputs.send(Output::Event(event)).await.err().map(|lost| lost.0)
         };

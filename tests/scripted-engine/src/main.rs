@@ -8,11 +8,14 @@ mod script;
 use std::collections::HashMap;
 
 use clap::Parser;
-use cocoon_engine_api::{Command, Event, Id, PROTOCOL, Ready};
+use cocoon_engine_api::{Command, Event, Finish, Id, ModelKind, PROTOCOL, Ready, Usage};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::pipe::Output;
+
+/// What it says of its vocabulary; there is none.
+const VOCABULARY: u32 = 1000;
 
 /// Answers a backend's commands as the prompts say.
 #[derive(Parser)]
@@ -46,8 +49,11 @@ async fn serve(context: u64) -> anyhow::Result<()> {
         protocol: PROTOCOL,
         engine: "scripted".to_owned(),
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kind: ModelKind::Text,
         quantization: "none".to_owned(),
         context_length: context,
+        vocabulary: VOCABULARY,
+        reasons: false,
         prefix_cache: false,
     };
     outputs.send(Output::Event(Event::Ready(ready))).await?;
@@ -74,9 +80,20 @@ async fn start(
     generations: &mut HashMap<Id, oneshot::Sender<()>>,
 ) -> anyhow::Result<()> {
     match command {
-        Command::Tokenize { id, messages } => {
-            let tokens = script::prompt_tokens(&messages);
+        Command::Tokenize { id, prompts } => {
+            let tokens = prompts.iter().map(script::prompt_tokens).collect();
             outputs.send(Output::Event(Event::Tokenized { id, tokens })).await?;
+        }
+        Command::Embed { id, inputs } => {
+            let mut usage = Usage::default();
+            for input in &inputs {
+                let tokens = script::prompt_tokens(input);
+                usage.prompt_tokens += tokens;
+                // A vector of two numbers, to tell inputs apart by.
+                let event = Event::Embedding { id, vector: vec![3.0, tokens as f32] };
+                outputs.send(Output::Event(event)).await?;
+            }
+            outputs.send(Output::Event(Event::Done { id, finish: Finish::Stop, usage })).await?;
         }
         Command::Generate(request) => {
             let id = request.id;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cocoon_engine_api::Message;
+use cocoon_engine_api::{Message, Prompt};
 use serde::Deserialize;
 
 /// The rule: a last user message that is a JSON object with nothing but these keys, each of them optional,
@@ -50,10 +50,22 @@ pub(crate) enum Fault {
 }
 
 impl Script {
-    /// The script that the last user message is; an echo of nothing where there is none.
-    pub(crate) fn read(messages: &[Message]) -> Self {
+    /// The script that the last user message is, or the whole of a plain text; an echo of nothing where there is
+    /// neither.
+    pub(crate) fn of(prompt: &Prompt) -> Self {
+        match prompt {
+            Prompt::Chat(chat) => Self::read(&chat.messages),
+            Prompt::Text { text } => Self::from_text(text),
+            Prompt::Tokens { .. } => Self::from_text(""),
+        }
+    }
+
+    fn read(messages: &[Message]) -> Self {
         let last = messages.iter().rfind(|message| message.role == "user");
-        let content = last.map_or("", |message| &message.content);
+        Self::from_text(last.map_or("", |message| &message.content))
+    }
+
+    fn from_text(content: &str) -> Self {
         // Only an object: serde would also take an array for the fields in their order.
         let rule = content.trim_start().starts_with('{').then(|| serde_json::from_str(content));
         match rule {
@@ -103,12 +115,19 @@ impl Script {
 }
 
 /// The rule for prompts: a token for each word between white space, and four for each message.
-pub(crate) fn prompt_tokens(messages: &[Message]) -> u64 {
-    messages.iter().map(|message| message.content.split_whitespace().count() as u64 + 4).sum()
+pub(crate) fn prompt_tokens(prompt: &Prompt) -> u64 {
+    let words = |text: &str| text.split_whitespace().count() as u64;
+    match prompt {
+        Prompt::Chat(chat) => chat.messages.iter().map(|message| words(&message.content) + 4).sum(),
+        Prompt::Text { text } => words(text),
+        Prompt::Tokens { tokens } => tokens.len() as u64,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use cocoon_engine_api::Chat;
+
     use super::*;
 
     fn message(role: &str, content: &str) -> Message {
@@ -158,6 +177,9 @@ mod tests {
 
     #[test]
     fn a_prompt_is_its_words_and_four_for_each_message() {
-        assert_eq!(prompt_tokens(&[message("system", "be  brief\n"), message("user", "")]), 2 + 4 + 4);
+        let messages = vec![message("system", "be  brief\n"), message("user", "")];
+        assert_eq!(prompt_tokens(&Prompt::Chat(Chat { messages, effort: None })), 2 + 4 + 4);
+        assert_eq!(prompt_tokens(&Prompt::Text { text: "two words".into() }), 2);
+        assert_eq!(prompt_tokens(&Prompt::Tokens { tokens: vec![1, 2, 3] }), 3);
     }
 }
