@@ -18,6 +18,7 @@ mod many;
 mod openai;
 mod refused_receipts;
 mod refused_requests;
+mod sampling;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -41,6 +42,8 @@ fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
     let trials = trials! {
         openai: the_official_client_gets_a_real_answer, streamed_and_unstreamed_agree_byte_for_byte;
+        sampling: a_seed_gives_the_same_text_again, bias_and_penalties_move_the_text, logprobs_are_natural_logarithms,
+            choices_and_stop_strings_end_as_they_must, constrained_output_ends_by_itself;
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
         kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;
