@@ -4,10 +4,14 @@
 //! machine gets, byte for byte. [`scan`] reads the few members that routing needs.
 
 pub mod chat;
+mod document;
 mod error;
+pub mod models;
 mod names;
+pub mod ops;
 pub mod scan;
 pub mod x_conf;
 
+pub use document::{OPENAPI_JSON, document};
 pub use error::{ApiError, ErrorBody, ErrorDetail};
 pub use names::*;
