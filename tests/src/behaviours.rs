@@ -7,17 +7,23 @@ mod harness;
 mod bad_input;
 mod bill;
 mod chaos;
+mod description;
 mod drain;
+mod endpoints;
 mod evidence;
 mod faults;
 mod hang_up;
 mod hop;
+mod idempotency;
 mod kill;
 mod lies;
 mod many;
 mod openai;
 mod refused_receipts;
 mod refused_requests;
+mod surface;
+mod transport;
+mod verbatim;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -55,6 +61,17 @@ fn main() -> std::process::ExitCode {
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
         evidence: a_backend_that_the_policy_refuses_is_never_used, a_recorded_document_is_refused, a_restarted_backend_is_verified_again;
         chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis;
+        endpoints: each_is_served_under_its_own_path_and_bound;
+        transport: compressed_bodies_are_what_they_unpack_to, http2_without_tls_streams_with_trailers,
+            tls_serves_both_versions_and_takes_up_a_new_certificate;
+        idempotency: a_repetition_is_not_run_or_charged_on_sqlite, a_repetition_is_not_run_or_charged_on_redis,
+            a_repetition_waits_for_the_first_and_is_told_to_come_again,
+            failures_free_their_key_and_large_answers_are_not_kept,
+            a_killed_gateway_frees_its_keys_on_sqlite, a_killed_gateway_frees_its_keys_on_redis;
+        description: it_is_a_valid_openapi_document, what_it_describes_is_served;
+        verbatim: any_object_arrives_byte_for_byte;
+        surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
+            any_page_may_ask;
         drain: running_streams_finish_after_sigterm;
     };
     libtest_mimic::run(&arguments, trials).exit_code()
