@@ -153,7 +153,9 @@ fn stored_files(stack: &Stack) -> anyhow::Result<Vec<std::path::PathBuf>> {
 /// Guards against: two generations at once under one key, a client that is told nothing, an answer that is not waited
 /// for.
 pub(crate) async fn a_repetition_waits_for_the_first_and_is_told_to_come_again() -> anyhow::Result<()> {
-    let stack = Stack::start(Settings::default()).await?;
+    // A lease that outlives the test: a key that is free was freed.
+    let settings = Settings { gateway: "idempotency_lease_ms = 600000".into(), ..Settings::default() };
+    let stack = Stack::start(settings).await?;
     let script = json!({ "tokens": 10, "delay_ms": 150 }).to_string();
     let body = chat(&script, json!({ "max_tokens": 100 }));
     let (first, second) = tokio::join!(ask(&stack, "slow", &body), async {
