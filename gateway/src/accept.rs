@@ -2,21 +2,23 @@
 //! requests in flight, a line in the log, an answer in OpenAI's shape.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use cocoon_ledger::Ledger;
 use cocoon_openapi::{
-    CHAT_COMPLETIONS_PATH, CLIENT_NONCE_HEADER, COST_HEADER, PRIVACY_HEADER, RECEIPT_HEADER,
-    REQUEST_ID_HEADER,
+    CLIENT_NONCE_HEADER, COST_HEADER, IDEMPOTENT_REPLAYED_HEADER, MODELS_PATH, OPENAPI_JSON, OPENAPI_PATH,
+    PRIVACY_HEADER, RECEIPT_HEADER, REQUEST_ID_HEADER,
 };
 use cocoon_receipts::{RequestId, VerifyingKey};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use cocoon_sealing::RESPONSE_NONCE_HEADER;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,11 +27,16 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer, ExposeHeaders};
 use crate::authenticate::{ApiKey, authenticate};
 use crate::clock::now_s;
 use crate::config::Config;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::route::Fleet;
 use crate::send::Sender;
 use crate::settle::Settler;
-use crate::{chat, models};
+use crate::{inference, models};
+
+/// Milliseconds until the answer began, as OpenAI calls it.
+const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
+/// How long a browser may remember what it was told of a path.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
 
 /// What all requests share. Nothing in it outlives the process.
 #[derive(Debug)]
@@ -72,44 +79,74 @@ impl Gateway {
 
 /// The public router.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(ExposeHeaders::list(
-            [REQUEST_ID_HEADER, RECEIPT_HEADER, COST_HEADER, CLIENT_NONCE_HEADER, PRIVACY_HEADER]
-                .map(HeaderName::from_static),
-        ));
     Router::new()
-        .route(CHAT_COMPLETIONS_PATH, post(chat::completions))
-        .route("/v1/models", get(models::list))
+        .merge(inference::router())
+        .route(OPENAPI_PATH, get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI_JSON)))
+        .route(MODELS_PATH, get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .fallback(no_such_path)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), accept))
-        .layer(cors)
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), place))
+        .layer(cors())
+        .layer(middleware::from_fn(identify))
         .with_state(gateway)
 }
 
-/// Around every request.
-async fn accept(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+/// Any page may ask, with its user's key: nothing here is decided by cookies or addresses. `OPTIONS` is answered here,
+/// without a key.
+fn cors() -> CorsLayer {
+    let exposed = [
+        REQUEST_ID_HEADER,
+        RECEIPT_HEADER,
+        COST_HEADER,
+        CLIENT_NONCE_HEADER,
+        PRIVACY_HEADER,
+        IDEMPOTENT_REPLAYED_HEADER,
+        RESPONSE_NONCE_HEADER,
+    ];
+    let exposed = exposed.map(HeaderName::from_static).into_iter().chain([
+        RETRY_AFTER,
+        error::RETRY_AFTER_MS,
+        error::SHOULD_RETRY,
+        PROCESSING_MS,
+    ]);
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(ExposeHeaders::list(exposed))
+        .max_age(PREFLIGHT_AGE)
+}
+
+/// Around every request: its id, its time, its line in the log.
+async fn identify(mut request: Request, next: Next) -> Response {
     let id = RequestId::generate();
     let started = Instant::now();
     let (method, path) = (request.method().clone(), known_path(&request));
-    let mut response = match Arc::clone(&gateway.places).try_acquire_owned() {
-        Ok(permit) => {
-            request.extensions_mut().insert(id);
-            request.extensions_mut().insert(Arc::new(InFlight { _permit: permit }));
-            next.run(request).await
-        }
-        Err(_) => Failure::overloaded().into_response(),
-    };
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        response.headers_mut().insert(HeaderName::from_static(REQUEST_ID_HEADER), value);
-    }
+    request.extensions_mut().insert(id);
+    let mut response = next.run(request).await;
+    let took = started.elapsed();
+    stamp(response.headers_mut(), id, took);
     let status = response.status().as_u16();
-    tracing::info!(request = %id, %method, path, status, ms = started.elapsed().as_millis() as u64, "answered");
+    tracing::info!(request = %id, %method, path, status, ms = took.as_millis() as u64, "answered");
     response
+}
+
+/// The headers of every answer, whatever became of the request; `x-ratelimit-*` belong here once keys have limits.
+fn stamp(headers: &mut HeaderMap, id: RequestId, took: Duration) {
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), value);
+    }
+    headers.insert(PROCESSING_MS, HeaderValue::from(took.as_millis() as u64));
+}
+
+/// Gives a request its place among those in flight, or refuses it.
+async fn place(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+    let Ok(permit) = Arc::clone(&gateway.places).try_acquire_owned() else {
+        return Failure::overloaded().into_response();
+    };
+    request.extensions_mut().insert(Arc::new(InFlight { _permit: permit }));
+    next.run(request).await
 }
 
 /// The route's pattern: a path that no route knows is the client's own text and stays out of the log.
@@ -117,10 +154,10 @@ fn known_path(request: &Request<Body>) -> String {
     request.extensions().get::<axum::extract::MatchedPath>().map_or("-", |path| path.as_str()).to_owned()
 }
 
-async fn no_such_path(method: Method) -> Failure {
-    Failure::no_such_path(&method)
+async fn no_such_path(method: Method, uri: Uri) -> Failure {
+    Failure::no_such_path(&method, &uri)
 }
 
-async fn method_not_allowed(method: Method) -> Failure {
-    Failure::method_not_allowed(&method)
+async fn method_not_allowed(method: Method, uri: Uri) -> Failure {
+    Failure::method_not_allowed(&method, &uri)
 }

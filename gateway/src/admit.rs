@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::authenticate::ApiKey;
 use crate::error::Failure;
+use crate::read::Tokens;
 
 /// Tokens that a chat template may add to a prompt beyond the bytes of its JSON: a default system message and the
 /// header of the answer. The JSON around each message is longer than the template's own marks.
@@ -18,23 +19,29 @@ const USEFUL_COMPLETION: u64 = 256;
 
 /// What the request may cost: the hold follows from it (`docs/LEDGER.md`, "How much to hold").
 ///
-/// A token is at least one byte of text, so the body's length bounds the prompt; what is over the context is
-/// refused before it is generated.
+/// A token is at least one byte of text, so the body's length bounds the prompt; a text that is over the context is
+/// refused before anything is generated for it.
 #[must_use]
-pub fn estimate(price: &Price, body_len: usize, ceiling: Option<u64>, context: u64) -> Option<Estimate> {
-    let prompt = (body_len as u64).saturating_add(TEMPLATE_ALLOWANCE).min(context);
+pub fn estimate(price: &Price, body_len: usize, tokens: Tokens, context: u64) -> Option<Estimate> {
+    let sent = (body_len as u64).saturating_add(TEMPLATE_ALLOWANCE);
     // Whichever class is dearer may be the one that is used.
     let dearest = Price {
         prompt: price.prompt.max(price.cached),
         completion: price.completion.max(price.reasoning),
         ..*price
     };
-    let cost = |completion| dearest.cost(&Usage { prompt, completion, ..Usage::default() }).ok();
+    let cost = |prompt, completion| dearest.cost(&Usage { prompt, completion, ..Usage::default() }).ok();
+    let (prompts, choices, ceiling) = match tokens {
+        Tokens::Embedded => return Some(Estimate { worst_case: cost(sent, 0)?, useful_minimum: None }),
+        Tokens::Generated { prompts, choices, ceiling } => (prompts, choices, ceiling),
+    };
+    let prompt = sent.min(context.saturating_mul(prompts));
+    let completion = ceiling.unwrap_or(context).min(context).saturating_mul(choices);
     Some(Estimate {
-        worst_case: cost(ceiling.unwrap_or(context).min(context.saturating_mul(128)))?,
+        worst_case: cost(prompt, completion)?,
         useful_minimum: match ceiling {
             Some(_) => None,
-            None => Some(cost(USEFUL_COMPLETION)?),
+            None => Some(cost(prompt, USEFUL_COMPLETION)?),
         },
     })
 }
@@ -143,21 +150,39 @@ mod tests {
         reasoning: NanoTon(3_000_000),
     };
 
+    fn chat(choices: u64, ceiling: Option<u64>) -> Tokens {
+        Tokens::Generated { prompts: 1, choices, ceiling }
+    }
+
     #[test]
     fn a_client_with_a_ceiling_holds_the_worst_case() {
-        let estimate = estimate(&PRICE, 100, Some(10), 8192).unwrap();
-        assert_eq!(estimate, Estimate { worst_case: NanoTon(612 + 30), useful_minimum: None });
+        let estimate = estimate(&PRICE, 100, chat(2, Some(10)), 8192).unwrap();
+        assert_eq!(estimate, Estimate { worst_case: NanoTon(612 + 60), useful_minimum: None });
     }
 
     #[test]
     fn a_client_without_one_may_hold_less() {
-        let estimate = estimate(&PRICE, 100, None, 8192).unwrap();
-        assert_eq!(estimate.worst_case, NanoTon(612 + 3 * 8192));
-        assert_eq!(estimate.useful_minimum, Some(NanoTon(612 + 3 * 256)));
+        let one = estimate(&PRICE, 100, chat(1, None), 8192).unwrap();
+        assert_eq!(one.worst_case, NanoTon(612 + 3 * 8192));
+        assert_eq!(one.useful_minimum, Some(NanoTon(612 + 3 * 256)));
+        let three = estimate(&PRICE, 100, chat(3, None), 8192).unwrap();
+        assert_eq!(three.worst_case, NanoTon(612 + 3 * 3 * 8192), "every choice may fill the context");
     }
 
     #[test]
-    fn the_prompt_is_bounded_by_the_context() {
-        assert_eq!(estimate(&PRICE, 1 << 20, Some(1), 8192).unwrap().worst_case, NanoTon(8192 + 3));
+    fn each_prompt_is_bounded_by_the_context_and_embedded_inputs_by_their_bytes() {
+        let worst = |tokens| estimate(&PRICE, 1 << 20, tokens, 8192).unwrap().worst_case;
+        assert_eq!(worst(chat(1, Some(1))), NanoTon(8192 + 3));
+        assert_eq!(
+            worst(Tokens::Generated { prompts: 3, choices: 6, ceiling: Some(1) }),
+            NanoTon(3 * 8192 + 6 * 3)
+        );
+        assert_eq!(worst(Tokens::Embedded), NanoTon((1 << 20) + 512));
+    }
+
+    #[test]
+    fn no_ceiling_a_client_can_write_overflows() {
+        let huge = Tokens::Generated { prompts: 2048, choices: 2048 * 128, ceiling: Some(u64::MAX) };
+        assert!(estimate(&PRICE, 8 << 20, huge, 1 << 20).is_some());
     }
 }

@@ -63,16 +63,11 @@ impl ApiKey {
     }
 }
 
-/// Checks the bearer token of a request; `now` in seconds since 1970.
+/// The bearer token of a request, without our prefix; not checked.
 ///
 /// # Errors
-/// 401, whatever is wrong with it.
-pub fn authenticate(
-    headers: &HeaderMap,
-    keys: &[VerifyingKey],
-    issuer: &str,
-    now: u64,
-) -> Result<ApiKey, Failure> {
+/// 401 where there is not exactly one.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or_else(Failure::no_key)?;
     if values.next().is_some() {
@@ -84,7 +79,20 @@ pub fn authenticate(
         return Err(Failure::no_key());
     }
     let token = token.trim();
-    let token = token.strip_prefix(KEY_PREFIX).unwrap_or(token);
+    Ok(token.strip_prefix(KEY_PREFIX).unwrap_or(token))
+}
+
+/// Checks the bearer token of a request; `now` in seconds since 1970.
+///
+/// # Errors
+/// 401, whatever is wrong with it.
+pub fn authenticate(
+    headers: &HeaderMap,
+    keys: &[VerifyingKey],
+    issuer: &str,
+    now: u64,
+) -> Result<ApiKey, Failure> {
+    let token = bearer(headers)?;
     let key: ApiKey = jws::verify(KEY_TYPE, token, keys).map_err(|error| match error {
         jws::JwsError::UnknownKey | jws::JwsError::Signature => {
             Failure::bad_key("it was not issued by this deployment")

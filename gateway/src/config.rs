@@ -31,6 +31,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators and outboxes connect: never a public address.
     pub ops_listen: SocketAddr,
+    /// Serves clients over TLS; plain HTTP where absent.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
     /// Folder of the deployment's secrets, shared by all its gateways.
     pub keys_dir: PathBuf,
     /// Policy file that backends' evidence is judged under.
@@ -63,6 +66,9 @@ pub struct Config {
     /// How long a hold lasts without a sign of life from its backend.
     #[serde(default = "default_lease_ms")]
     pub lease_ms: u64,
+    /// How long an idempotency key stays taken after its gateway is gone.
+    #[serde(default = "default_idempotency_lease_ms")]
+    pub idempotency_lease_ms: u64,
     /// How often overdue holds are looked for.
     #[serde(default = "default_sweep_ms")]
     pub sweep_ms: u64,
@@ -79,6 +85,16 @@ pub struct LedgerConfig {
     /// How long a bound hold whose lease ran out waits for its receipt.
     #[serde(default = "default_grace_ms")]
     pub grace_ms: u64,
+}
+
+/// Both files are read again when they change.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM: the server's certificate, then those between it and its root.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -114,6 +130,10 @@ fn default_request_deadline_ms() -> u64 {
 
 fn default_lease_ms() -> u64 {
     60_000
+}
+
+fn default_idempotency_lease_ms() -> u64 {
+    15_000
 }
 
 fn default_sweep_ms() -> u64 {
@@ -184,6 +204,7 @@ impl Config {
         let positive = [
             ("request_deadline_ms", self.request_deadline_ms),
             ("lease_ms", self.lease_ms),
+            ("idempotency_lease_ms", self.idempotency_lease_ms),
             ("sweep_ms", self.sweep_ms),
             ("body_limit", self.body_limit as u64),
             ("answer_limit", self.answer_limit as u64),
@@ -260,6 +281,7 @@ mod tests {
             (GOOD.replace("http://127.0.0.1:8090", "http://127.0.0.1:8090/v1"), None, "backends.url"),
             (GOOD.replace("\"20\"", "\"0\"").replace("\"60\"", "\"0\""), None, "prices.m"),
             (GOOD.replace("prompt", "promt"), None, "promt"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__TLS__CERTIFICATE", "cert.pem")), "key"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__LEASE_MS", "0")), "lease_ms"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__NO_SUCH", "0")), "no_such"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__OPERATOR_SHARE_BPS", "10001")), "operator_share_bps"),

@@ -4,12 +4,15 @@
 use axum::response::{IntoResponse, Response};
 use cocoon_ledger::Refusal;
 use cocoon_openapi::ApiError;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// Told to OpenAI's SDKs, which otherwise retry every 408, 409, 429 and 5xx.
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// As `retry-after`, finer.
+pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// Most bytes of a client's path that an error repeats.
+const MAX_SHOWN: usize = 256;
 
 /// A failure on its way to the client.
 #[derive(Debug, Clone)]
@@ -20,11 +23,16 @@ pub struct Failure {
     pub retry_after: Option<u64>,
     /// Whether an SDK may retry by itself; none leaves it to the status.
     pub should_retry: Option<bool>,
+    /// Whether the request may have run, and be billed. It is then retried by itself only where an idempotency key
+    /// says that the two are one.
+    pub may_be_billed: bool,
+    /// What the client could do instead, where HTTP has a header for it.
+    pub hint: Option<(HeaderName, &'static str)>,
 }
 
 impl From<ApiError> for Failure {
     fn from(api: ApiError) -> Self {
-        Self { api: Box::new(api), retry_after: None, should_retry: None }
+        Self { api: Box::new(api), retry_after: None, should_retry: None, may_be_billed: false, hint: None }
     }
 }
 
@@ -40,6 +48,11 @@ impl Failure {
 
     fn no_retry(mut self) -> Self {
         self.should_retry = Some(false);
+        self
+    }
+
+    fn may_be_billed(mut self) -> Self {
+        self.may_be_billed = true;
         self
     }
 
@@ -81,21 +94,27 @@ impl Failure {
             .into()
     }
 
-    /// 404 for a path nothing answers at.
+    /// 404 for a path nothing answers at, as OpenAI words it. The path is the client's own.
     #[must_use]
-    pub fn no_such_path(method: &http::Method) -> Self {
-        Self::new(404, "invalid_request_error", "unknown_url", format!("Unknown request URL for {method}."))
+    pub fn no_such_path(method: &http::Method, uri: &http::Uri) -> Self {
+        let message = format!("Invalid URL ({method} {})", shown(uri));
+        Self::new(404, "invalid_request_error", "unknown_url", message)
     }
 
-    /// 405.
+    /// 405; the router says in `allow` what would do.
     #[must_use]
-    pub fn method_not_allowed(method: &http::Method) -> Self {
-        Self::new(
-            405,
-            "invalid_request_error",
-            "method_not_allowed",
-            format!("Not allowed to {method} here."),
-        )
+    pub fn method_not_allowed(method: &http::Method, uri: &http::Uri) -> Self {
+        let message = format!(
+            "Not allowed to {method} on {} (HINT: Perhaps you meant to use a different HTTP method?)",
+            shown(uri)
+        );
+        Self::new(405, "invalid_request_error", "method_not_allowed", message)
+    }
+
+    /// 408: nothing of it was admitted.
+    #[must_use]
+    pub fn body_timeout() -> Self {
+        Self::new(408, "invalid_request_error", "request_timeout", "The request body did not arrive in time.")
     }
 
     /// 413.
@@ -108,8 +127,12 @@ impl Failure {
     /// 415.
     #[must_use]
     pub fn content_encoding() -> Self {
-        let message = "Compressed request bodies are not accepted: send it without Content-Encoding.";
-        Self::new(415, "invalid_request_error", "unsupported_content_encoding", message)
+        let message = "A request body may be encoded once, as 'gzip', 'br' or 'zstd'.";
+        Self {
+            // RFC 9110 section 15.5.16.
+            hint: Some((ACCEPT_ENCODING, "gzip, br, zstd")),
+            ..Self::new(415, "invalid_request_error", "unsupported_content_encoding", message)
+        }
     }
 
     /// 402 and 429, as the ledger refused.
@@ -167,13 +190,66 @@ impl Failure {
             .retry_after(1)
     }
 
+    /// 409 where the key belongs to another request.
+    #[must_use]
+    pub fn idempotency_key_reuse() -> Self {
+        Self::new(
+            409,
+            "idempotency_error",
+            "idempotency_key_reuse",
+            "This Idempotency-Key was used for another request. Send this one under a new key.",
+        )
+        .no_retry()
+    }
+
+    /// 409 while the first request under the key runs.
+    #[must_use]
+    pub fn idempotency_in_progress() -> Self {
+        Self {
+            should_retry: Some(true),
+            ..Self::new(
+                409,
+                "idempotency_error",
+                "idempotency_in_progress",
+                "The first request under this Idempotency-Key is still running.",
+            )
+            .retry_after(2)
+        }
+    }
+
+    /// 409 where the first request under the key was answered with more than is kept.
+    #[must_use]
+    pub fn idempotency_answer_too_large(limit: usize) -> Self {
+        let message =
+            format!("The answer under this Idempotency-Key is over {limit} bytes and was not kept.");
+        Self::new(409, "idempotency_error", "idempotency_answer_too_large", message).no_retry()
+    }
+
+    /// 429 where the account runs as many requests under keys as it may.
+    #[must_use]
+    pub fn idempotency_full() -> Self {
+        Self::new(
+            429,
+            "idempotency_error",
+            "idempotency_full",
+            "Too many requests under an Idempotency-Key are running at once.",
+        )
+        .retry_after(1)
+    }
+
     /// 502 after a backend broke off or sent what it must not. What it generated until then is billed by its receipt.
     #[must_use]
     pub fn backend_failed() -> Self {
+        Self::backend_refused().may_be_billed()
+    }
+
+    /// 502 after a backend would not open the request: nothing was generated.
+    #[must_use]
+    pub fn backend_refused() -> Self {
         Self::new(502, "server_error", "backend_failed", "The backend failed before its answer was complete.")
     }
 
-    /// 504.
+    /// 504. The next try would take as long.
     #[must_use]
     pub fn deadline() -> Self {
         Self::new(
@@ -185,7 +261,7 @@ impl Failure {
         .no_retry()
     }
 
-    /// 500.
+    /// 500. The next try would meet the same fault.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
@@ -194,7 +270,26 @@ impl Failure {
             "internal_error",
             "The gateway failed. The request id identifies it in the log.",
         )
+        .no_retry()
     }
+
+    /// The same failure of a request whose repetition is known to be one: it may be retried.
+    #[must_use]
+    pub fn of_idempotent_request(mut self) -> Self {
+        self.may_be_billed = false;
+        self
+    }
+}
+
+/// The path and nothing of the query, at a length that is worth reading.
+fn shown(uri: &http::Uri) -> &str {
+    let path = uri.path();
+    path.get(..MAX_SHOWN).unwrap_or(path)
+}
+
+/// `x-should-retry`, for answers that are not ours but a backend's too.
+pub fn say_should_retry(headers: &mut HeaderMap, retry: bool) {
+    headers.insert(SHOULD_RETRY, HeaderValue::from_static(if retry { "true" } else { "false" }));
 }
 
 impl IntoResponse for Failure {
@@ -207,9 +302,71 @@ impl IntoResponse for Failure {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(seconds * 1000));
         }
-        if let Some(retry) = self.should_retry {
-            headers.insert(SHOULD_RETRY, HeaderValue::from_static(if retry { "true" } else { "false" }));
+        if let Some((name, value)) = self.hint {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if let Some(retry) = self.should_retry.or(self.may_be_billed.then_some(false)) {
+            say_should_retry(headers, retry);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What OpenAI's SDKs do with an answer: `x-should-retry` decides, else 408, 409, 429 and 5xx are retried.
+    fn is_retried(failure: Failure) -> bool {
+        let response = failure.into_response();
+        match response.headers().get(SHOULD_RETRY).map(HeaderValue::as_bytes) {
+            Some(b"true") => true,
+            Some(_) => false,
+            None => matches!(response.status().as_u16(), 408 | 409 | 429 | 500..),
+        }
+    }
+
+    #[test]
+    fn only_what_cannot_have_been_billed_is_retried() {
+        let refusal = |held: bool| {
+            let (needed, available) = (cocoon_receipts::NanoTon(2), cocoon_receipts::NanoTon(1));
+            Failure::refused(match held {
+                true => Refusal::BalanceHeld { needed, available },
+                false => Refusal::InsufficientBalance { needed, available },
+            })
+        };
+        for failure in [
+            Failure::body_timeout(),
+            refusal(true),
+            Failure::store_down(),
+            Failure::no_backend(),
+            Failure::overloaded(),
+            Failure::backend_refused(),
+            Failure::backend_failed().of_idempotent_request(),
+        ] {
+            assert!(is_retried(failure.clone()), "{failure:?}");
+        }
+        for failure in [
+            Failure::no_key(),
+            Failure::model_not_found("m"),
+            Failure::body_too_large(1),
+            Failure::content_encoding(),
+            refusal(false),
+            Failure::backend_failed(),
+            Failure::deadline(),
+            Failure::deadline().of_idempotent_request(),
+            Failure::internal(),
+        ] {
+            assert!(!is_retried(failure.clone()), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_shown_without_its_query_and_bounded() {
+        let long = format!("/v1/{}?key=secret", "x".repeat(5000)).parse().unwrap();
+        let failure = Failure::no_such_path(&http::Method::GET, &long);
+        let message = &failure.api.body.error.message;
+        assert!(message.starts_with("Invalid URL (GET /v1/xxx") && message.len() < 300, "{message}");
+        assert!(!message.contains("secret"));
     }
 }

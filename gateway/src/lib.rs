@@ -1,18 +1,22 @@
 //! The HTTP gateway: OpenAI's API outside, sealed requests to attested backends inside, a bill for both.
 //!
 //! Modules are named after the steps of a request's life (`docs/ARCHITECTURE.md`): [`accept`], [`authenticate`],
-//! [`read`], [`admit`], [`route`], [`send`], [`stream`], [`settle`]. [`chat`] is the thin handler that walks
-//! through them.
+//! [`read`], [`admit`], [`route`], [`send`], [`stream`], [`settle`]. [`inference`] is the thin handler that
+//! walks through them.
 
 pub mod accept;
 pub mod account;
 pub mod admit;
 pub mod attest;
 pub mod authenticate;
-pub mod chat;
+pub mod body;
 pub mod clock;
 pub mod config;
+pub mod deliver;
+pub mod endpoint;
 pub mod error;
+pub mod idempotency;
+pub mod inference;
 pub mod keys;
 pub mod models;
 pub mod ops;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use cocoon_gateway::account::AccountView;
+use cocoon_gateway::account;
 use cocoon_gateway::authenticate::{ApiKey, Scope};
 use cocoon_gateway::clock::now_s;
 use cocoon_gateway::config::Config;
@@ -124,6 +124,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Check { config }) => {
             let config = Config::load(&config)?;
             Keys::load(&config.keys_dir).context("keys_dir")?;
+            run::load_tls(&config).await?;
             print("the configuration can be used")
         }
     }
@@ -156,10 +157,10 @@ async fn create_key(create: CreateKey) -> anyhow::Result<()> {
     print(&key.issue(&keys.api_keys)?)
 }
 
-async fn show_account(config: &std::path::Path, account: &AccountId) -> anyhow::Result<()> {
+async fn show_account(config: &std::path::Path, name: &AccountId) -> anyhow::Result<()> {
     let ledger = run::open_ledger(&Config::load(config)?).await?;
-    let state = ledger.account(account).await?;
-    print(&serde_json::to_string(&AccountView::new(account.clone(), &state))?)
+    let state = ledger.account(name).await?;
+    print(&serde_json::to_string(&account::view(name.clone(), &state))?)
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

@@ -5,44 +5,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use cocoon_receipts::Price;
+use cocoon_openapi::models::{Model, ModelEvidence, Models};
 use http::HeaderMap;
-use serde::Serialize;
 
 use crate::accept::Gateway;
 use crate::error::Failure;
-
-/// OpenAI's model object, with our own members beside.
-#[derive(Debug, Clone, Serialize)]
-pub struct Model {
-    pub id: String,
-    /// `model`.
-    pub object: &'static str,
-    /// Seconds since 1970: when the first of its keysets began.
-    pub created: u64,
-    pub owned_by: &'static str,
-    /// Tokens of prompt and completion that fit together.
-    pub context_length: u64,
-    /// nanoTON per million tokens.
-    pub pricing: Price,
-    /// One per backend.
-    pub attestation: Vec<Attestation>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct Attestation {
-    /// `dev` is no hardware at all.
-    pub tee: &'static str,
-    pub keyset: String,
-    /// Milliseconds since 1970.
-    pub not_after: u64,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Models {
-    object: &'static str,
-    data: Vec<Model>,
-}
 
 /// Models that can be asked for now, by name; a model without a price cannot.
 #[must_use]
@@ -51,7 +18,7 @@ pub fn available(gateway: &Gateway) -> BTreeMap<String, Model> {
     for attested in gateway.fleet.attested() {
         let keyset = &attested.verdict.keyset;
         let Some(price) = gateway.config.prices.get(&keyset.model.id) else { continue };
-        let evidence = Attestation {
+        let evidence = ModelEvidence {
             tee: attested.verdict.tee.as_str(),
             keyset: attested.verdict.digest.to_string(),
             not_after: keyset.not_after,

@@ -6,27 +6,18 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use cocoon_openapi::ops::{AccountView, Health};
 use cocoon_openapi::{ApiError, Deliveries, MAX_DELIVERIES, Outcomes, RECEIPTS_PATH};
 use cocoon_receipts::AccountId;
-use http::{HeaderMap, Method, StatusCode};
-use serde::Serialize;
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::accept::Gateway;
-use crate::account::AccountView;
+use crate::account;
 use crate::authenticate::Scope;
 use crate::error::Failure;
 
 /// Bytes of one post of receipts: [`MAX_DELIVERIES`] pairs of tokens at their largest.
 const MAX_POST: usize = MAX_DELIVERIES * 2 * 8 * 1024 + 64 * 1024;
-
-#[derive(Debug, Serialize)]
-struct Health {
-    status: &'static str,
-    ledger: &'static str,
-    /// Backends with a verdict.
-    attested_backends: usize,
-    backends: usize,
-}
 
 /// The ops router.
 pub fn router(gateway: Arc<Gateway>) -> Router {
@@ -34,10 +25,12 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route(RECEIPTS_PATH, post(receipts))
-        .route("/internal/accounts/{account}", get(account))
+        .route("/internal/accounts/{account}", get(account_of))
         .layer(DefaultBodyLimit::max(MAX_POST))
-        .fallback(async |method: Method| Failure::no_such_path(&method))
-        .method_not_allowed_fallback(async |method: Method| Failure::method_not_allowed(&method))
+        .fallback(async |method: Method, uri: Uri| Failure::no_such_path(&method, &uri))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            Failure::method_not_allowed(&method, &uri)
+        })
         .with_state(gateway)
 }
 
@@ -84,20 +77,19 @@ async fn receipts(
 }
 
 /// An account's state; admin keys only.
-async fn account(
+async fn account_of(
     State(gateway): State<Arc<Gateway>>,
-    Path(account): Path<String>,
+    Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<AccountView>, Failure> {
     if gateway.authenticate(&headers)?.scope != Scope::Admin {
         return Err(Failure::forbidden("This needs an admin key."));
     }
-    let account: AccountId = account
-        .parse()
-        .map_err(|_| ApiError::invalid("Not the name of an account.").with_param("account"))?;
-    let state = gateway.ledger.account(&account).await.map_err(|error| {
+    let name: AccountId =
+        name.parse().map_err(|_| ApiError::invalid("Not the name of an account.").with_param("account"))?;
+    let state = gateway.ledger.account(&name).await.map_err(|error| {
         tracing::error!(%error, "ledger failed");
         Failure::store_down()
     })?;
-    Ok(Json(AccountView::new(account, &state)))
+    Ok(Json(account::view(name, &state)))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cocoon_attestation::Policy;
 use cocoon_ledger::Ledger;
-use cocoon_process::Signals;
+use cocoon_process::{Signals, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,15 @@ pub async fn open_ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
     cocoon_ledger::open(&config.ledger.url, options).await.context("ledger.url: the ledger cannot be opened")
 }
 
+/// The certificate that `config` names, if any.
+///
+/// # Errors
+/// Where its files cannot be used.
+pub async fn load_tls(config: &Config) -> anyhow::Result<Option<Tls>> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    Tls::load(&files.certificate, &files.key).await.map(Some).context("tls")
+}
+
 /// Serves until SIGTERM or SIGINT, then drains.
 ///
 /// # Errors
@@ -47,6 +56,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Arc::new(Keys::load(&config.keys_dir).context("keys_dir: the deployment's secrets cannot be used")?);
     let policy = std::fs::read_to_string(&config.policy).context("policy: the file cannot be read")?;
     let policy = Policy::from_toml(&policy).context("policy")?;
+    let tls = load_tls(&config).await?;
     let ledger = open_ledger(&config).await?;
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("listen: {}", config.listen))?;
@@ -98,13 +108,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     background.spawn(ops);
 
     announce(addresses)?;
-    let public = cocoon_process::serve(listener, accept::router(gateway), draining.clone(), {
+    let (app, stop) = (accept::router(gateway), draining.clone());
+    let grace_over = {
         let draining = draining.clone();
         async move {
             draining.cancelled().await;
             tokio::time::sleep(grace).await;
         }
-    });
+    };
+    let public = async {
+        match tls {
+            None => cocoon_process::serve(listener, app, stop, grace_over).await,
+            Some(tls) => {
+                let acceptor = tls.acceptor();
+                background.spawn(tls.follow(ended.clone()));
+                cocoon_process::serve_tls(listener, acceptor, app, stop, grace_over).await;
+            }
+        }
+    };
     let told_to_end = async {
         signals.next().await;
         tracing::info!("draining: running requests may finish");

@@ -118,7 +118,7 @@ impl Sender {
                 Sent::NotAdmitted => {}
                 Sent::Failed { admitted: false } => {
                     admitted.release(ReleaseReason::Rejected).await;
-                    return Err(Failure::backend_failed());
+                    return Err(Failure::backend_refused());
                 }
                 Sent::Failed { admitted: true } => return Err(Failure::backend_failed()),
             }

@@ -173,7 +173,8 @@ impl Answer {
         let token =
             std::str::from_utf8(&after[..end]).map_err(|_| AnswerError::Receipt("not text"))?.to_owned();
         let checked = Box::new(self.check(&token)?);
-        // After the receipt: the blank line of its comment and `data: [DONE]`, or the closing brace.
+        // After the receipt: the blank line of its comment and, where the endpoint has one, `data: [DONE]`; or the
+        // closing brace.
         let rest = after.slice(end + 1..);
         let rest = if self.is_stream() && rest.starts_with(b"\n") { rest.slice(1..) } else { rest };
         Ok(Piece::End { receipt: token, checked, rest })

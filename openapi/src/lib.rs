@@ -5,12 +5,16 @@
 
 pub mod chat;
 pub mod completion;
+mod document;
 pub mod embedding;
 mod error;
+pub mod models;
 mod names;
+pub mod ops;
 pub mod responses;
 pub mod scan;
 pub mod x_conf;
 
+pub use document::{OPENAPI_JSON, document};
 pub use error::{ApiError, ErrorBody, ErrorDetail};
 pub use names::*;

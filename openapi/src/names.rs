@@ -17,6 +17,11 @@ pub const PRIVACY_HEADER: &str = "cocoon-privacy";
 /// The request's id, made by the gateway.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
+/// A request that is sent again under the same one is not run again.
+pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
+/// `true` on an answer that was kept for its idempotency key.
+pub const IDEMPOTENT_REPLAYED_HEADER: &str = "idempotent-replayed";
+
 /// OpenAI's chat completions.
 pub const CHAT_COMPLETIONS_PATH: &str = "/v1/chat/completions";
 /// OpenAI's completions of plain text.
@@ -25,6 +30,10 @@ pub const COMPLETIONS_PATH: &str = "/v1/completions";
 pub const EMBEDDINGS_PATH: &str = "/v1/embeddings";
 /// OpenAI's responses.
 pub const RESPONSES_PATH: &str = "/v1/responses";
+/// Models that can be asked for now.
+pub const MODELS_PATH: &str = "/v1/models";
+/// The description of this API.
+pub const OPENAPI_PATH: &str = "/openapi.json";
 /// The attestation document of a backend, for a nonce.
 pub const ATTESTATION_PATH: &str = "/.well-known/cocoon-attestation";
 /// Key configurations of a backend.
@@ -33,13 +42,13 @@ pub const KEY_CONFIG_PATH: &str = "/.well-known/hpke-keys";
 pub const RECEIPTS_PATH: &str = "/internal/receipts";
 
 /// What an outbox delivers: at most [`MAX_DELIVERIES`] at once.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Deliveries {
     pub deliveries: Vec<Delivery>,
 }
 
 /// One receipt or checkpoint, with the ticket it is for.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Delivery {
     /// JWS of a receipt or checkpoint.
     pub token: String,
@@ -48,13 +57,13 @@ pub struct Delivery {
 }
 
 /// A gateway's answer, one outcome per delivery in the same order.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Outcomes {
     pub outcomes: Vec<Outcome>,
 }
 
 /// What became of a delivery.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// Booked, now or before. Counts as an acknowledgement.

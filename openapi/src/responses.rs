@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::chat::TokenLogprob;
 
 /// A response as far as it has come. What the request said of it is repeated, in the request's own bytes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Response {
     /// `resp_…`. Nothing is kept under it.
     pub id: String,
@@ -20,9 +21,11 @@ pub struct Response {
     /// Always false.
     pub background: bool,
     /// Always null: what fails ends the stream, or is an error of its own.
+    #[schema(value_type = Option<Object>)]
     pub error: Option<serde_json::Value>,
     /// Why it is `incomplete`.
     pub incomplete_details: Option<IncompleteDetails>,
+    #[schema(value_type = Option<String>)]
     pub instructions: Option<Box<RawValue>>,
     pub max_output_tokens: Option<u64>,
     pub metadata: BTreeMap<String, String>,
@@ -37,8 +40,11 @@ pub struct Response {
     /// Always false.
     pub store: bool,
     pub temperature: f64,
+    #[schema(value_type = Object)]
     pub text: Box<RawValue>,
+    #[schema(value_type = serde_json::Value)]
     pub tool_choice: Box<RawValue>,
+    #[schema(value_type = Vec<Object>)]
     pub tools: Box<RawValue>,
     pub top_logprobs: u8,
     pub top_p: f64,
@@ -48,7 +54,7 @@ pub struct Response {
     pub usage: Option<ResponseUsage>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     InProgress,
@@ -57,20 +63,20 @@ pub enum Status {
     Incomplete,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IncompleteDetails {
     /// `max_output_tokens`.
     pub reason: String,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reasoning {
     pub effort: Option<String>,
     pub summary: Option<String>,
 }
 
 /// One thing that the model did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Item {
     Message {
@@ -91,19 +97,20 @@ pub enum Item {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Part {
     OutputText {
         text: String,
         /// Always empty.
+        #[schema(value_type = Vec<Object>)]
         annotations: Vec<serde_json::Value>,
         /// Empty unless asked for.
         logprobs: Vec<TokenLogprob>,
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ResponseUsage {
     pub input_tokens: u64,
     pub input_tokens_details: InputTokensDetails,
@@ -112,19 +119,19 @@ pub struct ResponseUsage {
     pub total_tokens: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InputTokensDetails {
     pub cached_tokens: u64,
     pub cache_write_tokens: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OutputTokensDetails {
     pub reasoning_tokens: u64,
 }
 
 /// An event of a stream, without its number.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(tag = "type")]
 pub enum ResponseEvent {
     #[serde(rename = "response.created")]

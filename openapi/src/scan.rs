@@ -1,7 +1,7 @@
 //! One shallow reading of a request body, shared by everything that must agree on what a body says.
 //!
 //! Two parsers that differ on a duplicate or an escaped name are a hole: one would bill what the other does not
-//! generate. So names are compared unescaped, and a second `model`, `stream` or ceiling is an error.
+//! generate. So names are compared unescaped, and a second `model`, `stream`, `prompt` or ceiling is an error.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,14 @@ use serde_json::value::RawValue;
 use crate::ApiError;
 
 /// Members that may stand at most once at the top of a body.
-pub const UNIQUE: [&str; 8] = [
+pub const UNIQUE: [&str; 10] = [
     "x_conf",
     "model",
     "stream",
     "stream_options",
     "n",
+    "best_of",
+    "prompt",
     "max_tokens",
     "max_completion_tokens",
     "max_output_tokens",
@@ -41,15 +43,24 @@ pub enum ScanError {
 }
 
 impl From<ScanError> for ApiError {
+    /// 400 in OpenAI's words.
     fn from(error: ScanError) -> Self {
-        let param = match error {
-            ScanError::Duplicate(name) | ScanError::Type(name, _) => Some(name),
-            _ => None,
-        };
-        let api = Self::invalid(format!("We could not use your request: {error}."));
-        match param {
-            Some(name) => api.with_param(name),
-            None => api,
+        match error {
+            ScanError::Json => Self::invalid(
+                "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your \
+                 HTTP library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)",
+            ),
+            ScanError::Type(name, expected) => {
+                Self::invalid(format!("Invalid type for '{name}': it must be {expected}."))
+                    .with_param(name)
+                    .with_code("invalid_type")
+            }
+            ScanError::Duplicate(name) => {
+                Self::invalid(format!("We could not use your request: {error}.")).with_param(name)
+            }
+            ScanError::NotAnObject | ScanError::TooManyMembers => {
+                Self::invalid(format!("We could not use your request: {error}."))
+            }
         }
     }
 }

@@ -7,18 +7,26 @@ mod harness;
 mod bad_input;
 mod bill;
 mod chaos;
+mod description;
 mod drain;
+mod embeddings;
+mod endpoints;
 mod evidence;
 mod faults;
 mod hang_up;
 mod hop;
+mod idempotency;
 mod kill;
 mod lies;
 mod many;
 mod openai;
+mod other_endpoints;
 mod refused_receipts;
 mod refused_requests;
 mod sampling;
+mod surface;
+mod transport;
+mod verbatim;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -42,6 +50,8 @@ fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
     let trials = trials! {
         openai: the_official_client_gets_a_real_answer, streamed_and_unstreamed_agree_byte_for_byte;
+        embeddings: inputs_become_vectors_and_are_charged, what_cannot_be_embedded_is_refused_by_name;
+        other_endpoints: a_text_is_continued, a_response_is_answered_and_not_kept;
         sampling: a_seed_gives_the_same_text_again, bias_and_penalties_move_the_text, logprobs_are_natural_logarithms,
             choices_and_stop_strings_end_as_they_must, constrained_output_ends_by_itself;
         hop: nothing_readable_crosses_it;
@@ -58,6 +68,17 @@ fn main() -> std::process::ExitCode {
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
         evidence: a_backend_that_the_policy_refuses_is_never_used, a_recorded_document_is_refused, a_restarted_backend_is_verified_again;
         chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis;
+        endpoints: each_is_served_under_its_own_path_and_bound;
+        transport: compressed_bodies_are_what_they_unpack_to, http2_without_tls_streams_with_trailers,
+            tls_serves_both_versions_and_takes_up_a_new_certificate;
+        idempotency: a_repetition_is_not_run_or_charged_on_sqlite, a_repetition_is_not_run_or_charged_on_redis,
+            a_repetition_waits_for_the_first_and_is_told_to_come_again,
+            failures_free_their_key_and_large_answers_are_not_kept,
+            a_killed_gateway_frees_its_keys_on_sqlite, a_killed_gateway_frees_its_keys_on_redis;
+        description: it_is_a_valid_openapi_document, what_it_describes_is_served;
+        verbatim: any_object_arrives_byte_for_byte;
+        surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
+            any_page_may_ask;
         drain: running_streams_finish_after_sigterm;
     };
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -58,7 +58,9 @@ pub(crate) async fn bias_and_penalties_move_the_text() -> anyhow::Result<()> {
         let biased = ask(&stack, prompt, bias).await?;
         let tokens = biased["choices"][0]["logprobs"]["content"].as_array().context("no logprobs")?;
         ensure!(tokens.len() == 6 && tokens.iter().all(|one| one["token"] == tokens[0]["token"]), "{biased}");
-        let banned = ask(&stack, prompt, json!({ "max_tokens": 12, "logit_bias": { token.to_string(): -100 } })).await?;
+        let banned =
+            ask(&stack, prompt, json!({ "max_tokens": 12, "logit_bias": { token.to_string(): -100 } }))
+                .await?;
         ensure!(text(&banned) == text(&plain), "a token that would not be chosen can be banned: {banned}");
     }
 
@@ -72,7 +74,12 @@ pub(crate) async fn bias_and_penalties_move_the_text() -> anyhow::Result<()> {
         let names: BTreeSet<String> = tokens.iter().map(|one| one["bytes"].to_string()).collect();
         tokens.len() - names.len()
     };
-    ensure!(repeats(&penalized) < repeats(&greedy), "{} then {}: {greedy} {penalized}", repeats(&greedy), repeats(&penalized));
+    ensure!(
+        repeats(&penalized) < repeats(&greedy),
+        "{} then {}: {greedy} {penalized}",
+        repeats(&greedy),
+        repeats(&penalized)
+    );
     let first = |answer: &Value| answer["choices"][0]["logprobs"]["content"][0]["token"].clone();
     ensure!(first(&penalized) == first(&greedy), "nothing was generated before the first token: {penalized}");
     Ok(())
@@ -107,7 +114,10 @@ pub(crate) async fn logprobs_are_natural_logarithms() -> anyhow::Result<()> {
             bytes.extend(token["bytes"].as_array().context("no bytes")?.iter().filter_map(Value::as_u64));
         }
         let spelled: Vec<u8> = bytes.into_iter().filter_map(|byte| u8::try_from(byte).ok()).collect();
-        ensure!(String::from_utf8(spelled)?.trim_start() == text(&answer), "the tokens are the text: {answer}");
+        ensure!(
+            String::from_utf8(spelled)?.trim_start() == text(&answer),
+            "the tokens are the text: {answer}"
+        );
 
         // Streamed, the same tokens.
         let mut stream = stack.client().stream(&chat("Name a colour and a city.", more)).await?;
@@ -136,7 +146,10 @@ pub(crate) async fn choices_and_stop_strings_end_as_they_must() -> anyhow::Resul
         members.remove("stream_options");
     }
     let (status, _, whole) = stack.client().complete(&whole_body).await?;
-    ensure!(status == 200 && whole["choices"].as_array().is_some_and(|choices| choices.len() == 3), "{whole}");
+    ensure!(
+        status == 200 && whole["choices"].as_array().is_some_and(|choices| choices.len() == 3),
+        "{whole}"
+    );
     let mut stream = stack.client().stream(&body).await?;
     let events = stream.rest().await?;
     ensure!(events.last().map(String::as_str) == Some("[DONE]"), "{events:?}");
@@ -157,13 +170,19 @@ pub(crate) async fn choices_and_stop_strings_end_as_they_must() -> anyhow::Resul
     }
     for at in 0..3 {
         let choice = &whole["choices"][at];
-        ensure!(choice["index"] == at && choice["message"]["content"] == texts[at], "{at}: {whole} {texts:?}");
+        ensure!(
+            choice["index"] == at && choice["message"]["content"] == texts[at],
+            "{at}: {whole} {texts:?}"
+        );
         ensure!(finishes[at] == [choice["finish_reason"].clone()], "{at}: {finishes:?}");
         ensure!(!texts[at].contains(", ") && !texts[at].contains('\n'), "{texts:?}");
     }
     ensure!(usage == whole["usage"], "{usage} {whole}");
     let single = ask(&stack, "Count from one to ten in words.", json!({ "max_tokens": 1 })).await?;
-    ensure!(usage["prompt_tokens"] == single["usage"]["prompt_tokens"], "the prompt is counted once: {usage}");
+    ensure!(
+        usage["prompt_tokens"] == single["usage"]["prompt_tokens"],
+        "the prompt is counted once: {usage}"
+    );
     Ok(())
 }
 
@@ -187,7 +206,10 @@ pub(crate) async fn constrained_output_ends_by_itself() -> anyhow::Result<()> {
         let answer = ask(&stack, "Pick a place.", more).await?;
         ensure!(answer["choices"][0]["finish_reason"] == "stop", "{answer}");
         let place: Value = serde_json::from_str(text(&answer))?;
-        ensure!(place["level"].as_u64().is_some_and(|level| level < 10) && place["zone"].is_string(), "{place}");
+        ensure!(
+            place["level"].as_u64().is_some_and(|level| level < 10) && place["zone"].is_string(),
+            "{place}"
+        );
     }
     let parameters = json!({
         "type": "object",
@@ -208,8 +230,12 @@ pub(crate) async fn constrained_output_ends_by_itself() -> anyhow::Result<()> {
         let call = &answer["choices"][0]["message"]["tool_calls"][0];
         ensure!(answer["choices"][0]["finish_reason"] == finish, "{answer}");
         ensure!(answer["choices"][0]["message"]["content"].is_null(), "{answer}");
-        ensure!(call["type"] == "function" && call["id"].as_str().is_some_and(|id| id.starts_with("call_")), "{answer}");
-        let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().context("no arguments")?)?;
+        ensure!(
+            call["type"] == "function" && call["id"].as_str().is_some_and(|id| id.starts_with("call_")),
+            "{answer}"
+        );
+        let arguments: Value =
+            serde_json::from_str(call["function"]["arguments"].as_str().context("no arguments")?)?;
         ensure!(call["function"]["name"] != "get_weather" || arguments["city"].is_string(), "{answer}");
     }
     let (status, _, error) = stack

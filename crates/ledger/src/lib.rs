@@ -3,11 +3,15 @@
 //! The rules are in `docs/LEDGER.md`. A store does no cryptography: what reaches [`Ledger::settle`] has been
 //! verified by the caller against its ticket and its keyset.
 
+mod answers;
 pub mod embedded;
 mod model;
 pub mod redis;
 mod rules;
 
+pub use answers::{
+    AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
+};
 pub use model::*;
 
 use std::sync::Arc;
@@ -40,7 +44,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, Ledger
 /// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
 /// simply made again.
 #[async_trait]
-pub trait Ledger: Send + Sync + std::fmt::Debug {
+pub trait Ledger: Answers + Send + Sync + std::fmt::Debug {
     /// Takes a hold on the account, or says why not. Nothing has moved when it refuses. The same request again
     /// gives the same hold.
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError>;

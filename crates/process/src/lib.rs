@@ -4,8 +4,10 @@ mod log;
 mod serve;
 mod settings;
 mod signals;
+mod tls;
 
 pub use log::start_log;
-pub use serve::serve;
+pub use serve::{serve, serve_tls};
 pub use settings::{NotAKey, lay_over};
 pub use signals::Signals;
+pub use tls::{Tls, TlsError};

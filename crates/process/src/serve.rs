@@ -1,4 +1,4 @@
-//! HTTP/1.1 and HTTP/2 on one listener: the connection loop, its bounds and its end.
+//! HTTP/1.1 and HTTP/2 on one listener, plain or over TLS: the connection loop, its bounds and its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,8 @@ const MAX_CONNECTIONS: usize = 8192;
 /// Time for a request's head. It runs on an idle connection too, so it is also how long a client may keep one: longer
 /// than the minute that HTTP clients commonly do, or they would meet a connection that has just closed.
 const HEAD_LIMIT: Duration = Duration::from_secs(65);
+/// Time for a TLS handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Largest head over HTTP/2, bytes: an API key, a ticket and a post-quantum key in hexadecimal are about 8 KiB.
 const MAX_HEAD: u32 = 64 << 10;
 /// The same over HTTP/1.1, where it is the buffer that bodies are read through, too.
@@ -30,6 +33,27 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 /// `end` resolves at the latest.
 pub async fn serve(
     listener: TcpListener,
+    app: Router,
+    stop: CancellationToken,
+    end: impl Future<Output = ()>,
+) {
+    serve_either(listener, None, app, stop, end).await;
+}
+
+/// The same over TLS.
+pub async fn serve_tls(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    app: Router,
+    stop: CancellationToken,
+    end: impl Future<Output = ()>,
+) {
+    serve_either(listener, Some(acceptor), app, stop, end).await;
+}
+
+async fn serve_either(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
     app: Router,
     stop: CancellationToken,
     end: impl Future<Output = ()>,
@@ -49,12 +73,22 @@ pub async fn serve(
         };
         let service = TowerToHyperService::new(app.clone());
         let (builder, watcher) = (Arc::clone(&builder), graceful.watcher());
-        connections.spawn(async move {
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-            // A client that breaks off is no event.
-            drop(watcher.watch(connection).await);
-            drop(place);
-        });
+        match acceptor.clone() {
+            None => connections.spawn(async move {
+                let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+                // A client that breaks off is no event.
+                drop(watcher.watch(connection).await);
+                drop(place);
+            }),
+            // The handshake is the connection's own matter: others are accepted meanwhile.
+            Some(acceptor) => connections.spawn(async move {
+                if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+                    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+                    drop(watcher.watch(connection).await);
+                }
+                drop(place);
+            }),
+        };
     }
     drop(listener);
     tokio::select! {

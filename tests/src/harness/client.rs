@@ -56,30 +56,43 @@ impl Client {
         Ok(self.http.request(request.body(Full::new(body.into()))?).await?)
     }
 
-    /// Posts a chat request.
-    pub(crate) async fn post_chat(&self, body: &Value) -> anyhow::Result<Response<hyper::body::Incoming>> {
+    async fn post_to(&self, path: &str, body: &Value) -> anyhow::Result<Response<hyper::body::Incoming>> {
         let authorization = format!("Bearer {}", self.key);
         let headers = [
             ("authorization", authorization.as_str()),
             ("content-type", "application/json"),
             ("te", "trailers"),
         ];
-        self.post_raw("/chat/completions", &headers, serde_json::to_vec(body)?).await
+        self.post_raw(path, &headers, serde_json::to_vec(body)?).await
     }
 
-    /// An unstreamed answer: status, headers and JSON.
+    /// An unstreamed answer to a chat: status, headers and JSON.
     pub(crate) async fn complete(&self, body: &Value) -> anyhow::Result<(u16, HeaderMap, Value)> {
-        let (parts, body) = self.post_chat(body).await?.into_parts();
+        self.post_json("/chat/completions", body).await
+    }
+
+    /// An unstreamed answer of any endpoint: status, headers and JSON.
+    pub(crate) async fn post_json(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<(u16, HeaderMap, Value)> {
+        let (parts, body) = self.post_to(path, body).await?.into_parts();
         let bytes = body.collect().await?.to_bytes();
         let json = serde_json::from_slice(&bytes).context("the answer is not JSON")?;
         Ok((parts.status.as_u16(), parts.headers, json))
     }
 
-    /// Begins a streamed answer.
+    /// Begins a streamed answer to a chat.
     pub(crate) async fn stream(&self, body: &Value) -> anyhow::Result<EventStream> {
+        self.stream_from("/chat/completions", body).await
+    }
+
+    /// Begins a streamed answer of any endpoint.
+    pub(crate) async fn stream_from(&self, path: &str, body: &Value) -> anyhow::Result<EventStream> {
         let mut body = body.clone();
         body["stream"] = true.into();
-        let response = self.post_chat(&body).await?;
+        let response = self.post_to(path, &body).await?;
         let status = response.status();
         if !status.is_success() {
             let text = response.into_body().collect().await?.to_bytes();
@@ -111,7 +124,12 @@ impl EventStream {
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
                 let text = String::from_utf8(event)?;
-                match text.trim_end().strip_prefix("data: ") {
+                // An event may have a name, which its data repeats.
+                let data = match text.strip_prefix("event: ").and_then(|named| named.split_once('\n')) {
+                    Some((_, data)) => data,
+                    None => &text,
+                };
+                match data.trim_end().strip_prefix("data: ") {
                     Some(data) => return Ok(Some(data.to_owned())),
                     None if text.starts_with(':') => continue,
                     None => bail!("not an event: {text:?}"),

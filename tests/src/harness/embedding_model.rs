@@ -63,7 +63,11 @@ fn modules() -> Value {
         let kind = format!("sentence_transformers.models.{kind}");
         json!({ "idx": idx, "name": idx.to_string(), "path": path, "type": kind })
     };
-    json!([module(0, "", "Transformer"), module(1, "1_Pooling", "Pooling"), module(2, "2_Normalize", "Normalize")])
+    json!([
+        module(0, "", "Transformer"),
+        module(1, "1_Pooling", "Pooling"),
+        module(2, "2_Normalize", "Normalize")
+    ])
 }
 
 fn pooling() -> Value {

@@ -1,9 +1,11 @@
-//! An attested backend whose keys a test holds: what a broken or dishonest operator could sign and send.
+//! An attested backend whose keys a test holds: what a broken or dishonest operator could sign and send, and what an
+//! honest one gets.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -12,7 +14,10 @@ use cocoon_attestation::{
     DevRoot, Document, EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Nonce, Operator, PrefixCache,
     Release,
 };
-use cocoon_openapi::{ATTESTATION_PATH, CHAT_COMPLETIONS_PATH, TICKET_HEADER, x_conf};
+use cocoon_openapi::{
+    ATTESTATION_PATH, CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, RESPONSES_PATH,
+    TICKET_HEADER, x_conf,
+};
 use cocoon_receipts::{Digest, Receipt, ReceiptId, SigningKey, Ticket, Usage};
 use cocoon_sealing::{
     ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, PrivateKey, RESPONSE_NONCE_HEADER, RequestOpener,
@@ -21,6 +26,10 @@ use cocoon_sealing::{
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::{Stack, eventually};
+
+const MAX_BODY: usize = 16 << 20;
+
 /// Ends when dropped.
 pub(crate) struct Liar {
     pub(crate) receipt_key: Arc<SigningKey>,
@@ -28,6 +37,9 @@ pub(crate) struct Liar {
     pub(crate) digest: Digest,
     /// How it answers requests; without one it has no such path.
     pub(crate) lie: Option<Lie>,
+    /// What it answers; without one a short JSON object.
+    pub(crate) script: Option<Script>,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
     private_key: Arc<PrivateKey>,
     port: u16,
     listener: Option<TcpListener>,
@@ -43,11 +55,50 @@ struct Evidence {
 /// Changes the true receipt of an answer, and the frame that carries it.
 pub(crate) type Lie = Arc<dyn Fn(&mut Receipt, &mut Option<String>) + Send + Sync>;
 
+/// An answer but for its receipt.
+#[derive(Debug, Clone)]
+pub(crate) struct Scripted {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    /// One sealed frame each; JSON without its closing brace.
+    pub(crate) frames: Vec<String>,
+    /// After the receipt of a stream.
+    pub(crate) rest: &'static str,
+    pub(crate) usage: Usage,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            content_type: "application/json",
+            frames: vec![r#"{"whole":true"#.into()],
+            rest: "",
+            usage: Usage { prompt: 10, completion: 5, ..Usage::default() },
+        }
+    }
+}
+
+pub(crate) type Script = Arc<dyn Fn(&Seen) -> Scripted + Send + Sync>;
+
+/// A request as it came out of its seal.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) path: String,
+    /// Without `x_conf`: the client's own bytes.
+    pub(crate) body: Vec<u8>,
+    /// The path that `x_conf` names.
+    pub(crate) sealed_path: String,
+    pub(crate) ticket: Ticket,
+}
+
 struct Answering {
     private_key: Arc<PrivateKey>,
     receipt_key: Arc<SigningKey>,
     keyset: Digest,
     lie: Lie,
+    script: Option<Script>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -85,11 +136,24 @@ impl Liar {
             keyset,
             digest,
             lie: None,
+            script: None,
+            seen: Arc::default(),
             private_key,
             port,
             listener: Some(listener),
             tasks: JoinSet::new(),
         })
+    }
+
+    /// Waits until the gateway of `stack`, whose folder has the root, uses it.
+    pub(crate) async fn join(&mut self, stack: &Stack) -> anyhow::Result<()> {
+        self.serve(SigningKey::from_pem(&std::fs::read_to_string(stack.path("keys/dev-root.pem"))?)?);
+        let url = format!("{}/models/{}", stack.base_url(), self.keyset.model.id);
+        eventually("the liar is accepted", Duration::from_secs(30), || async {
+            let status = reqwest::Client::new().get(&url).bearer_auth(&stack.key).send().await?.status();
+            Ok(status.is_success().then_some(()))
+        })
+        .await
     }
 
     /// What a gateway's configuration needs to sell its model.
@@ -124,10 +188,16 @@ impl Liar {
                 receipt_key: Arc::clone(&self.receipt_key),
                 keyset: self.digest,
                 lie: Arc::clone(lie),
+                script: self.script.clone(),
+                seen: Arc::clone(&self.seen),
             };
-            let answer =
-                Router::new().route(CHAT_COMPLETIONS_PATH, post(answer)).with_state(Arc::new(answering));
-            app = app.merge(answer);
+            let answer = Router::new()
+                .route(CHAT_COMPLETIONS_PATH, post(answer))
+                .route(COMPLETIONS_PATH, post(answer))
+                .route(EMBEDDINGS_PATH, post(answer))
+                .route(RESPONSES_PATH, post(answer))
+                .layer(DefaultBodyLimit::max(MAX_BODY));
+            app = app.merge(answer.with_state(Arc::new(answering)));
         }
         if let Some(listener) = self.listener.take() {
             self.tasks.spawn(async move {
@@ -141,10 +211,11 @@ impl Liar {
 /// A true, short answer to a sealed request, but for the lie.
 async fn answer(
     State(answering): State<Arc<Answering>>,
+    uri: http::Uri,
     headers: http::HeaderMap,
     body: bytes::Bytes,
 ) -> Result<axum::response::Response, http::StatusCode> {
-    answering.answer(&headers, body).map_err(|error| {
+    answering.answer(uri.path(), &headers, body).map_err(|error| {
         eprintln!("the liar could not answer: {error:?}");
         http::StatusCode::INTERNAL_SERVER_ERROR
     })
@@ -153,6 +224,7 @@ async fn answer(
 impl Answering {
     fn answer(
         &self,
+        path: &str,
         headers: &http::HeaderMap,
         body: bytes::Bytes,
     ) -> anyhow::Result<axum::response::Response> {
@@ -164,19 +236,27 @@ impl Answering {
 
         let mut opener = RequestOpener::new(&self.private_key, &encapsulated_key)?;
         let mut reader =
-            FrameReader::new(FrameLimits { max_frame: 1 << 20, max_total: 1 << 20, max_empty: 1 });
+            FrameReader::new(FrameLimits { max_frame: MAX_BODY, max_total: MAX_BODY as u64, max_empty: 1 });
         reader.push(body.clone());
         let mut plain = Vec::new();
         while let Some(frame) = reader.next()? {
             plain.extend(opener.open(&frame)?);
         }
         let (x_conf, client_body) = x_conf::remove(plain)?;
-        let nonce = x_conf.context("no x_conf")?.nonce.0;
+        let x_conf = x_conf.context("no x_conf")?;
+        let nonce = x_conf.nonce.0;
+        let seen = Seen { path: path.to_owned(), body: client_body, sealed_path: x_conf.path, ticket };
+        let scripted = self.script.as_ref().map_or_else(Scripted::default, |script| script(&seen));
+        let Seen { body: client_body, ticket, .. } = seen.clone();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
 
         let mut sealer = opener.response_sealer()?;
         let response_nonce = cocoon_sealing::encode_hex(sealer.nonce());
-        let first = sealer.seal(br#"{"whole":true"#)?;
-        let usage = Usage { prompt: 10, completion: 5, ..Usage::default() };
+        let mut frames = Vec::new();
+        for frame in &scripted.frames {
+            frames.push(sealer.seal(frame.as_bytes())?);
+        }
+        let usage = scripted.usage;
         let mut receipt = Receipt {
             iss: self.keyset,
             jti: ReceiptId::generate(),
@@ -186,10 +266,10 @@ impl Answering {
             ticket: Digest::of(&[token.as_bytes()]),
             cn: Digest::of(&[&nonce]),
             req_hash: Digest::of(&[&body]),
-            resp_hash: Digest::of(&[&first]),
-            resp_frames: 1,
-            status: 200,
-            ctype: "application/json".into(),
+            resp_hash: Digest::of(&[&frames.concat()]),
+            resp_frames: frames.len() as u64,
+            status: scripted.status,
+            ctype: scripted.content_type.into(),
             model: ticket.model.clone(),
             weights: Digest([0; 32]),
             usage,
@@ -206,13 +286,19 @@ impl Answering {
         (self.lie)(&mut receipt, &mut instead);
         let end = match instead {
             Some(text) => text,
+            None if scripted.content_type.starts_with("text/event-stream") => {
+                format!(": receipt {}\n\n{}", receipt.sign(&self.receipt_key)?, scripted.rest)
+            }
             None => format!(",\"x_receipt\":\"{}\"}}", receipt.sign(&self.receipt_key)?),
         };
-        let second = if end.is_empty() { bytes::Bytes::new() } else { sealer.seal(end.as_bytes())? };
+        if !end.is_empty() {
+            frames.push(sealer.seal(end.as_bytes())?);
+        }
         let response = http::Response::builder()
-            .header("content-type", "application/json")
+            .status(scripted.status)
+            .header("content-type", scripted.content_type)
             .header(RESPONSE_NONCE_HEADER, response_nonce);
-        Ok(response.body(axum::body::Body::from([first, second].concat()))?)
+        Ok(response.body(axum::body::Body::from(frames.concat()))?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every test uses: real processes of our own binaries, on ports of their own, in folders of their own.
 
 mod client;
+mod embedding_model;
 mod environment;
 mod liar;
 mod ports;
@@ -10,10 +11,12 @@ mod python;
 mod redis;
 mod sealed;
 mod stack;
+mod wire;
 
 pub(crate) use client::{Client, chat};
+pub(crate) use embedding_model::{CONTEXT as EMBEDDING_CONTEXT, DIMENSIONS};
 pub(crate) use environment::full;
-pub(crate) use liar::Liar;
+pub(crate) use liar::{Liar, Scripted, Seen};
 pub(crate) use ports::free_port;
 pub(crate) use process::{Process, signal};
 pub(crate) use proxy::{Direction, Proxy};
@@ -21,6 +24,7 @@ pub(crate) use python::run_python;
 pub(crate) use redis::RedisServer;
 pub(crate) use sealed::{PRICE, Sealed, Twist};
 pub(crate) use stack::{ACCOUNT, Engine, GRANT, MODEL, Settings, Stack, Store};
+pub(crate) use wire::{Connection, Protocol};
 
 use std::time::Duration;
 

@@ -23,6 +23,8 @@ pub(crate) enum Store {
 pub(crate) enum Engine {
     /// mistral.rs with the default model.
     Real,
+    /// mistral.rs with a tiny embedding model of random weights.
+    Embedding,
     /// The tests' own: for faults and long answers, never for claims about a model.
     Scripted,
 }
@@ -268,6 +270,11 @@ impl Stack {
         );
         let (engine, model) = match settings.engine {
             Engine::Real => (environment::path("COCOON_ENGINE")?, environment::path("COCOON_MODEL_PATH")?),
+            Engine::Embedding => {
+                let model = self.path("embedding-model");
+                super::embedding_model::write(&model)?;
+                (environment::path("COCOON_ENGINE")?, model)
+            }
             Engine::Scripted => {
                 // It has no weights; the backend still measures a file.
                 std::fs::write(self.path("no-weights"), b"scripted")?;

@@ -3,6 +3,7 @@
 use ::rusqlite::{Connection, params};
 use cocoon_receipts::{AccountId, NanoTon, RequestId};
 
+use crate::embedded::answers;
 use crate::embedded::book::{Book, Movement, shard_row, touch};
 use crate::embedded::clock::Clock;
 use crate::embedded::columns::text;
@@ -167,6 +168,7 @@ pub(super) fn expired(
 ) -> Result<Vec<RequestId>, LedgerError> {
     let now_ms = shard_time(connection, clock, shard)?;
     forget(connection, shard, now_ms)?;
+    answers::forget(connection, shard, integer(now_ms)?)?;
     let mut over = connection
         .prepare_cached(
             "SELECT request FROM hold WHERE shard = ?1 AND due_ms <= ?2 ORDER BY due_ms, request LIMIT ?3",
@@ -213,7 +215,7 @@ pub(super) fn expire(
     Ok(Expired::Expired { charged: NanoTon(natural(finished.charged)?) })
 }
 
-fn shard_time(connection: &Connection, clock: Clock, shard: Shard) -> Result<u64, LedgerError> {
+pub(super) fn shard_time(connection: &Connection, clock: Clock, shard: Shard) -> Result<u64, LedgerError> {
     let (_, last_ms, _) = shard_row(connection, shard)?;
     let now_ms = clock.now_ms(connection)?.max(last_ms);
     touch(connection, shard, now_ms)?;

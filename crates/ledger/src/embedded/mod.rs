@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file for one machine, shared by its processes.
 
+mod answers;
 mod book;
 mod booking;
 mod clock;

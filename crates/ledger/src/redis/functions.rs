@@ -6,7 +6,7 @@ use ::redis::{Cmd, Value, cmd};
 use crate::LedgerError;
 use crate::redis::link::{Durability, Link, Timeouts, lacks_function, redis_error, strings, unless_refused};
 
-const LIBRARY: &str = include_str!("functions.lua");
+const LIBRARY: &str = concat!(include_str!("functions.lua"), include_str!("answers.lua"));
 
 /// Functions of the library, by the name after its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub(super) enum Function {
     Credit,
     Grant,
     SetTime,
+    BeginAnswer,
+    RenewAnswer,
+    EndAnswer,
+    AbandonAnswer,
 }
 
 impl Function {
@@ -40,6 +44,10 @@ impl Function {
             Self::Credit => "cocoon1_credit",
             Self::Grant => "cocoon1_grant",
             Self::SetTime => "cocoon1_set_time",
+            Self::BeginAnswer => "cocoon1_begin_answer",
+            Self::RenewAnswer => "cocoon1_renew_answer",
+            Self::EndAnswer => "cocoon1_end_answer",
+            Self::AbandonAnswer => "cocoon1_abandon_answer",
         }
     }
 }
@@ -163,6 +171,10 @@ mod tests {
             Function::Credit,
             Function::Grant,
             Function::SetTime,
+            Function::BeginAnswer,
+            Function::RenewAnswer,
+            Function::EndAnswer,
+            Function::AbandonAnswer,
         ];
         for function in all {
             assert!(

@@ -1,5 +1,6 @@
 //! The Redis store: one Redis Function call per operation, atomic within a shard.
 
+mod answers;
 mod functions;
 mod link;
 mod names;

@@ -60,6 +60,21 @@ impl ShardKeys {
         self.named(&format!("account:{account}"))
     }
 
+    /// What became of an account's idempotency keys.
+    pub(super) fn answers(self, account: &AccountId) -> String {
+        self.named(&format!("answers:{account}"))
+    }
+
+    /// The answers themselves.
+    pub(super) fn answer_bytes(self, account: &AccountId) -> String {
+        self.named(&format!("answer-bytes:{account}"))
+    }
+
+    /// Their age.
+    pub(super) fn answer_ages(self, account: &AccountId) -> String {
+        self.named(&format!("answer-ages:{account}"))
+    }
+
     pub(super) fn hold(self, request: RequestId) -> String {
         self.named(&format!("hold:{request}"))
     }

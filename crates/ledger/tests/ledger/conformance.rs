@@ -1,5 +1,6 @@
 //! Every sentence of the table of operations, on both stores.
 
+mod answers;
 mod booking;
 mod endings;
 mod holds;
@@ -31,6 +32,15 @@ macro_rules! on_both_stores {
 }
 
 on_both_stores! {
+    answers:
+        an_answer_is_kept_for_its_key_and_request
+        a_request_that_ended_unkept_is_not_run_again
+        an_abandoned_key_is_free
+        a_key_is_held_for_its_lease_and_as_long_as_it_is_renewed
+        what_is_kept_is_forgotten_after_a_day
+        an_account_has_a_thousand_keys_and_the_oldest_ended_one_goes
+        an_accounts_answers_are_bounded_and_the_oldest_goes
+        of_many_that_begin_at_once_one_runs;
     booking:
         a_deposit_is_booked_once_per_logical_time_and_hash
         a_grant_is_booked_once_per_id_and_apart_from_deposits
