@@ -167,6 +167,10 @@ fn certified(
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
 
     fn write(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
@@ -218,5 +222,29 @@ mod tests {
         let twice = Tls::load(&certificate, &certificate).await.unwrap_err().to_string();
         assert!(twice.contains("cert.pem: no private key"), "{twice}");
         assert!(matches!(Tls::load(Path::new("/nowhere"), &key).await, Err(TlsError::Read { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_shakes_hands_is_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = write(folder.path(), "a.example");
+        let tls = Tls::load(&certificate, &key).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let served = crate::serve_tls(
+            listener,
+            tls.acceptor(),
+            Router::new(),
+            stop.clone(),
+            std::future::pending::<()>(),
+        );
+        let silent = async {
+            let mut silent = TcpStream::connect(address).await.unwrap();
+            let read = tokio::time::timeout(Duration::from_secs(20), silent.read(&mut [0])).await;
+            assert_eq!(read.unwrap().unwrap(), 0);
+            stop.cancel();
+        };
+        tokio::join!(served, silent);
     }
 }
