@@ -13,6 +13,7 @@ mod embeddings;
 mod endpoints;
 mod evidence;
 mod faults;
+mod goldens;
 mod hang_up;
 mod hop;
 mod idempotency;
@@ -52,6 +53,7 @@ fn main() -> std::process::ExitCode {
         openai: the_official_client_gets_a_real_answer, streamed_and_unstreamed_agree_byte_for_byte;
         embeddings: inputs_become_vectors_and_are_charged, what_cannot_be_embedded_is_refused_by_name;
         other_endpoints: a_text_is_continued, a_response_is_answered_and_not_kept;
+        goldens: every_answer_and_error_is_as_checked_in;
         sampling: a_seed_gives_the_same_text_again, bias_and_penalties_move_the_text, logprobs_are_natural_logarithms,
             choices_and_stop_strings_end_as_they_must, constrained_output_ends_by_itself;
         hop: nothing_readable_crosses_it;

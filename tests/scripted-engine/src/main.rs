@@ -33,23 +33,35 @@ struct Arguments {
     /// Prompt and completion tokens that fit together.
     #[arg(long, value_name = "N", default_value_t = 131_072)]
     context: u64,
+    /// What it says it makes of a prompt.
+    #[arg(long, default_value = "text")]
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Kind {
+    Text,
+    Embedding,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(arguments.context));
+    let result = runtime.block_on(serve(arguments.context, arguments.kind));
     runtime.shutdown_background();
     result
 }
 
-async fn serve(context: u64) -> anyhow::Result<()> {
+async fn serve(context: u64, kind: Kind) -> anyhow::Result<()> {
     let (mut commands, outputs) = pipe::open()?;
     let ready = Ready {
         protocol: PROTOCOL,
         engine: "scripted".to_owned(),
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
-        kind: ModelKind::Text,
+        kind: match kind {
+            Kind::Text => ModelKind::Text,
+            Kind::Embedding => ModelKind::Embedding,
+        },
         quantization: "none".to_owned(),
         context_length: context,
         vocabulary: VOCABULARY,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -49,7 +49,18 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> anyhow::Result<Response<hyper::body::Incoming>> {
-        let mut request = Request::post(format!("{}{path}", self.base_url));
+        self.send(Method::POST, path, headers, body).await
+    }
+
+    /// As [`Client::post_raw`], with any method.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Response<hyper::body::Incoming>> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base_url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
