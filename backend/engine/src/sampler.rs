@@ -175,12 +175,26 @@ fn distribution(raw: &[f32], top: usize) -> Distribution {
     Distribution { normalizer, top }
 }
 
+/// Where the greatest of `scores` is; of equals the first.
+fn greatest(scores: &[f32]) -> usize {
+    let mut best = 0;
+    for (at, score) in scores.iter().enumerate() {
+        if *score > scores[best] {
+            best = at;
+        }
+    }
+    best
+}
+
 /// The `count` greatest of `scores`, greatest first; of equals the first.
 fn likeliest(scores: &[f32], count: usize) -> Vec<usize> {
+    if count == 0 {
+        return Vec::new();
+    }
     let mut order: Vec<usize> = (0..scores.len()).filter(|at| !scores[*at].is_nan()).collect();
     let greater = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
     let count = count.min(order.len());
-    if count < order.len() && count > 0 {
+    if count < order.len() {
         order.select_nth_unstable_by(count - 1, greater);
     }
     order.truncate(count);
@@ -190,7 +204,7 @@ fn likeliest(scores: &[f32], count: usize) -> Vec<usize> {
 
 /// `draw` is uniform in [0, 1).
 fn choose(scores: &[f32], temperature: f64, top_p: f64, draw: f64) -> usize {
-    let best = likeliest(scores, 1).first().copied().unwrap_or_default();
+    let best = greatest(scores);
     let most = scores.get(best).copied().unwrap_or_default();
     if temperature < GREEDY || !most.is_finite() {
         return best;
