@@ -20,6 +20,7 @@ mod lock;
 mod logs;
 mod loopback;
 mod model;
+mod node;
 mod places;
 mod processes;
 mod python;
