@@ -7,17 +7,20 @@ mod harness;
 mod bad_input;
 mod bill;
 mod chaos;
+mod clients;
 mod drain;
 mod evidence;
 mod faults;
 mod hang_up;
 mod hop;
+mod judge;
 mod kill;
 mod lies;
 mod many;
 mod openai;
 mod refused_receipts;
 mod refused_requests;
+mod seen;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -41,6 +44,8 @@ fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
     let trials = trials! {
         openai: the_official_client_gets_a_real_answer, streamed_and_unstreamed_agree_byte_for_byte;
+        clients: each_is_served_and_every_answer_fits_the_document;
+        judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
         kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;

@@ -6,8 +6,9 @@ mod liar;
 mod ports;
 mod process;
 mod proxy;
-mod python;
+mod recorder;
 mod redis;
+mod script;
 mod sealed;
 mod stack;
 
@@ -17,8 +18,9 @@ pub(crate) use liar::Liar;
 pub(crate) use ports::free_port;
 pub(crate) use process::{Process, signal};
 pub(crate) use proxy::{Direction, Proxy};
-pub(crate) use python::run_python;
+pub(crate) use recorder::{Exchange, Recorder};
 pub(crate) use redis::RedisServer;
+pub(crate) use script::{Runtime, run_python, run_script};
 pub(crate) use sealed::{PRICE, Sealed, Twist};
 pub(crate) use stack::{ACCOUNT, Engine, GRANT, MODEL, Settings, Stack, Store};
 
