@@ -21,6 +21,7 @@ mod openai;
 mod refused_receipts;
 mod refused_requests;
 mod seen;
+mod shapes;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -58,6 +59,8 @@ fn main() -> std::process::ExitCode {
             a_backend_that_dies_is_paid_to_its_last_checkpoint, a_tampered_answer_is_not_handed_on, an_answer_under_another_nonce_is_not_handed_on,
             a_store_that_is_down_is_503;
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
+        shapes: a_client_that_closes_at_done_pays_once, a_client_that_hangs_up_after_the_first_token_pays_once,
+            ten_thousand_tiny_chunks_arrive, a_slow_reader_costs_no_memory, a_prompt_of_a_mebibyte_is_refused;
         evidence: a_backend_that_the_policy_refuses_is_never_used, a_recorded_document_is_refused, a_restarted_backend_is_verified_again;
         chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis;
         drain: running_streams_finish_after_sigterm;
