@@ -11,6 +11,7 @@ mod clients;
 mod drain;
 mod evidence;
 mod faults;
+mod first_byte;
 mod hang_up;
 mod hop;
 mod judge;
@@ -43,7 +44,7 @@ fn trial(name: &str, test: fn() -> Outcome) -> Trial {
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
-    let trials = trials! {
+    let mut trials = trials! {
         openai: the_official_client_gets_a_real_answer, streamed_and_unstreamed_agree_byte_for_byte;
         clients: each_is_served_and_every_answer_fits_the_document;
         judge: it_finds_what_is_wrong;
@@ -65,5 +66,10 @@ fn main() -> std::process::ExitCode {
         chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis;
         drain: running_streams_finish_after_sigterm;
     };
+    let measurements = trials! {
+        first_byte: through_the_gateway_and_from_the_backend;
+    };
+    // Only where they are asked for: `cargo xtask bench`.
+    trials.extend(measurements.into_iter().map(|trial| trial.with_ignored_flag(true)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
