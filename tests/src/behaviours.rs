@@ -7,16 +7,19 @@ mod harness;
 mod bad_input;
 mod bill;
 mod chaos;
+mod clients;
 mod description;
 mod drain;
 mod embeddings;
 mod endpoints;
 mod evidence;
 mod faults;
+mod first_byte;
 mod goldens;
 mod hang_up;
 mod hop;
 mod idempotency;
+mod judge;
 mod kill;
 mod lies;
 mod many;
@@ -25,6 +28,8 @@ mod other_endpoints;
 mod refused_receipts;
 mod refused_requests;
 mod sampling;
+mod seen;
+mod shapes;
 mod surface;
 mod transport;
 mod verbatim;
@@ -49,13 +54,15 @@ fn trial(name: &str, test: fn() -> Outcome) -> Trial {
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
-    let trials = trials! {
+    let mut trials = trials! {
         openai: the_official_client_gets_a_real_answer, streamed_and_unstreamed_agree_byte_for_byte;
         embeddings: inputs_become_vectors_and_are_charged, what_cannot_be_embedded_is_refused_by_name;
         other_endpoints: a_text_is_continued, a_response_is_answered_and_not_kept;
         goldens: every_answer_and_error_is_as_checked_in;
         sampling: a_seed_gives_the_same_text_again, bias_and_penalties_move_the_text, logprobs_are_natural_logarithms,
             choices_and_stop_strings_end_as_they_must, constrained_output_ends_by_itself;
+        clients: each_is_served_and_every_answer_fits_the_document;
+        judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
         kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;
@@ -68,6 +75,8 @@ fn main() -> std::process::ExitCode {
             a_backend_that_dies_is_paid_to_its_last_checkpoint, a_tampered_answer_is_not_handed_on, an_answer_under_another_nonce_is_not_handed_on,
             a_store_that_is_down_is_503;
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
+        shapes: a_client_that_closes_at_done_pays_once, a_client_that_hangs_up_after_the_first_token_pays_once,
+            ten_thousand_tiny_chunks_arrive, a_slow_reader_costs_no_memory, a_prompt_of_a_mebibyte_is_refused;
         evidence: a_backend_that_the_policy_refuses_is_never_used, a_recorded_document_is_refused, a_restarted_backend_is_verified_again;
         chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis;
         endpoints: each_is_served_under_its_own_path_and_bound;
@@ -83,5 +92,10 @@ fn main() -> std::process::ExitCode {
             any_page_may_ask;
         drain: running_streams_finish_after_sigterm;
     };
+    let measurements = trials! {
+        first_byte: through_the_gateway_and_from_the_backend;
+    };
+    // Only where they are asked for: `cargo xtask bench`.
+    trials.extend(measurements.into_iter().map(|trial| trial.with_ignored_flag(true)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -22,16 +22,20 @@ const NO_OPERATOR: &str = "0:000000000000000000000000000000000000000000000000000
 /// Requests that the backend runs at once.
 const MAX_RUNNING: u32 = 20;
 
-pub(crate) fn gateway_binary(release: &Path) -> PathBuf {
+fn gateway_binary(release: &Path) -> PathBuf {
     release.join(GATEWAY)
 }
 
-pub(crate) fn backend_binary(release: &Path) -> PathBuf {
+fn backend_binary(release: &Path) -> PathBuf {
     release.join(BACKEND)
 }
 
-pub(crate) fn scripted_engine_binary(release: &Path) -> PathBuf {
-    release.join(SCRIPTED_ENGINE)
+/// Tells the tests where the binaries are.
+pub(crate) fn name_binaries(tests: &mut Command, release: &Path) {
+    tests
+        .env("COCOON_GATEWAY_BIN", gateway_binary(release))
+        .env("COCOON_BACKEND_BIN", backend_binary(release))
+        .env("COCOON_SCRIPTED_ENGINE_BIN", release.join(SCRIPTED_ENGINE));
 }
 
 pub(crate) fn quantize(engine: &Path, input: &Path, output: &Path) -> Command {

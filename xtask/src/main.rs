@@ -5,6 +5,7 @@
     reason = "a command line tool: results go to stdout, progress to stderr"
 )]
 
+mod bench;
 mod completion;
 mod console;
 mod contract;
@@ -20,6 +21,7 @@ mod lock;
 mod logs;
 mod loopback;
 mod model;
+mod node;
 mod places;
 mod processes;
 mod python;
@@ -54,6 +56,8 @@ enum Task {
     Engine(engine::Options),
     /// Run every test, installing what the tests need first
     Test(test::Options),
+    /// Measure what the gateway adds to a backend's time to first byte
+    Bench,
     /// Check formatting and lints
     Lint,
 }
@@ -84,6 +88,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
             Ok(())
         }
         Task::Test(options) => test::test(&places, &options),
+        Task::Bench => bench::bench(&places),
         Task::Lint => lint::lint(&places),
     }
 }

@@ -1,5 +1,5 @@
-//! Python, for two things: the default model comes in a Python package, and the official `openai`
-//! client is what the tests drive the gateway with.
+//! Python, for two things: the default model comes in a Python package, and the tests drive the gateway with clients
+//! that are written in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,16 +21,12 @@ pub(crate) fn with_pip() -> anyhow::Result<Command> {
     Ok(Command::new(PYTHON))
 }
 
-/// The interpreter of a virtual environment with what `tests/clients/requirements.txt` names;
-/// `None` when there is no such file.
-pub(crate) fn for_tests(places: &Places) -> anyhow::Result<Option<PathBuf>> {
-    let requirements = places.root.join("tests/clients/requirements.txt");
-    if !requirements.is_file() {
-        return Ok(None);
-    }
+/// The interpreter of a virtual environment with what `tests/clients/FILE` names.
+pub(crate) fn for_tests(places: &Places, file: &str) -> anyhow::Result<PathBuf> {
+    let requirements = places.root.join("tests/clients").join(file);
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
-    environment(places, "tests", &wanted).map(Some)
+    environment(places, "tests", &wanted)
 }
 
 /// The interpreter of a virtual environment with `requirements`, in pip's own format; made once and kept.
@@ -63,9 +59,10 @@ fn create(folder: &Path, python: &Path, requirements: &str) -> anyhow::Result<()
     }
     ensure("venv", &["-c", "import ensurepip, venv"], "python3-venv")?;
     run_quietly(Command::new(PYTHON).args(["-m", "venv"]).arg(folder), "python3 -m venv")?;
+    let list = folder.join("requirements.txt");
+    fs::write(&list, requirements).with_context(|| format!("cannot write {}", list.display()))?;
     let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    pip.args(requirements.split_whitespace());
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&list);
     run_quietly(&mut pip, "pip install")
 }
 

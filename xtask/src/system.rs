@@ -35,8 +35,16 @@ pub(crate) fn install(packages: &[&str], why: &str) -> anyhow::Result<()> {
 
 /// The tests start their own server on a port of their own; they only need the program.
 pub(crate) fn redis_server() -> anyhow::Result<()> {
-    if is_on_path("redis-server") {
+    for_tests("redis-server")
+}
+
+pub(crate) fn curl() -> anyhow::Result<()> {
+    for_tests("curl")
+}
+
+fn for_tests(program: &str) -> anyhow::Result<()> {
+    if is_on_path(program) {
         return Ok(());
     }
-    install(&["redis-server"], "the tests need redis-server")
+    install(&[program], &format!("the tests need {program}"))
 }

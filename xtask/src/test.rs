@@ -7,7 +7,7 @@ use clap::Args;
 use crate::console::{Steps, seconds};
 use crate::places::Places;
 use crate::run::{cargo, run};
-use crate::{contract, engine, model, python, system};
+use crate::{contract, engine, model, node, python, system};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -27,7 +27,10 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
 
     steps.begin("what the tests need of this machine");
     system::redis_server()?;
-    let python = python::for_tests(places)?;
+    system::curl()?;
+    let python = python::for_tests(places, "requirements.txt")?;
+    let instructor = python::for_tests(places, "requirements-instructor.txt")?;
+    let node_modules = node::for_tests(places)?;
     times.add("set-up", steps.finish("there"));
 
     steps.begin("engine");
@@ -50,12 +53,10 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
     tests
         .env("COCOON_ENGINE", &engine)
         .env("COCOON_MODEL_PATH", &model.source)
-        .env("COCOON_GATEWAY_BIN", contract::gateway_binary(&places.release))
-        .env("COCOON_BACKEND_BIN", contract::backend_binary(&places.release))
-        .env("COCOON_SCRIPTED_ENGINE_BIN", contract::scripted_engine_binary(&places.release));
-    if let Some(python) = &python {
-        tests.env("COCOON_TEST_PYTHON", python);
-    }
+        .env("COCOON_TEST_PYTHON", &python)
+        .env("COCOON_TEST_PYTHON_INSTRUCTOR", &instructor)
+        .env("COCOON_TEST_NODE_MODULES", &node_modules);
+    contract::name_binaries(&mut tests, &places.release);
     if options.full {
         tests.env("COCOON_TEST_FULL", "1");
     }

@@ -125,7 +125,12 @@ impl Stack {
     }
 
     pub(crate) fn base_url(&self) -> String {
-        format!("http://127.0.0.1:{}/v1", self.gateway_port)
+        format!("{}/v1", self.origin())
+    }
+
+    /// Where the gateway listens to clients.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.gateway_port)
     }
 
     pub(crate) fn ops_url(&self) -> String {

@@ -1,0 +1,112 @@
+//! Clients that know nothing of us get from a real model what OpenAI would give them, and every answer they get is
+//! judged by OpenAI's own OpenAPI document.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use crate::bill::claims;
+use crate::harness::{Engine, GRANT, MODEL, Recorder, Runtime, Settings, Stack, full, run_script};
+use crate::judge::judge;
+use crate::seen;
+
+/// What each client does in the default run, where it can. COCOON_CLIENT_MODES names others.
+const BRIEF: &str = "chat,stream,usage,models,errors";
+/// And with `--full`.
+const ALL: &str = "chat,stream,usage,models,errors";
+/// Structured answers that each client asks for with `--full`.
+const TIMES: &str = "20";
+
+struct Client {
+    name: &'static str,
+    runtime: Runtime,
+    script: &'static str,
+}
+
+const CLIENTS: [Client; 8] = [
+    Client { name: "openai (Python)", runtime: Runtime::Python, script: "openai_python.py" },
+    Client { name: "openai (Node.js)", runtime: Runtime::Node, script: "openai_node.mjs" },
+    Client { name: "langchain-openai", runtime: Runtime::Python, script: "langchain_python.py" },
+    Client { name: "llm", runtime: Runtime::Python, script: "llm_cli.py" },
+    Client { name: "instructor", runtime: Runtime::PythonForInstructor, script: "instructor_python.py" },
+    Client { name: "pydantic-ai", runtime: Runtime::Python, script: "pydantic_ai_python.py" },
+    Client { name: "ai", runtime: Runtime::Node, script: "ai_sdk_node.mjs" },
+    Client { name: "curl", runtime: Runtime::Python, script: "curl.py" },
+];
+
+/// Guards against: typed parsing that a client trips over, answers that differ between clients or between streamed and
+/// not, a field that OpenAI's document wants or does not know in this form, an answer without a receipt.
+pub(crate) async fn each_is_served_and_every_answer_fits_the_document() -> anyhow::Result<()> {
+    let stack = Stack::start(Settings { engine: Engine::Real, ..Settings::default() }).await?;
+    let poor = stack.make_key(&["--account", "poor", "--grant", "1"])?;
+    let modes = std::env::var("COCOON_CLIENT_MODES")
+        .unwrap_or_else(|_| if full() { ALL.to_owned() } else { BRIEF.to_owned() });
+    let times = std::env::var("COCOON_CLIENT_TIMES")
+        .unwrap_or_else(|_| if full() { TIMES.to_owned() } else { "1".to_owned() });
+    let only = std::env::var("COCOON_CLIENT").ok();
+
+    let mut failures = Vec::new();
+    let mut exchanges = Vec::new();
+    let mut texts = BTreeMap::new();
+    for client in
+        CLIENTS.iter().filter(|client| only.as_deref().is_none_or(|only| client.name.contains(only)))
+    {
+        let recorder = Recorder::start(&stack.origin()).await?;
+        let variables = [
+            ("OPENAI_BASE_URL", recorder.base_url()),
+            ("OPENAI_API_KEY", stack.key.clone()),
+            ("COCOON_POOR_KEY", poor.clone()),
+            ("COCOON_MODEL", MODEL.to_owned()),
+            ("COCOON_CLIENT_MODES", modes.clone()),
+            ("COCOON_CLIENT_TIMES", times.clone()),
+        ];
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let begun = Instant::now();
+        let limit = Duration::from_secs(if full() { 1800 } else { 300 });
+        match run_script(client.runtime, client.script, &variables, limit).await {
+            Ok(Value::Object(modes)) => {
+                let done: Vec<&str> = modes.keys().map(String::as_str).collect();
+                println!("{:17} {:5.1?}: {}", client.name, begun.elapsed(), done.join(", "));
+                for (mode, what) in &modes {
+                    if let Err(error) = seen::check(mode, what) {
+                        failures.push(format!("{}, {mode}: {error:#}\n{what:#}", client.name));
+                    }
+                }
+                texts.insert(client.name, modes["chat"]["text"].clone());
+            }
+            Ok(other) => failures.push(format!("{} printed {other}", client.name)),
+            Err(error) => failures.push(format!("{}: {error:#}", client.name)),
+        }
+        exchanges.extend(recorder.exchanges());
+    }
+    let mut different: Vec<_> = texts.values().collect();
+    different.dedup();
+    if different.len() > 1 {
+        failures.push(format!("one question at temperature 0, and different answers: {texts:?}"));
+    }
+
+    let verdict = judge(&exchanges).await?;
+    for (operation, answers) in &verdict.judged {
+        println!("{answers:4} of {operation}");
+    }
+    failures
+        .extend(verdict.violations.iter().map(|violation| format!("against the document: {violation:#}")));
+    ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
+    the_bill_is_the_sum(&stack).await
+}
+
+/// Every request left a receipt, and the account was charged their sum.
+async fn the_bill_is_the_sum(stack: &Stack) -> anyhow::Result<()> {
+    let account = stack.settled_account().await?;
+    let mut sum = 0;
+    for (receipt, _) in stack.outbox()? {
+        sum += claims(&receipt)?["cost"].as_str().context("no cost")?.parse::<u64>()?;
+    }
+    if account.charged.0 != sum || account.balance.0 != GRANT - sum {
+        bail!("{account:?}, and the receipts say {sum}");
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Real third-party clients: scripts under `tests/clients`, each with the packages it needs and no others.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::environment;
+
+/// What runs a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    Python,
+    /// Python with the packages that instructor wants.
+    PythonForInstructor,
+    Node,
+}
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Runs a Python script that needs no longer than a few minutes.
+pub(crate) async fn run_python(
+    script: &str,
+    variables: &[(&str, &str)],
+) -> anyhow::Result<serde_json::Value> {
+    run_script(Runtime::Python, script, variables, LIMIT).await
+}
+
+/// Runs `tests/clients/SCRIPT` with these variables; what it prints on its last line is JSON.
+pub(crate) async fn run_script(
+    runtime: Runtime,
+    script: &str,
+    variables: &[(&str, &str)],
+    limit: Duration,
+) -> anyhow::Result<serde_json::Value> {
+    // Lives as long as the script runs.
+    let (mut command, _folder) = match runtime {
+        Runtime::Python => (python("COCOON_TEST_PYTHON", script)?, None),
+        Runtime::PythonForInstructor => (python("COCOON_TEST_PYTHON_INSTRUCTOR", script)?, None),
+        Runtime::Node => {
+            let folder = node_folder()?;
+            let mut command = Command::new("node");
+            command.arg(folder.path().join(script));
+            (command, Some(folder))
+        }
+    };
+    command.stdin(Stdio::null()).kill_on_drop(true).envs(variables.iter().copied());
+    let output = tokio::time::timeout(limit, command.output())
+        .await
+        .with_context(|| format!("{script} did not end in {limit:?}"))??;
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        bail!("{script} failed:\n{stdout}\n{stderr}");
+    }
+    let last = stdout.lines().last().unwrap_or_default();
+    serde_json::from_str(last).with_context(|| format!("{script} printed:\n{stdout}\n{stderr}"))
+}
+
+fn python(variable: &str, script: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new(environment::path(variable)?);
+    // The checkout is no place for compiled scripts.
+    command.arg(scripts().join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+/// Node.js looks for a module's packages beside the module alone: copies of the scripts, with a link to the packages.
+fn node_folder() -> anyhow::Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    for entry in std::fs::read_dir(scripts())? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|kind| kind == "mjs")) {
+            std::fs::copy(&path, folder.path().join(name))?;
+        }
+    }
+    let modules = environment::path("COCOON_TEST_NODE_MODULES")?;
+    std::os::unix::fs::symlink(modules, folder.path().join("node_modules"))?;
+    Ok(folder)
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}

@@ -1,0 +1,23 @@
+//! `cargo xtask bench`: measurements on the scripted engine. They assert no times, and are no part of the tests.
+
+use crate::console::Steps;
+use crate::places::Places;
+use crate::run::{cargo, run};
+use crate::{contract, system};
+
+pub(crate) fn bench(places: &Places) -> anyhow::Result<()> {
+    let mut steps = Steps::new(2);
+    steps.begin("build");
+    system::redis_server()?;
+    run(cargo(&places.root).args(["build", "--release", "--workspace", "--bins"]), "the build")?;
+    steps.finish("built");
+
+    steps.begin("time to first byte");
+    let mut measure = cargo(&places.root);
+    measure.args(["test", "--release", "--workspace", "--test", "behaviours", "--"]);
+    measure.args(["--ignored", "first_byte", "--nocapture", "--test-threads=1"]);
+    contract::name_binaries(&mut measure, &places.release);
+    run(&mut measure, "the measurement")?;
+    steps.finish("measured");
+    Ok(())
+}
