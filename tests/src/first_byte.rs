@@ -85,7 +85,7 @@ async fn measure(ledger: &str, settings: Settings) -> anyhow::Result<()> {
 fn sync(file: &mut std::fs::File) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     file.write_all(&[0; 4096])?;
-    file.sync_data()?;
+    file.sync_all()?;
     Ok(begun.elapsed())
 }
 
