@@ -8,14 +8,14 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::bill::claims;
-use crate::harness::{Engine, GRANT, MODEL, Recorder, Runtime, Settings, Stack, full, run_script};
+use crate::harness::{Engine, Exchange, GRANT, MODEL, Recorder, Runtime, Settings, Stack, full, run_script};
 use crate::judge::judge;
 use crate::seen;
 
-/// What each client does in the default run, where it can. COCOON_CLIENT_MODES names others.
-const BRIEF: &str = "chat,stream,usage,models,errors";
-/// And with `--full`.
-const ALL: &str = "chat,stream,usage,models,errors";
+/// What each client does, where it can. COCOON_CLIENT_MODES names others.
+const MODES: &str = "chat,stream,usage,tools,structured,completions,responses,models,errors";
+/// What they do with a model that makes embeddings.
+const EMBEDDING_MODES: &str = "embeddings";
 /// Structured answers that each client asks for with `--full`.
 const TIMES: &str = "20";
 
@@ -39,49 +39,16 @@ const CLIENTS: [Client; 8] = [
 /// Guards against: typed parsing that a client trips over, answers that differ between clients or between streamed and
 /// not, a field that OpenAI's document wants or does not know in this form, an answer without a receipt.
 pub(crate) async fn each_is_served_and_every_answer_fits_the_document() -> anyhow::Result<()> {
+    let modes = std::env::var("COCOON_CLIENT_MODES").unwrap_or_else(|_| MODES.to_owned());
+    let mut round = Round::default();
     let stack = Stack::start(Settings { engine: Engine::Real, ..Settings::default() }).await?;
-    let poor = stack.make_key(&["--account", "poor", "--grant", "1"])?;
-    let modes = std::env::var("COCOON_CLIENT_MODES")
-        .unwrap_or_else(|_| if full() { ALL.to_owned() } else { BRIEF.to_owned() });
-    let times = std::env::var("COCOON_CLIENT_TIMES")
-        .unwrap_or_else(|_| if full() { TIMES.to_owned() } else { "1".to_owned() });
-    let only = std::env::var("COCOON_CLIENT").ok();
+    round.go(&stack, &modes).await?;
+    the_bill_is_the_sum(&stack).await?;
+    let embedding = Stack::start(Settings { engine: Engine::Embedding, ..Settings::default() }).await?;
+    round.go(&embedding, EMBEDDING_MODES).await?;
+    the_bill_is_the_sum(&embedding).await?;
 
-    let mut failures = Vec::new();
-    let mut exchanges = Vec::new();
-    let mut texts = BTreeMap::new();
-    for client in
-        CLIENTS.iter().filter(|client| only.as_deref().is_none_or(|only| client.name.contains(only)))
-    {
-        let recorder = Recorder::start(&stack.origin()).await?;
-        let variables = [
-            ("OPENAI_BASE_URL", recorder.base_url()),
-            ("OPENAI_API_KEY", stack.key.clone()),
-            ("COCOON_POOR_KEY", poor.clone()),
-            ("COCOON_MODEL", MODEL.to_owned()),
-            ("COCOON_CLIENT_MODES", modes.clone()),
-            ("COCOON_CLIENT_TIMES", times.clone()),
-        ];
-        let variables: Vec<(&str, &str)> =
-            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let begun = Instant::now();
-        let limit = Duration::from_secs(if full() { 1800 } else { 300 });
-        match run_script(client.runtime, client.script, &variables, limit).await {
-            Ok(Value::Object(modes)) => {
-                let done: Vec<&str> = modes.keys().map(String::as_str).collect();
-                println!("{:17} {:5.1?}: {}", client.name, begun.elapsed(), done.join(", "));
-                for (mode, what) in &modes {
-                    if let Err(error) = seen::check(mode, what) {
-                        failures.push(format!("{}, {mode}: {error:#}\n{what:#}", client.name));
-                    }
-                }
-                texts.insert(client.name, modes["chat"]["text"].clone());
-            }
-            Ok(other) => failures.push(format!("{} printed {other}", client.name)),
-            Err(error) => failures.push(format!("{}: {error:#}", client.name)),
-        }
-        exchanges.extend(recorder.exchanges());
-    }
+    let Round { mut failures, exchanges, texts } = round;
     let mut different: Vec<_> = texts.values().collect();
     different.dedup();
     if different.len() > 1 {
@@ -95,7 +62,60 @@ pub(crate) async fn each_is_served_and_every_answer_fits_the_document() -> anyho
     failures
         .extend(verdict.violations.iter().map(|violation| format!("against the document: {violation:#}")));
     ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
-    the_bill_is_the_sum(&stack).await
+    Ok(())
+}
+
+/// What the clients saw, and what went over the wire.
+#[derive(Default)]
+struct Round {
+    failures: Vec<String>,
+    exchanges: Vec<Exchange>,
+    texts: BTreeMap<&'static str, Value>,
+}
+
+impl Round {
+    /// Runs every client in `modes`.
+    async fn go(&mut self, stack: &Stack, modes: &str) -> anyhow::Result<()> {
+        let poor = stack.make_key(&["--account", "poor", "--grant", "1"])?;
+        let times = std::env::var("COCOON_CLIENT_TIMES")
+            .unwrap_or_else(|_| if full() { TIMES.to_owned() } else { "1".to_owned() });
+        let only = std::env::var("COCOON_CLIENT").ok();
+        let wanted = |client: &&Client| only.as_deref().is_none_or(|only| client.name.contains(only));
+        for client in CLIENTS.iter().filter(wanted) {
+            let recorder = Recorder::start(&stack.origin()).await?;
+            let variables = [
+                ("OPENAI_BASE_URL", recorder.base_url()),
+                ("OPENAI_API_KEY", stack.key.clone()),
+                ("COCOON_POOR_KEY", poor.clone()),
+                ("COCOON_MODEL", MODEL.to_owned()),
+                ("COCOON_EMBEDDING_MODEL", MODEL.to_owned()),
+                ("COCOON_CLIENT_MODES", modes.to_owned()),
+                ("COCOON_CLIENT_TIMES", times.clone()),
+            ];
+            let variables: Vec<(&str, &str)> =
+                variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let begun = Instant::now();
+            let limit = Duration::from_secs(if full() { 1800 } else { 300 });
+            match run_script(client.runtime, client.script, &variables, limit).await {
+                Ok(Value::Object(modes)) => {
+                    let done: Vec<&str> = modes.keys().map(String::as_str).collect();
+                    println!("{:17} {:5.1?}: {}", client.name, begun.elapsed(), done.join(", "));
+                    for (mode, what) in &modes {
+                        if let Err(error) = seen::check(mode, what) {
+                            self.failures.push(format!("{}, {mode}: {error:#}\n{what:#}", client.name));
+                        }
+                    }
+                    if let Some(chat) = modes.get("chat") {
+                        self.texts.insert(client.name, chat["text"].clone());
+                    }
+                }
+                Ok(other) => self.failures.push(format!("{} printed {other}", client.name)),
+                Err(error) => self.failures.push(format!("{}: {error:#}", client.name)),
+            }
+            self.exchanges.extend(recorder.exchanges());
+        }
+        Ok(())
+    }
 }
 
 /// Every request left a receipt, and the account was charged their sum.
