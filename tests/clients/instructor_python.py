@@ -15,9 +15,6 @@ WAYS = {"tools": instructor.Mode.TOOLS, "schema": instructor.Mode.JSON_SCHEMA}
 class Review(pydantic.BaseModel):
     """What a guest thought."""
 
-    # Otherwise the schema lets the model add members of its own, without end.
-    model_config = pydantic.ConfigDict(extra="forbid")
-
     mood: Literal["happy", "sad", "angry"]
     stars: Annotated[int, pydantic.Field(ge=1, le=5)]
     topics: Annotated[list[Literal["food", "service", "price"]], pydantic.Field(max_length=2)]

@@ -61,7 +61,7 @@ fn main() -> std::process::ExitCode {
         goldens: every_answer_and_error_is_as_checked_in;
         sampling: a_seed_gives_the_same_text_again, bias_and_penalties_move_the_text, logprobs_are_natural_logarithms,
             choices_and_stop_strings_end_as_they_must, constrained_output_ends_by_itself;
-        clients: each_is_served_and_every_answer_fits_the_document, each_gets_embeddings_that_fit_the_document;
+        clients: each_is_served_and_every_answer_fits_the_document;
         judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;

@@ -12,10 +12,10 @@ use crate::harness::{Engine, Exchange, GRANT, MODEL, Recorder, Runtime, Settings
 use crate::judge::judge;
 use crate::seen;
 
-/// What each client does in the default run, where it can. COCOON_CLIENT_MODES chooses others, COCOON_CLIENT one client.
-const BRIEF: &str = "chat,stream,usage,tools,structured,models,errors";
-/// And with `--full`.
-const ALL: &str = "chat,stream,usage,tools,structured,completions,responses,models,errors";
+/// What each client does, where it can. COCOON_CLIENT_MODES names others.
+const MODES: &str = "chat,stream,usage,tools,structured,completions,responses,models,errors";
+/// What they do with a model that makes embeddings.
+const EMBEDDING_MODES: &str = "embeddings";
 /// Structured answers that each client asks for with `--full`.
 const TIMES: &str = "20";
 
@@ -36,106 +36,87 @@ const CLIENTS: [Client; 8] = [
     Client { name: "curl", runtime: Runtime::Python, script: "curl.py" },
 ];
 
-/// What all clients saw, and all that was wrong with it.
-#[derive(Default)]
-struct Findings {
-    exchanges: Vec<Exchange>,
-    /// Answers to the one question that all of them ask, by client.
-    texts: BTreeMap<&'static str, Value>,
-    failures: Vec<String>,
-}
-
 /// Guards against: typed parsing that a client trips over, answers that differ between clients or between streamed and
 /// not, a field that OpenAI's document wants or does not know in this form, an answer without a receipt.
 pub(crate) async fn each_is_served_and_every_answer_fits_the_document() -> anyhow::Result<()> {
-    let modes = chosen("COCOON_CLIENT_MODES", BRIEF, ALL);
-    let mut findings = Findings::default();
-    findings.run(Engine::Real, &modes).await?;
-    let mut different: Vec<_> = findings.texts.values().collect();
-    different.dedup();
-    if different.len() > 1 {
-        let texts = &findings.texts;
-        findings.failures.push(format!("one question at temperature 0, and different answers: {texts:?}"));
-    }
-    findings.judge().await
-}
-
-/// The same of embeddings, which need a model of their own.
-pub(crate) async fn each_gets_embeddings_that_fit_the_document() -> anyhow::Result<()> {
-    let mut findings = Findings::default();
-    findings.run(Engine::Embedding, "embeddings").await?;
-    findings.judge().await
-}
-
-/// The variable, or what is done without it.
-fn chosen(variable: &str, brief: &str, all: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| if full() { all } else { brief }.to_owned())
-}
-
-impl Findings {
-    /// Runs every client, one after the other: at temperature 0 the model then says the same to each.
-    async fn run(&mut self, engine: Engine, modes: &str) -> anyhow::Result<()> {
+    let modes = std::env::var("COCOON_CLIENT_MODES").unwrap_or_else(|_| MODES.to_owned());
+    let mut round = Round::default();
+    for (engine, modes) in [(Engine::Real, modes.as_str()), (Engine::Embedding, EMBEDDING_MODES)] {
         // Every receipt stays in the outbox, to be added up.
         let backend = "receipt_confirm_ms = 3600000".to_owned();
         let stack = Stack::start(Settings { engine, backend, ..Settings::default() }).await?;
-        let poor = stack.make_key(&["--account", "poor", "--grant", "1"])?;
-        let mut variables = vec![
-            ("OPENAI_API_KEY", stack.key.clone()),
-            ("COCOON_POOR_KEY", poor),
-            ("COCOON_MODEL", MODEL.to_owned()),
-            ("COCOON_CLIENT_MODES", modes.to_owned()),
-            ("COCOON_CLIENT_TIMES", chosen("COCOON_CLIENT_TIMES", "1", TIMES)),
-        ];
-        if engine == Engine::Embedding {
-            variables.push(("COCOON_EMBEDDING_MODEL", MODEL.to_owned()));
-        }
-        let only = std::env::var("COCOON_CLIENT").unwrap_or_default();
-        for client in CLIENTS.iter().filter(|client| client.name.contains(&only)) {
-            self.client(client, &stack, &variables).await?;
-        }
-        the_bill_is_the_sum(&stack).await
+        round.go(&stack, modes).await?;
+        the_bill_is_the_sum(&stack).await?;
     }
 
-    async fn client(
-        &mut self,
-        client: &Client,
-        stack: &Stack,
-        variables: &[(&str, String)],
-    ) -> anyhow::Result<()> {
-        let recorder = Recorder::start(&stack.origin()).await?;
-        let base_url = recorder.base_url();
-        let mut named: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        named.push(("OPENAI_BASE_URL", &base_url));
-        let limit = Duration::from_secs(if full() { 1800 } else { 300 });
-        let begun = Instant::now();
-        match run_script(client.runtime, client.script, &named, limit).await {
-            Ok(Value::Object(modes)) if modes.is_empty() => {}
-            Ok(Value::Object(modes)) => {
-                let done: Vec<&str> = modes.keys().map(String::as_str).collect();
-                println!("{:17} {:5.1?}: {}", client.name, begun.elapsed(), done.join(", "));
-                for (mode, seen) in &modes {
-                    if let Err(error) = seen::check(mode, seen) {
-                        self.failures.push(format!("{}, {mode}: {error:#}\n{seen:#}", client.name));
+    let Round { mut failures, exchanges, texts } = round;
+    let mut different: Vec<_> = texts.values().collect();
+    different.dedup();
+    if different.len() > 1 {
+        failures.push(format!("one question at temperature 0, and different answers: {texts:?}"));
+    }
+
+    let verdict = judge(&exchanges).await?;
+    for (operation, answers) in &verdict.judged {
+        println!("{answers:4} of {operation}");
+    }
+    failures
+        .extend(verdict.violations.iter().map(|violation| format!("against the document: {violation:#}")));
+    ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
+    Ok(())
+}
+
+/// What the clients saw, and what went over the wire.
+#[derive(Default)]
+struct Round {
+    failures: Vec<String>,
+    exchanges: Vec<Exchange>,
+    texts: BTreeMap<&'static str, Value>,
+}
+
+impl Round {
+    /// Runs every client in `modes`.
+    async fn go(&mut self, stack: &Stack, modes: &str) -> anyhow::Result<()> {
+        let poor = stack.make_key(&["--account", "poor", "--grant", "1"])?;
+        let times = std::env::var("COCOON_CLIENT_TIMES")
+            .unwrap_or_else(|_| if full() { TIMES.to_owned() } else { "1".to_owned() });
+        let only = std::env::var("COCOON_CLIENT").ok();
+        let wanted = |client: &&Client| only.as_deref().is_none_or(|only| client.name.contains(only));
+        for client in CLIENTS.iter().filter(wanted) {
+            let recorder = Recorder::start(&stack.origin()).await?;
+            let variables = [
+                ("OPENAI_BASE_URL", recorder.base_url()),
+                ("OPENAI_API_KEY", stack.key.clone()),
+                ("COCOON_POOR_KEY", poor.clone()),
+                ("COCOON_MODEL", MODEL.to_owned()),
+                ("COCOON_EMBEDDING_MODEL", MODEL.to_owned()),
+                ("COCOON_CLIENT_MODES", modes.to_owned()),
+                ("COCOON_CLIENT_TIMES", times.clone()),
+            ];
+            let variables: Vec<(&str, &str)> =
+                variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let begun = Instant::now();
+            let limit = Duration::from_secs(if full() { 1800 } else { 300 });
+            match run_script(client.runtime, client.script, &variables, limit).await {
+                // Nothing of what was asked for is something that this client does.
+                Ok(Value::Object(modes)) if modes.is_empty() => {}
+                Ok(Value::Object(modes)) => {
+                    let done: Vec<&str> = modes.keys().map(String::as_str).collect();
+                    println!("{:17} {:5.1?}: {}", client.name, begun.elapsed(), done.join(", "));
+                    for (mode, what) in &modes {
+                        if let Err(error) = seen::check(mode, what) {
+                            self.failures.push(format!("{}, {mode}: {error:#}\n{what:#}", client.name));
+                        }
+                    }
+                    if let Some(chat) = modes.get("chat") {
+                        self.texts.insert(client.name, chat["text"].clone());
                     }
                 }
-                self.texts.extend(modes.get("chat").map(|chat| (client.name, chat["text"].clone())));
+                Ok(other) => self.failures.push(format!("{} printed {other}", client.name)),
+                Err(error) => self.failures.push(format!("{}: {error:#}", client.name)),
             }
-            Ok(other) => self.failures.push(format!("{} printed {other}", client.name)),
-            Err(error) => self.failures.push(format!("{}: {error:#}", client.name)),
+            self.exchanges.extend(recorder.exchanges());
         }
-        self.exchanges.extend(recorder.exchanges());
-        Ok(())
-    }
-
-    /// Judges what was recorded. All that is wrong is said at once.
-    async fn judge(mut self) -> anyhow::Result<()> {
-        let verdict = judge(&self.exchanges).await?;
-        for (operation, answers) in &verdict.judged {
-            println!("{answers:4} of {operation}");
-        }
-        let violations = verdict.violations.iter();
-        self.failures.extend(violations.map(|violation| format!("against the document: {violation:#}")));
-        ensure!(!self.exchanges.is_empty() && self.failures.is_empty(), "{}", self.failures.join("\n\n"));
         Ok(())
     }
 }

@@ -13,5 +13,6 @@ CREATE TABLE IF NOT EXISTS answer (
     answer BLOB,
     PRIMARY KEY (shard, account, id)
 ) STRICT;
-CREATE INDEX IF NOT EXISTS answer_age ON answer (shard, account, begun_ms);
+-- With the size, so that an account's sum reads no answer.
+CREATE INDEX IF NOT EXISTS answer_age ON answer (shard, account, begun_ms, size);
 CREATE INDEX IF NOT EXISTS answer_begun ON answer (shard, begun_ms);

@@ -1,6 +1,6 @@
 -- Answers kept for repeated requests, in the same library: an account's are in one hash, by the hex of their id, with
 -- the bytes of each beside it; a sorted set has their age. The hash's values are text: state, holder, fingerprint,
--- due, size. States: r running, k kept, n ended and not kept.
+-- due, size; its field `bytes` is the sum of sizes. States: r running, k kept, n ended and not kept.
 
 local KEPT_MS = 86400000
 local ANSWERS_AT_ONCE = 100
@@ -25,6 +25,8 @@ local function write_answer(k, id, entry, now)
 end
 
 local function drop_answer(k, id)
+    local entry = read_answer(k.answers, id)
+    if entry then add(k.answers, 'bytes', -entry.size) end
     redis.call('HDEL', k.answers, id)
     redis.call('HDEL', k.bytes, id)
     redis.call('ZREM', k.ages, id)
@@ -35,16 +37,21 @@ local function drop_old_answers(k, now)
     for _, id in ipairs(over) do drop_answer(k, id) end
 end
 
--- The oldest that is not running and not `but`.
+-- The oldest that is not running and not `but`; whether there was one.
 local function drop_oldest_answer(k, but)
-    for _, id in ipairs(redis.call('ZRANGE', k.ages, '0', '-1')) do
-        local entry = read_answer(k.answers, id)
-        if id ~= but and (not entry or entry.state ~= 'r') then
-            drop_answer(k, id)
-            return entry or {size = 0}
+    local first = 0
+    while true do
+        local ids = redis.call('ZRANGE', k.ages, text(first), text(first + ANSWERS_AT_ONCE - 1))
+        if #ids == 0 then return false end
+        for _, id in ipairs(ids) do
+            local entry = read_answer(k.answers, id)
+            if id ~= but and (not entry or entry.state ~= 'r') then
+                drop_answer(k, id)
+                return true
+            end
         end
+        first = first + ANSWERS_AT_ONCE
     end
-    return nil
 end
 
 local function begin_answer(keys, args)
@@ -54,7 +61,10 @@ local function begin_answer(keys, args)
     drop_old_answers(k, now)
     local entry = read_answer(k.answers, a.id)
     local begun = tonumber(redis.call('ZSCORE', k.ages, a.id) or '0')
-    if entry and begun <= now - KEPT_MS then entry = nil end
+    if entry and begun <= now - KEPT_MS then
+        drop_answer(k, a.id)
+        entry = nil
+    end
     if entry then
         if entry.fingerprint ~= a.fingerprint then return {'other_request'} end
         if entry.state == 'k' then
@@ -93,17 +103,11 @@ local function end_answer(keys, args)
     if entry.state ~= 'r' then return {entry.state == a.state and 'done' or 'lost'} end
     entry.state, entry.due, entry.size = a.state, now, tonumber(a.size)
     if a.state == 'k' then redis.call('HSET', k.bytes, a.id, a.answer) end
+    add(k.answers, 'bytes', entry.size)
     -- From its end on, for as long as is promised: a long request does not eat into that.
     write_answer(k, a.id, entry, now)
-    local kept = 0
-    for _, id in ipairs(redis.call('ZRANGE', k.ages, '0', '-1')) do
-        local other = read_answer(k.answers, id)
-        kept = kept + (other and other.size or 0)
-    end
-    while kept > tonumber(a.limit) do
-        local dropped = drop_oldest_answer(k, a.id)
-        if not dropped then break end
-        kept = kept - dropped.size
+    while tonumber(redis.call('HGET', k.answers, 'bytes') or '0') > tonumber(a.limit) do
+        if not drop_oldest_answer(k, a.id) then break end
     end
     return {'done'}
 end
