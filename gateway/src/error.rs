@@ -369,4 +369,60 @@ mod tests {
         assert!(message.starts_with("Invalid URL (GET /v1/xxx") && message.len() < 300, "{message}");
         assert!(!message.contains("secret"));
     }
+
+    /// Every failure that is the gateway's own, as bytes. After a change that is meant:
+    /// `COCOON_UPDATE_GOLDENS=1 cargo test --release -p cocoon-gateway`, and read the difference.
+    #[tokio::test]
+    async fn every_failure_is_as_checked_in() {
+        let uri: http::Uri = "/v1/foo?key=secret".parse().unwrap();
+        let (needed, available) = (cocoon_receipts::NanoTon(2), cocoon_receipts::NanoTon(1));
+        let failures = [
+            Failure::no_key(),
+            Failure::bad_key("it has expired"),
+            Failure::forbidden("An admin key runs no inference."),
+            Failure::model_not_found("m"),
+            Failure::no_such_path(&http::Method::GET, &uri),
+            Failure::method_not_allowed(&http::Method::GET, &uri),
+            Failure::body_timeout(),
+            Failure::body_too_large(1),
+            Failure::content_encoding(),
+            Failure::refused(Refusal::InsufficientBalance { needed, available }),
+            Failure::refused(Refusal::BalanceHeld { needed, available }),
+            Failure::refused(Refusal::Finished),
+            Failure::store_down(),
+            Failure::no_backend(),
+            Failure::overloaded(),
+            Failure::idempotency_key_reuse(),
+            Failure::idempotency_in_progress(),
+            Failure::idempotency_answer_too_large(1),
+            Failure::idempotency_full(),
+            Failure::backend_failed(),
+            Failure::backend_failed().of_idempotent_request(),
+            Failure::backend_refused(),
+            Failure::deadline(),
+            Failure::internal(),
+        ];
+        let mut got = String::new();
+        for failure in failures {
+            let (parts, body) = failure.into_response().into_parts();
+            let body = axum::body::to_bytes(body, 1 << 16).await.unwrap();
+            let mut headers: Vec<String> = parts
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()))
+                .collect();
+            headers.sort();
+            got += &format!(
+                "{}\n{}{}\n\n",
+                parts.status.as_u16(),
+                headers.concat(),
+                String::from_utf8_lossy(&body)
+            );
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/failures.txt");
+        if std::env::var_os("COCOON_UPDATE_GOLDENS").is_some() {
+            std::fs::write(file, &got).unwrap();
+        }
+        assert_eq!(got, std::fs::read_to_string(file).unwrap());
+    }
 }
