@@ -5,6 +5,7 @@ mod book;
 mod booking;
 mod clock;
 mod columns;
+mod flusher;
 mod holds;
 mod journal;
 mod lease;
@@ -27,11 +28,13 @@ use crate::{
     ShardCount, Totals,
 };
 use clock::Clock;
+use flusher::Flusher;
 use writer::Writer;
 
 /// A ledger in one SQLite file. Several processes of a machine may open the same one.
 ///
-/// What an operation answered is on disk. Dropping it waits for what was taken and closes the file.
+/// What moves money in is on disk when it is answered, and with it all that came before; what a request does within half
+/// a second. Dropping it waits for what was taken and closes the file.
 #[derive(Debug)]
 pub struct Embedded {
     writer: Writer,
@@ -49,7 +52,7 @@ impl Embedded {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, LedgerError> {
         let connection = schema::open(path.as_ref(), &options)?;
         Ok(Self {
-            writer: Writer::start(connection)?,
+            writer: Writer::start(connection, Flusher::start(path.as_ref())?)?,
             shards: options.shards,
             grace_ms: crate::rules::lease_ms(options.grace),
             clock: Clock { test: options.test_clock },
@@ -61,13 +64,13 @@ impl Embedded {
 impl Ledger for Embedded {
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError> {
         let (clock, shard, reserve) = (self.clock, self.shards.of(&reserve.account), reserve.clone());
-        self.writer.run(move |connection| lease::reserve(connection, clock, shard, &reserve)).await
+        self.writer.run_soon(move |connection| lease::reserve(connection, clock, shard, &reserve)).await
     }
 
     async fn bind(&self, bind: &Bind) -> Result<Bound, LedgerError> {
         let (clock, grace_ms, shard, bind) =
             (self.clock, self.grace_ms, self.shards.of(&bind.account), bind.clone());
-        self.writer.run(move |connection| lease::bind(connection, clock, grace_ms, shard, &bind)).await
+        self.writer.run_soon(move |connection| lease::bind(connection, clock, grace_ms, shard, &bind)).await
     }
 
     async fn extend(&self, checkpoint: &Checkpoint) -> Result<Extended, LedgerError> {
@@ -75,7 +78,7 @@ impl Ledger for Embedded {
         let (clock, grace_ms) = (self.clock, self.grace_ms);
         let (shard, checkpoint) = (self.shards.of(&checkpoint.account), checkpoint.clone());
         self.writer
-            .run(move |connection| lease::extend(connection, clock, grace_ms, shard, &checkpoint))
+            .run_soon(move |connection| lease::extend(connection, clock, grace_ms, shard, &checkpoint))
             .await
     }
 
@@ -83,7 +86,7 @@ impl Ledger for Embedded {
         check_settlement(settlement)?;
         let (clock, shard) = (self.clock, self.shards.of(&settlement.account));
         let settlement = Arc::new(settlement.clone());
-        self.writer.run(move |connection| settle::settle(connection, clock, shard, &settlement)).await
+        self.writer.run_soon(move |connection| settle::settle(connection, clock, shard, &settlement)).await
     }
 
     async fn release(
@@ -94,7 +97,9 @@ impl Ledger for Embedded {
     ) -> Result<Released, LedgerError> {
         tracing::debug!(%request, ?reason, "release");
         let (clock, shard, account) = (self.clock, self.shards.of(account), account.clone());
-        self.writer.run(move |connection| lease::release(connection, clock, shard, &account, request)).await
+        self.writer
+            .run_soon(move |connection| lease::release(connection, clock, shard, &account, request))
+            .await
     }
 
     async fn expired(&self, shard: Shard, limit: u32) -> Result<Vec<RequestId>, LedgerError> {
@@ -104,7 +109,7 @@ impl Ledger for Embedded {
 
     async fn expire(&self, shard: Shard, request: RequestId) -> Result<Expired, LedgerError> {
         let clock = self.clock;
-        self.writer.run(move |connection| lease::expire(connection, clock, shard, request)).await
+        self.writer.run_soon(move |connection| lease::expire(connection, clock, shard, request)).await
     }
 
     async fn credit(&self, credit: &Credit) -> Result<Booked, LedgerError> {

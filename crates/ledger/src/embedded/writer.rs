@@ -1,5 +1,9 @@
 //! The one thread that owns the connection: it takes operations from a bounded queue, runs what is waiting in one
 //! transaction, and answers after the commit. So one disk flush pays for many callers.
+//!
+//! Operations whose loss nobody would notice (`docs/LEDGER.md`, "Durability") are answered once they are committed, and
+//! are on disk half a second later: what kills the process takes nothing of them, what stops the machine the last of
+//! them. A transaction with any other operation in it is on disk before it is answered, and so is all before it.
 
 use std::sync::Mutex;
 use std::thread::JoinHandle;
@@ -8,6 +12,7 @@ use ::rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::LedgerError;
+use crate::embedded::flusher::Flusher;
 use crate::embedded::sqlite_error;
 
 /// Callers beyond this many wait for a place.
@@ -16,13 +21,24 @@ const QUEUE: usize = 1024;
 /// Operations of one transaction; more would make the first of them wait for no gain.
 const BATCH: usize = 256;
 
+/// When an operation's answer may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Once it is on disk.
+    OnDisk,
+    /// Once it is committed; on disk soon after.
+    Soon,
+}
+
 trait Job: Send {
+    fn durability(&self) -> Durability;
     fn run(&mut self, connection: &Connection) -> bool;
     /// Called once the transaction's fate is known; `lost` says why it was not committed.
     fn answer(self: Box<Self>, lost: Option<&str>);
 }
 
 struct Task<Work, Answer> {
+    durability: Durability,
     work: Option<Work>,
     outcome: Option<Result<Answer, LedgerError>>,
     caller: oneshot::Sender<Result<Answer, LedgerError>>,
@@ -33,6 +49,10 @@ where
     Work: FnOnce(&Connection) -> Result<Answer, LedgerError> + Send,
     Answer: Send,
 {
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
     fn run(&mut self, connection: &Connection) -> bool {
         if let Some(work) = self.work.take() {
             self.outcome = Some(work(connection));
@@ -64,24 +84,42 @@ impl std::fmt::Debug for dyn Job {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self, LedgerError> {
+    pub(super) fn start(connection: Connection, flusher: Flusher) -> Result<Self, LedgerError> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("ledger-writer".to_owned())
-            .spawn(move || serve(&connection, jobs))
+            .spawn(move || serve(&connection, &flusher, jobs))
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Runs `work` in a savepoint of its own: what it did is undone where it fails, and nothing else is.
+    /// Runs `work` in a savepoint of its own: what it did is undone where it fails, and nothing else is. It is on disk
+    /// when this returns.
     pub(super) async fn run<Work, Answer>(&self, work: Work) -> Result<Answer, LedgerError>
+    where
+        Work: FnOnce(&Connection) -> Result<Answer, LedgerError> + Send + 'static,
+        Answer: Send + 'static,
+    {
+        self.enqueue(Durability::OnDisk, work).await
+    }
+
+    /// The same, but it may be on disk only soon after.
+    pub(super) async fn run_soon<Work, Answer>(&self, work: Work) -> Result<Answer, LedgerError>
+    where
+        Work: FnOnce(&Connection) -> Result<Answer, LedgerError> + Send + 'static,
+        Answer: Send + 'static,
+    {
+        self.enqueue(Durability::Soon, work).await
+    }
+
+    async fn enqueue<Work, Answer>(&self, durability: Durability, work: Work) -> Result<Answer, LedgerError>
     where
         Work: FnOnce(&Connection) -> Result<Answer, LedgerError> + Send + 'static,
         Answer: Send + 'static,
     {
         let ended = || LedgerError::Unavailable("the writer has ended".to_owned());
         let (caller, answer) = oneshot::channel();
-        let task = Box::new(Task { work: Some(work), outcome: None, caller });
+        let task = Box::new(Task { durability, work: Some(work), outcome: None, caller });
         self.queue.as_ref().ok_or_else(ended)?.send(task).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
@@ -100,8 +138,10 @@ impl Drop for Writer {
     }
 }
 
-fn serve(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+fn serve(connection: &Connection, flusher: &Flusher, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     let mut batch = Vec::with_capacity(BATCH);
+    // As the file was opened.
+    let mut current = Durability::OnDisk;
     while let Some(first) = jobs.blocking_recv() {
         batch.push(first);
         while batch.len() < BATCH
@@ -109,14 +149,36 @@ fn serve(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         {
             batch.push(next);
         }
-        let lost = commit(connection, &mut batch).err().map(|error| error.to_string());
+        let strictest = batch.iter().any(|job| job.durability() == Durability::OnDisk) || flusher.failed();
+        let wanted = if strictest { Durability::OnDisk } else { Durability::Soon };
+        let lost = settle_on(connection, wanted, &mut current).and_then(|()| commit(connection, &mut batch));
+        let lost = lost.err().map(|error| error.to_string());
         if let Some(reason) = &lost {
             tracing::error!(%reason, operations = batch.len(), "a ledger transaction was lost");
+        } else if wanted == Durability::Soon {
+            flusher.flush_soon();
         }
         for job in batch.drain(..) {
             job.answer(lost.as_deref());
         }
     }
+}
+
+/// What the next commit waits for; SQLite takes it between transactions only.
+fn settle_on(
+    connection: &Connection,
+    wanted: Durability,
+    current: &mut Durability,
+) -> Result<(), LedgerError> {
+    if wanted != *current {
+        let synchronous = match wanted {
+            Durability::OnDisk => "FULL",
+            Durability::Soon => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", synchronous).map_err(sqlite_error)?;
+        *current = wanted;
+    }
+    Ok(())
 }
 
 fn commit(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
