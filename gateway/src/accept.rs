@@ -34,6 +34,9 @@ use crate::settle::Settler;
 use crate::{inference, models};
 
 /// Milliseconds until the answer began, as OpenAI calls it.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
+const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
+const RATE_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
 /// How long a browser may remember what it was told of a path.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
@@ -109,6 +112,9 @@ fn cors() -> CorsLayer {
         error::RETRY_AFTER_MS,
         error::SHOULD_RETRY,
         PROCESSING_MS,
+        RATE_LIMIT,
+        RATE_REMAINING,
+        RATE_RESET,
     ]);
     CorsLayer::new()
         .allow_origin(Any)
@@ -132,7 +138,7 @@ async fn identify(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The headers of every answer, whatever became of the request; `x-ratelimit-*` belong here once keys have limits.
+/// The headers of every answer, whatever became of the request.
 fn stamp(headers: &mut HeaderMap, id: RequestId, took: Duration) {
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), value);
@@ -140,13 +146,25 @@ fn stamp(headers: &mut HeaderMap, id: RequestId, took: Duration) {
     headers.insert(PROCESSING_MS, HeaderValue::from(took.as_millis() as u64));
 }
 
-/// Gives a request its place among those in flight, or refuses it.
+/// Gives a request its place among those in flight, or refuses it; either way the answer says how many are left.
 async fn place(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
-    let Ok(permit) = Arc::clone(&gateway.places).try_acquire_owned() else {
-        return Failure::overloaded().into_response();
+    let mut response = match Arc::clone(&gateway.places).try_acquire_owned() {
+        Ok(permit) => {
+            request.extensions_mut().insert(Arc::new(InFlight { _permit: permit }));
+            next.run(request).await
+        }
+        Err(_) => Failure::overloaded().into_response(),
     };
-    request.extensions_mut().insert(Arc::new(InFlight { _permit: permit }));
-    next.run(request).await
+    rate_limit(response.headers_mut(), gateway.config.max_in_flight, gateway.places.available_permits());
+    response
+}
+
+/// OpenAI's headers for how many requests may still be sent. The one limit there is yet is on requests in flight, which
+/// a request that ends leaves at once.
+fn rate_limit(headers: &mut HeaderMap, limit: usize, remaining: usize) {
+    headers.insert(RATE_LIMIT, HeaderValue::from(limit));
+    headers.insert(RATE_REMAINING, HeaderValue::from(remaining));
+    headers.insert(RATE_RESET, HeaderValue::from_static(if remaining > 0 { "0s" } else { "1s" }));
 }
 
 /// The route's pattern: a path that no route knows is the client's own text and stays out of the log.

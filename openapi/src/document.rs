@@ -227,7 +227,14 @@ fn error_response(description: &str) -> Value {
 }
 
 fn with_common(names: &[&str]) -> Value {
-    let all = names.iter().chain(&[REQUEST_ID_HEADER, "openai-processing-ms"]);
+    let common = [
+        REQUEST_ID_HEADER,
+        "openai-processing-ms",
+        "x-ratelimit-limit-requests",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+    ];
+    let all = names.iter().chain(&common);
     all.map(|name| ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })))
         .collect::<Map<_, _>>()
         .into()
@@ -265,6 +272,9 @@ fn headers() -> Value {
         (RECEIPT_HEADER, "The signed receipt, a JWS."),
         (REQUEST_ID_HEADER, "The request's id, made by the gateway."),
         ("openai-processing-ms", "Milliseconds until the answer began."),
+        ("x-ratelimit-limit-requests", "Requests that may be in flight at this gateway."),
+        ("x-ratelimit-remaining-requests", "How many more may be now."),
+        ("x-ratelimit-reset-requests", "After how long it is worth asking again, such as `1s`."),
         ("retry-after", "Seconds after which a repetition makes sense."),
         ("retry-after-ms", "The same in milliseconds."),
         ("x-should-retry", "`true` or `false`: whether a client may repeat the request by itself."),

@@ -89,6 +89,7 @@ fn main() -> std::process::ExitCode {
         description: it_is_a_valid_openapi_document, what_it_describes_is_served;
         verbatim: any_object_arrives_byte_for_byte;
         surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
+            answers_say_how_many_more_may_be_sent,
             any_page_may_ask;
         drain: running_streams_finish_after_sigterm;
     };

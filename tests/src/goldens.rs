@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 use crate::harness::{Client, MODEL, Settings, Stack};
 
 /// Values of these differ from run to run; that they are there does not.
-const MASKED_HEADERS: [&str; 7] = [
+const MASKED_HEADERS: [&str; 8] = [
     "content-length",
     "cocoon-client-nonce",
     "cocoon-receipt",
     "date",
     "openai-processing-ms",
+    "x-ratelimit-remaining-requests",
     "x-request-id",
     "idempotency-key",
 ];

@@ -1,13 +1,14 @@
 //! What every answer of the public listener has, errors and preflights included.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use cocoon_receipts::Usage;
-use http::Method;
-use serde_json::Value;
+use http::{HeaderMap, Method};
+use serde_json::{Value, json};
 
-use crate::harness::{Liar, Scripted, Settings, Stack};
+use crate::harness::{Liar, Scripted, Settings, Stack, chat, eventually};
 
 /// Guards against: an error that an SDK cannot parse, or would retry into a second bill.
 pub(crate) async fn errors_say_what_openais_say_and_whether_to_retry() -> anyhow::Result<()> {
@@ -80,6 +81,30 @@ pub(crate) async fn an_answer_that_failed_and_cost_is_not_retried() -> anyhow::R
         );
     }
     Ok(())
+}
+
+/// Guards against: headers that say nothing of what is left, a full gateway that says there is room.
+pub(crate) async fn answers_say_how_many_more_may_be_sent() -> anyhow::Result<()> {
+    let settings = Settings { gateway: "max_in_flight = 2".into(), ..Settings::default() };
+    let stack = Stack::start(settings).await?;
+    let said = |headers: &HeaderMap| {
+        let value = |name: &str| headers[format!("x-ratelimit-{name}-requests")].to_str().map(str::to_owned);
+        anyhow::Ok([value("limit")?, value("remaining")?, value("reset")?])
+    };
+    let (status, headers, _) = stack.client().complete(&chat("hi", json!({}))).await?;
+    ensure!(status == 200 && said(&headers)? == ["2", "1", "0s"], "itself is in flight: {headers:?}");
+    let slow = chat(&json!({ "tokens": 10_000, "delay_ms": 10 }).to_string(), json!({}));
+    let (mut one, mut two) = (stack.client().stream(&slow).await?, stack.client().stream(&slow).await?);
+    one.content(1).await?;
+    two.content(1).await?;
+    let (status, headers, _) = stack.client().complete(&chat("hi", json!({}))).await?;
+    ensure!(status == 503 && said(&headers)? == ["2", "0", "1s"], "{status} {headers:?}");
+    drop((one, two));
+    eventually("both places are free again", Duration::from_secs(10), || async {
+        let (status, _, _) = stack.client().complete(&chat("hi", json!({}))).await?;
+        Ok((status == 200).then_some(()))
+    })
+    .await
 }
 
 /// Guards against: a preflight that needs a key, headers that a page's script cannot see.
