@@ -92,10 +92,14 @@ pub(crate) async fn answers_say_how_many_more_may_be_sent() -> anyhow::Result<()
         anyhow::Ok([value("limit")?, value("remaining")?, value("reset")?])
     };
     let (status, headers, _) = stack.client().complete(&chat("hi", json!({}))).await?;
-    ensure!(status == 200 && said(&headers)? == ["2", "1", "0s"], "itself is in flight: {headers:?}");
+    ensure!(
+        status == 200 && said(&headers)? == ["2", "2", "0s"],
+        "an answer that is whole is in flight no more: {headers:?}"
+    );
     let slow = chat(&json!({ "tokens": 10_000, "delay_ms": 10 }).to_string(), json!({}));
     let (mut one, mut two) = (stack.client().stream(&slow).await?, stack.client().stream(&slow).await?);
     one.content(1).await?;
+    ensure!(said(&two.headers)? == ["2", "0", "1s"], "both are in flight: {:?}", two.headers);
     two.content(1).await?;
     let (status, headers, _) = stack.client().complete(&chat("hi", json!({}))).await?;
     ensure!(status == 503 && said(&headers)? == ["2", "0", "1s"], "{status} {headers:?}");
