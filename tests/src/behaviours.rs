@@ -19,6 +19,7 @@ mod goldens;
 mod hang_up;
 mod hop;
 mod idempotency;
+mod isolation;
 mod judge;
 mod kill;
 mod lies;
@@ -69,6 +70,7 @@ fn main() -> std::process::ExitCode {
         refused_receipts: each_forgery_is_refused;
         refused_requests: each_forgery_is_refused, a_replay_is_refused, errors_never_tell_which_check_failed;
         lies: a_receipt_that_does_not_fit_its_answer_is_refused;
+        isolation: answers_are_the_same_alone_and_beside_others;
         many: twenty_streams_finish_and_cut_ones_end;
         bad_input: each_gets_its_error, keys_that_are_not_good_are_401;
         faults: no_backend_is_503, an_engine_that_dies_ends_the_stream_with_an_error,

@@ -1,5 +1,6 @@
 //! The loaded model, as everything else here sees it.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cocoon_engine_api::{Chat, Effort, Generate, Message, ModelKind, PROTOCOL, Prompt, Ready};
@@ -10,10 +11,10 @@ use mistralrs::{
     Constraint, CustomLogitsProcessor, MessageContent, Model, NormalRequest, Request, RequestMessage,
     Response, SamplingParams, StopTokens,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::grammar;
-use crate::model::{Loaded, MISTRALRS_VERSION};
+use crate::model::{GPU, Loaded, MISTRALRS_VERSION};
 use crate::sampler::Sampler;
 use crate::vocabulary::Vocabulary;
 
@@ -66,15 +67,26 @@ pub(crate) struct Engine {
     ready: Ready,
     vocabulary: Vocabulary,
     stop_tokens: Vec<u32>,
-    /// One per generation: strong while mistral.rs holds the other end of its reply. There is no other way
-    /// to know what runs.
+    /// One per request: strong while it waits for its turn, and while mistral.rs holds the other end of its
+    /// reply. There is no other way to know what runs.
     held: Mutex<Vec<mpsc::WeakSender<Response>>>,
+    /// Turns of requests in mistral.rs: see [`turns`].
+    turns: Arc<Semaphore>,
+}
+
+/// How many sequences mistral.rs may have at a time.
+///
+/// On a CPU one. Its attention there works on the sequences of a batch in one scratch buffer without a place
+/// for each (`flash_attn_cpu_single_q` of mistral.rs 0.8.1): where two were decoded together, each was
+/// answered with what the other had been told. One after the other is also faster there.
+fn turns(max_sequences: NonZeroUsize) -> usize {
+    if GPU { max_sequences.get() } else { 1 }
 }
 
 impl Engine {
     /// # Errors
     /// Where mistral.rs does not answer.
-    pub(crate) async fn new(loaded: Loaded) -> anyhow::Result<Self> {
+    pub(crate) async fn new(loaded: Loaded, max_sequences: NonZeroUsize) -> anyhow::Result<Self> {
         let Loaded { model, kind, quantization, context_length, vocabulary, reasons } = loaded;
         let requests = model.inner().get_sender(None)?;
         let ready = Ready {
@@ -95,6 +107,7 @@ impl Engine {
             vocabulary,
             stop_tokens: Vec::new(),
             held: Mutex::default(),
+            turns: Arc::new(Semaphore::new(turns(max_sequences))),
         };
         if kind == ModelKind::Text {
             for name in END_OF_TEXT {
@@ -140,7 +153,7 @@ impl Engine {
         own.then_some(()).ok_or(Refusal::Token)
     }
 
-    /// Sequences that mistral.rs holds, waiting ones included.
+    /// Requests that wait for their turn or that mistral.rs holds.
     pub(crate) fn running(&self) -> u64 {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|reply| reply.strong_count() > 0);
@@ -159,7 +172,7 @@ impl Engine {
 
     /// Starts a generation. The reply has a [`crate::sampler::Chosen`] before each token (two, where a constraint
     /// forbade the first), and a chunk after it where the token completed a character. Dropping the receiver
-    /// ends the sequence at its next chunk.
+    /// ends the sequence at its next chunk; dropping the future gives its place in the queue up.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -177,7 +190,9 @@ impl Engine {
         };
         // mistral.rs waits, with every sequence, where a reply is full: this one has room for all of it.
         let (reply, replies) = mpsc::channel(max_tokens.saturating_mul(3).saturating_add(8).min(1 << 30));
-        let sampler = Sampler::new(reply.clone(), request.sampling, request.logprobs);
+        let turn = self.turn(&reply).await?;
+        // The sampler is dropped with its sequence: until then nobody else has the turn, hang-up or not.
+        let sampler = Sampler::new(reply.clone(), request.sampling, request.logprobs, turn);
         let sampling = SamplingParams {
             // Left out it would mean 1, not greedy. The sampler has left but one token to choose.
             temperature: Some(0.0),
@@ -204,8 +219,15 @@ impl Engine {
             Prompt::Chat(_) => return Err(Refusal::Kind),
         };
         let (reply, mut replies) = mpsc::channel(1);
+        let _turn = self.turn(&reply).await?;
         self.send(id, message, SamplingParams::neutral(), Constraint::None, None, reply).await?;
         replies.recv().await.ok_or(Refusal::Died(Died))
+    }
+
+    /// Waits, first come first served.
+    async fn turn(&self, reply: &mpsc::Sender<Response>) -> Result<OwnedSemaphorePermit, Died> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(reply.downgrade());
+        Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Died)
     }
 
     async fn send(
@@ -217,7 +239,6 @@ impl Engine {
         sampler: Option<Arc<dyn CustomLogitsProcessor>>,
         response: mpsc::Sender<Response>,
     ) -> Result<(), Died> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(response.downgrade());
         let request = NormalRequest {
             // A generation always streams: a reply that is not streamed and whose receiver is gone panics the
             // engine thread.

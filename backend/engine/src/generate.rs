@@ -19,7 +19,13 @@ pub(crate) async fn generate(
 ) {
     let id = request.id;
     let mut answer = Answer::new(&request, engine.ready().context_length, engine.vocabulary().clone());
-    let mut replies = match engine.generate(request).await {
+    let begun = tokio::select! {
+        biased;
+        // While it waits for its turn.
+        _ = &mut cancelled => return drop(events.send(answer.cancelled()).await),
+        begun = engine.generate(request) => begun,
+    };
+    let mut replies = match begun {
         Ok(replies) => replies,
         Err(Refusal::Died(died)) => {
             return drop(events.send(answer.failed(FailureKind::Internal, &died.to_string())).await);

@@ -95,7 +95,7 @@ fn tells_to_think(template: &str) -> bool {
 type Parts = (Arc<Mutex<dyn Pipeline>>, SchedulerConfig, AddModelConfig);
 
 /// Whether a GPU is meant to be used: then mistral.rs picks it, and pages its attention.
-const GPU: bool = cfg!(any(feature = "cuda", feature = "metal"));
+pub(crate) const GPU: bool = cfg!(any(feature = "cuda", feature = "metal"));
 
 /// As `GgufModelBuilder` does it, but for the type of the activations, which that one leaves to mistral.rs.
 async fn gguf_parts(path: &Path, max_sequences: NonZeroUsize) -> anyhow::Result<Parts> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cocoon_engine_api::Sampling;
 use mistralrs::{CustomLogitsProcessor, Response, Tensor};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Below this, temperature is 0: greedy.
 const GREEDY: f64 = 1e-7;
@@ -52,6 +52,8 @@ pub(crate) struct Sampler {
     reply: mpsc::Sender<Response>,
     rule: Rule,
     state: Mutex<State>,
+    /// Given up when mistral.rs drops the sequence, and this with it.
+    _turn: OwnedSemaphorePermit,
 }
 
 /// What a request says of it.
@@ -88,11 +90,12 @@ impl Sampler {
         reply: mpsc::Sender<Response>,
         sampling: Sampling,
         logprobs: Option<u8>,
+        turn: OwnedSemaphorePermit,
     ) -> Arc<dyn CustomLogitsProcessor> {
         // The sign bit is as good as any other: every integer is a seed of its own.
         let seed = sampling.seed.map_or_else(random, i64::cast_unsigned);
         let rule = Rule { sampling, seed, logprobs: logprobs.map(usize::from) };
-        Arc::new(Self { reply, rule, state: Mutex::default() })
+        Arc::new(Self { reply, rule, state: Mutex::default(), _turn: turn })
     }
 }
 

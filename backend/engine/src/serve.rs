@@ -38,7 +38,7 @@ async fn run(mut pipe: Pipe, source: String, max_sequences: NonZeroUsize) -> any
     let mut loading = JoinSet::new();
     loading.spawn(async move {
         let loaded = model::load(&source, max_sequences).await.context("cannot load the model")?;
-        Engine::new(loaded).await
+        Engine::new(loaded, max_sequences).await
     });
     let engine = tokio::select! {
         loaded = loading.join_next() => loaded.context("nothing was loaded")??,
