@@ -192,7 +192,7 @@ impl Engine {
         let (reply, replies) = mpsc::channel(max_tokens.saturating_mul(3).saturating_add(8).min(1 << 30));
         let turn = self.turn(&reply).await?;
         // The sampler is dropped with its sequence: until then nobody else has the turn, hang-up or not.
-        let sampler = Sampler::new(reply.clone(), request.sampling, request.logprobs, turn);
+        let sampler = Sampler::processor(reply.clone(), request.sampling, request.logprobs, turn);
         let sampling = SamplingParams {
             // Left out it would mean 1, not greedy. The sampler has left but one token to choose.
             temperature: Some(0.0),

@@ -86,7 +86,8 @@ struct Distribution {
 }
 
 impl Sampler {
-    pub(crate) fn new(
+    /// As mistral.rs takes it.
+    pub(crate) fn processor(
         reply: mpsc::Sender<Response>,
         sampling: Sampling,
         logprobs: Option<u8>,
