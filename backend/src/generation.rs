@@ -256,3 +256,44 @@ impl Generation {
         Step::Stopped(Stop::EngineFailed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards against a change that nobody meant: these are the bytes a caller gets.
+    #[test]
+    fn every_stop_is_told_in_these_words() {
+        let cases = [
+            (
+                Stop::Deadline,
+                504,
+                r#"{"error":{"message":"The request took longer than it may.","type":"server_error","param":null,"code":"deadline_exceeded"}}"#,
+            ),
+            (
+                Stop::ShuttingDown,
+                500,
+                r#"{"error":{"message":"The backend ended before the answer did.","type":"server_error","param":null,"code":"backend_shutting_down"}}"#,
+            ),
+            (
+                Stop::EngineFailed,
+                500,
+                r#"{"error":{"message":"The model's engine failed while it worked on the request.","type":"server_error","param":null,"code":"engine_failed"}}"#,
+            ),
+            (
+                Stop::Refused(None),
+                400,
+                r#"{"error":{"message":"The model cannot answer this request.","type":"invalid_request_error","param":null,"code":"engine_refused"}}"#,
+            ),
+            (
+                Stop::Refused(Some("tools")),
+                400,
+                r#"{"error":{"message":"Invalid schema in 'tools': the answer cannot be made to follow it.","type":"invalid_request_error","param":"tools","code":"invalid_json_schema"}}"#,
+            ),
+        ];
+        for (stop, status, json) in cases {
+            let error = stop.to_error();
+            assert_eq!((error.status, String::from_utf8(error.to_json()).unwrap().as_str()), (status, json));
+        }
+    }
+}
