@@ -97,6 +97,7 @@ mod tests {
             attempt: 1,
             keyset: Digest([1; 32]),
             enc: Digest::of(&[&ENC]),
+            acct: Digest([5; 32]),
             path: CHAT_COMPLETIONS_PATH.into(),
             model: "m".into(),
             price: PRICE,

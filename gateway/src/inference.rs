@@ -10,7 +10,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use cocoon_openapi::x_conf::ClientNonce;
 use cocoon_openapi::{ApiError, CLIENT_NONCE_HEADER};
-use cocoon_receipts::RequestId;
+use cocoon_receipts::{AccountTagKey, RequestId};
 use cocoon_sealing::ENCAPSULATED_KEY_HEADER;
 use http::header::ACCEPT;
 use http::{HeaderMap, Request};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::accept::{Gateway, InFlight};
 use crate::admit;
-use crate::authenticate::{ApiKey, Scope};
+use crate::authenticate::{self, ApiKey, Scope};
 use crate::body;
 use crate::deliver::{self, Client};
 use crate::endpoint::Endpoint;
@@ -120,10 +120,12 @@ async fn open(
         admit::estimate(&price, body.len(), wanted.tokens, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();
     let admitted = admit::admit(&gateway.ledger, &gateway.tracker, request, key, estimate, lease).await?;
+    let tag_key = AccountTagKey::of_api_key(authenticate::bearer(headers)?);
     let outgoing = Outgoing {
         path: endpoint.path(),
         model: name,
         price,
+        tag_key: &tag_key,
         body,
         nonce,
         accept: headers.get(ACCEPT),

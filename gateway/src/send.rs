@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cocoon_ledger::{Bind, Bound, Ledger, ReleaseReason};
 use cocoon_openapi::x_conf::{self, ClientNonce, XConf};
 use cocoon_openapi::{KEY_DIGEST_HEADER, MODEL_HEADER, REQUEST_ID_HEADER, TICKET_HEADER};
-use cocoon_receipts::{Digest, Price};
+use cocoon_receipts::{AccountTagKey, Digest, Price};
 use cocoon_sealing::{
     ENCAPSULATED_KEY_HEADER, RESPONSE_NONCE_HEADER, RequestSealer, ResponseOpener, SealingError, encode_hex,
     parse_response_nonce,
@@ -60,6 +60,8 @@ pub struct Outgoing<'a> {
     /// The backends' name of the model.
     pub model: &'a str,
     pub price: Price,
+    /// Of the caller's API key.
+    pub tag_key: &'a AccountTagKey,
     /// The client's bytes.
     pub body: &'a [u8],
     pub nonce: ClientNonce,
@@ -168,6 +170,8 @@ impl Sender {
             tracing::error!(%error, request = %request_id, "request could not be sealed");
             Failure::internal()
         };
+        let sealer = RequestSealer::new(&chosen.attested.hpke).map_err(|error| internal(&error))?;
+        let acct = outgoing.tag_key.tag(sealer.encapsulated_key());
         let context = XConf {
             v: 1,
             nonce: outgoing.nonce,
@@ -177,13 +181,12 @@ impl Sender {
             keyset,
             price_max: None,
             max_cost: Some(admitted.hold),
-            acct: None,
+            acct: Some(acct),
             pad: None,
         };
         let plain = x_conf::insert(outgoing.body, &context).map_err(|error| internal(&error))?;
-        let sealer = RequestSealer::new(&chosen.attested.hpke).map_err(|error| internal(&error))?;
         let (sealer, body) = seal(sealer, &plain).map_err(|error| internal(&error))?;
-        let attempt = Attempt { number, keyset, enc: Digest::of(&[sealer.encapsulated_key()]) };
+        let attempt = Attempt { number, keyset, enc: Digest::of(&[sealer.encapsulated_key()]), acct };
         let terms = Terms {
             request: request_id,
             key: &admitted.key,

@@ -11,6 +11,7 @@ mod error;
 pub mod models;
 mod names;
 pub mod ops;
+pub mod padding;
 pub mod responses;
 pub mod scan;
 pub mod x_conf;

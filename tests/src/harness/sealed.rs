@@ -5,7 +5,9 @@ use bytes::Bytes;
 use cocoon_attestation::{Document, Keyset, Nonce};
 use cocoon_openapi::x_conf::{self, ClientNonce, XConf};
 use cocoon_openapi::{ATTESTATION_PATH, CHAT_COMPLETIONS_PATH, TICKET_HEADER};
-use cocoon_receipts::{DeploymentKey, Digest, NanoTon, Payer, Price, RequestId, SigningKey, Ticket};
+use cocoon_receipts::{
+    AccountTagKey, DeploymentKey, Digest, NanoTon, Payer, Price, RequestId, SigningKey, Ticket,
+};
 use cocoon_sealing::{
     ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, PublicKey, RESPONSE_NONCE_HEADER, RequestSealer,
     encode_hex, parse_response_nonce,
@@ -88,6 +90,7 @@ impl Sealed {
             attempt: 1,
             keyset: digest,
             enc: Digest::of(&[sealer.encapsulated_key()]),
+            acct: AccountTagKey::of_api_key(&stack.key).tag(sealer.encapsulated_key()),
             path: CHAT_COMPLETIONS_PATH.into(),
             model: MODEL.into(),
             price: PRICE,

@@ -208,6 +208,7 @@ impl Harness {
             attempt: 1,
             keyset: self.digest,
             enc: Digest::of(&[sealer.encapsulated_key()]),
+            acct: Digest([6; 32]),
             path: CHAT_COMPLETIONS_PATH.into(),
             model: "m".into(),
             price: PRICE,
