@@ -15,6 +15,7 @@ mod endpoints;
 mod evidence;
 mod faults;
 mod first_byte;
+mod frame_sizes;
 mod goldens;
 mod hang_up;
 mod hop;
@@ -93,6 +94,7 @@ fn main() -> std::process::ExitCode {
         surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
             answers_say_how_many_more_may_be_sent,
             any_page_may_ask;
+        frame_sizes: tokens_of_one_and_of_twelve_letters_look_alike, whole_answers_have_few_lengths, the_cost_of_padding;
         drain: running_streams_finish_after_sigterm;
     };
     let measurements = trials! {
