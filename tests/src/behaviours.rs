@@ -30,6 +30,8 @@ mod other_endpoints;
 mod refused_receipts;
 mod refused_requests;
 mod sampling;
+mod sealed_refusals;
+mod sealing_cost;
 mod seen;
 mod shapes;
 mod surface;
@@ -95,10 +97,15 @@ fn main() -> std::process::ExitCode {
             answers_say_how_many_more_may_be_sent,
             any_page_may_ask;
         frame_sizes: tokens_of_one_and_of_twelve_letters_look_alike, whole_answers_have_few_lengths, the_cost_of_padding;
+        sealed_refusals: the_same_ciphertext_again,
+            the_same_ciphertext_after_a_rotation_and_within_the_overlap, a_key_whose_time_is_over,
+            ciphertext_that_was_moved, a_bit_that_was_flipped, frames_that_were_moved, frames_that_are_none,
+            members_that_are_there_twice;
         drain: running_streams_finish_after_sigterm;
     };
     let measurements = trials! {
         first_byte: through_the_gateway_and_from_the_backend;
+        sealing_cost: of_a_request_and_of_a_token;
     };
     // Only where they are asked for: `cargo xtask bench`.
     trials.extend(measurements.into_iter().map(|trial| trial.with_ignored_flag(true)));
