@@ -32,6 +32,8 @@ mod refused_requests;
 mod sampling;
 mod sealed_refusals;
 mod sealing_cost;
+mod sealed_clients;
+mod second_implementation;
 mod seen;
 mod shapes;
 mod surface;
@@ -66,6 +68,8 @@ fn main() -> std::process::ExitCode {
         sampling: a_seed_gives_the_same_text_again, bias_and_penalties_move_the_text, logprobs_are_natural_logarithms,
             choices_and_stop_strings_end_as_they_must, constrained_output_ends_by_itself;
         clients: each_is_served_and_every_answer_fits_the_document;
+        second_implementation: each_opens_what_the_other_sealed;
+        sealed_clients: each_is_served_and_charged_by_its_receipts;
         judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
