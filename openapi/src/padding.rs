@@ -80,7 +80,7 @@ mod tests {
     fn json_grows_by_an_eighth_at_most_and_falls_into_few_lengths() {
         let targets: std::collections::BTreeSet<_> = (0..100_000).map(json_target).collect();
         assert_eq!(targets.first(), Some(&512));
-        assert!(targets.len() < 130, "{}", targets.len());
+        assert!(targets.len() < 150, "{}", targets.len());
         for length in 512..100_000 {
             let target = json_target(length);
             assert!((length..=length + length / 8).contains(&target), "{length} {target}");
