@@ -179,4 +179,4 @@ fn make(identity: &Identity, periods: &Periods, most: usize, now_ms: u64) -> Res
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -248,3 +248,6 @@ fn frame_refusal(error: FrameError) -> Refusal {
         FrameError::TooManyEmptyFrames { .. } | FrameError::Truncated => Cause::Frames(error).into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

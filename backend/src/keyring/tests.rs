@@ -8,7 +8,7 @@ use crate::identity::tests::identity;
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_millis(1);
-const PERIODS: Periods = Periods {
+pub(crate) const PERIODS: Periods = Periods {
     published: Duration::from_secs(6 * 3600),
     x25519_overlap: Duration::from_secs(24 * 3600),
     xwing_overlap: Duration::from_secs(600),
@@ -16,14 +16,20 @@ const PERIODS: Periods = Periods {
 const NOW_MS: u64 = 1_700_000_000_000;
 
 fn keyring(most: usize) -> Keyring {
-    Keyring::new(Arc::new(identity()), PERIODS, most).unwrap()
+    Keyring::of_tests(PERIODS, most)
 }
 
-/// Publishes new keys, and says when.
-fn rotate(keyring: &Keyring) -> Instant {
-    let until = keyring.held().until;
-    keyring.turn(until, NOW_MS).unwrap();
-    until
+impl Keyring {
+    pub(crate) fn of_tests(periods: Periods, most: usize) -> Self {
+        Self::new(Arc::new(identity()), periods, most).unwrap()
+    }
+
+    /// Publishes new keys, as if it were time, and says when that would have been.
+    pub(crate) fn rotate(&self) -> Instant {
+        let until = self.held().until;
+        self.turn(until, NOW_MS).unwrap();
+        until
+    }
 }
 
 fn epochs(keyring: &Keyring, kem: Kem, now: Instant) -> Vec<Digest> {
@@ -61,7 +67,7 @@ fn the_time_differs_by_a_tenth_at_most_and_from_one_to_the_next() {
 #[test]
 fn a_keyset_covers_the_time_of_all_its_keys() {
     let keyring = keyring(10);
-    rotate(&keyring);
+    keyring.rotate();
     let keyset = Keyset::from_bytes(&keyring.held().published.keyset).unwrap();
     let longest = PERIODS.published.mul_f64(1.1) + PERIODS.x25519_overlap;
     assert!(keyset.not_after >= NOW_MS + longest.as_millis() as u64);
@@ -72,7 +78,7 @@ fn a_keyset_covers_the_time_of_all_its_keys() {
 fn an_earlier_key_is_accepted_until_its_own_time_is_over() {
     let keyring = keyring(10);
     let first = keyring.published();
-    let rotated = rotate(&keyring);
+    let rotated = keyring.rotate();
     let second = keyring.published();
     for (kem, overlap) in [(Kem::X25519, 24 * HOUR), (Kem::XWing, 10 * MINUTE)] {
         assert_eq!(epochs(&keyring, kem, rotated + overlap - MOMENT), [second, first], "the newest first");
@@ -92,7 +98,7 @@ fn keys_of_many_rotations_are_tried_newest_first() {
     let mut made = vec![keyring.published()];
     let mut now = Instant::now();
     for _ in 0..3 {
-        now = rotate(&keyring);
+        now = keyring.rotate();
         made.insert(0, keyring.published());
     }
     assert_eq!(epochs(&keyring, Kem::X25519, now), made);
@@ -105,7 +111,7 @@ fn a_key_whose_time_is_over_is_gone_from_memory_with_what_it_admitted() {
     let now = Instant::now();
     let weak = |kem| Arc::downgrade(&keyring.keys(kem, None, now)[0]);
     let (x25519, xwing): (Weak<RequestKey>, Weak<RequestKey>) = (weak(Kem::X25519), weak(Kem::XWing));
-    let rotated = rotate(&keyring);
+    let rotated = keyring.rotate();
     assert_eq!(keyring.turn(rotated, NOW_MS).unwrap(), rotated + 10 * MINUTE, "it looks again in time");
     keyring.turn(rotated + 10 * MINUTE, NOW_MS).unwrap();
     assert_eq!((xwing.strong_count(), x25519.strong_count()), (0, 1));
@@ -121,7 +127,7 @@ fn a_rotation_forgets_nothing_that_was_admitted() {
         keyring.admit(&first, &[1; 32])
     };
     assert_eq!(admit(Instant::now()), Admitted::Once);
-    let rotated = rotate(&keyring);
+    let rotated = keyring.rotate();
     assert_eq!(admit(rotated), Admitted::Before);
     assert_eq!(admit(rotated + 24 * HOUR - MOMENT), Admitted::Before);
 }
