@@ -39,6 +39,7 @@ mod shapes;
 mod surface;
 mod transport;
 mod verbatim;
+mod watching;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -70,6 +71,8 @@ fn main() -> std::process::ExitCode {
         clients: each_is_served_and_every_answer_fits_the_document;
         second_implementation: each_opens_what_the_other_sealed;
         sealed_clients: each_is_served_and_charged_by_its_receipts;
+        watching: a_marker_in_memory_is_found_and_another_is_not, a_marker_in_two_pieces_is_found,
+            what_a_process_reads_and_writes_is_seen;
         judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
