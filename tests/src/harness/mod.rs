@@ -35,7 +35,6 @@ pub(crate) use recorder::{Exchange, Recorder};
 pub(crate) use redis::RedisServer;
 pub(crate) use script::{Runtime, run_python, run_script};
 pub(crate) use sealed::{PRICE, Sealed, SealedReply, Twist};
-pub(crate) use sealed::{PRICE, Sealed, Twist};
 pub(crate) use search::Search;
 pub(crate) use stack::{ACCOUNT, Engine, GRANT, MODEL, Settings, Stack, Store};
 pub(crate) use trace::Trace;
