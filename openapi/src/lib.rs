@@ -9,6 +9,9 @@ pub mod completion;
 mod document;
 pub mod embedding;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod models;
 mod names;
 pub mod ops;

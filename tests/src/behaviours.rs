@@ -15,6 +15,7 @@ mod endpoints;
 mod evidence;
 mod faults;
 mod first_byte;
+mod frame_sizes;
 mod goldens;
 mod hang_up;
 mod hop;
@@ -29,6 +30,10 @@ mod other_endpoints;
 mod refused_receipts;
 mod refused_requests;
 mod sampling;
+mod sealed_refusals;
+mod sealing_cost;
+mod sealed_clients;
+mod second_implementation;
 mod seen;
 mod shapes;
 mod surface;
@@ -63,6 +68,8 @@ fn main() -> std::process::ExitCode {
         sampling: a_seed_gives_the_same_text_again, bias_and_penalties_move_the_text, logprobs_are_natural_logarithms,
             choices_and_stop_strings_end_as_they_must, constrained_output_ends_by_itself;
         clients: each_is_served_and_every_answer_fits_the_document;
+        second_implementation: each_opens_what_the_other_sealed;
+        sealed_clients: each_is_served_and_charged_by_its_receipts;
         judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
@@ -93,10 +100,16 @@ fn main() -> std::process::ExitCode {
         surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
             answers_say_how_many_more_may_be_sent,
             any_page_may_ask;
+        frame_sizes: tokens_of_one_and_of_twelve_letters_look_alike, whole_answers_have_few_lengths, the_cost_of_padding;
+        sealed_refusals: the_same_ciphertext_again,
+            the_same_ciphertext_after_a_rotation_and_within_the_overlap, a_key_whose_time_is_over,
+            ciphertext_that_was_moved, a_bit_that_was_flipped, frames_that_were_moved, frames_that_are_none,
+            members_that_are_there_twice;
         drain: running_streams_finish_after_sigterm;
     };
     let measurements = trials! {
         first_byte: through_the_gateway_and_from_the_backend;
+        sealing_cost: of_a_request_and_of_a_token;
     };
     // Only where they are asked for: `cargo xtask bench`.
     trials.extend(measurements.into_iter().map(|trial| trial.with_ignored_flag(true)));

@@ -122,7 +122,7 @@ impl Round {
 }
 
 /// Every request left a receipt, and the account was charged their sum.
-async fn the_bill_is_the_sum(stack: &Stack) -> anyhow::Result<()> {
+pub(crate) async fn the_bill_is_the_sum(stack: &Stack) -> anyhow::Result<()> {
     let account = stack.settled_account().await?;
     let mut sum = 0;
     for (receipt, _) in stack.outbox()? {
