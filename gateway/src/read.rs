@@ -11,7 +11,7 @@ use crate::error::Failure;
 /// Longest model name that is looked at, bytes.
 const MAX_MODEL: usize = 256;
 /// OpenAI's own bound on `n`.
-const MAX_CHOICES: u64 = 128;
+pub const MAX_CHOICES: u64 = 128;
 /// Prompts of one completions request.
 const MAX_PROMPTS: u64 = 2048;
 /// Completion tokens of a completions request that says nothing, as at OpenAI.
@@ -48,7 +48,7 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Wanted, Failure> {
         .parse("model", "a string")
         .map_err(ApiError::from)?
         .ok_or_else(|| ApiError::invalid("You must provide a model parameter.").with_param("model"))?;
-    if model.is_empty() || model.len() > MAX_MODEL || model.chars().any(char::is_control) {
+    if !is_model_name(&model) {
         return Err(ApiError::invalid("'model' is not the name of a model.").with_param("model").into());
     }
     if endpoint != Endpoint::Embeddings {
@@ -77,6 +77,12 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Wanted, Failure> {
         Endpoint::Embeddings => Tokens::Embedded,
     };
     Ok(Wanted { model, tokens })
+}
+
+/// Whether `name` can be a model's, before it is looked up or repeated.
+#[must_use]
+pub fn is_model_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_MODEL && !name.chars().any(char::is_control)
 }
 
 fn above_zero(object: &Object<'_>, name: &'static str) -> Result<Option<u64>, ApiError> {
