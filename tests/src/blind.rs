@@ -42,7 +42,7 @@ async fn watch(transport: Transport) -> anyhow::Result<()> {
     .await?;
     let to_gateway = Proxy::start(stack.gateway_port()).await?;
     let sidecar = match transport {
-        Transport::Plain => Some(Sidecar::start(&stack, &to_gateway.url(), "").await?),
+        Transport::Plain => Some(Sidecar::start(&stack, &to_gateway.url(), &[]).await?),
         Transport::Ehbp => None,
     };
     let base_url = match &sidecar {

@@ -8,7 +8,9 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::bill::claims;
-use crate::harness::{Engine, Exchange, GRANT, MODEL, Recorder, Runtime, Settings, Stack, full, run_script};
+use crate::harness::{
+    Engine, Exchange, GRANT, MODEL, Recorder, Runtime, Settings, Sidecar, Stack, full, run_script,
+};
 use crate::judge::judge;
 use crate::seen;
 
@@ -64,7 +66,7 @@ async fn judged(way: Way) -> anyhow::Result<()> {
         let stack = Stack::start(Settings { engine, backend, ..Settings::default() }).await?;
         let sidecar = match way {
             Way::Gateway => None,
-            Way::Sidecar => Some(Sidecar::start(&stack, &stack.origin(), "").await?),
+            Way::Sidecar => Some(Sidecar::start(&stack, &stack.origin(), &[]).await?),
         };
         let origin = sidecar.as_ref().map_or_else(|| stack.origin(), Sidecar::origin);
         round.go(&stack, &origin, modes).await?;

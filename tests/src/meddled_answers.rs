@@ -23,7 +23,7 @@ impl Way {
     async fn start() -> anyhow::Result<Self> {
         let stack = Stack::start(Settings::default()).await?;
         let meddler = Meddler::start(&stack.origin()).await?;
-        let sidecar = Sidecar::start(&stack, &meddler.origin(), "").await?;
+        let sidecar = Sidecar::start(&stack, &meddler.origin(), &[]).await?;
         let client = Client::new(sidecar.base_url(), stack.key.clone());
         Ok(Self { meddler, client, _sidecar: sidecar, _stack: stack })
     }
