@@ -8,6 +8,7 @@ mod bad_input;
 mod bill;
 mod chaos;
 mod clients;
+mod connect;
 mod description;
 mod drain;
 mod embeddings;
@@ -94,6 +95,8 @@ fn main() -> std::process::ExitCode {
             answers_say_how_many_more_may_be_sent,
             any_page_may_ask;
         drain: running_streams_finish_after_sigterm;
+        connect: a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
+            requests_of_web_pages_are_403, verify_prints_what_it_checked;
     };
     let measurements = trials! {
         first_byte: through_the_gateway_and_from_the_backend;

@@ -11,6 +11,7 @@ mod recorder;
 mod redis;
 mod script;
 mod sealed;
+mod sidecar;
 mod stack;
 mod wire;
 
@@ -25,6 +26,7 @@ pub(crate) use recorder::{Exchange, Recorder};
 pub(crate) use redis::RedisServer;
 pub(crate) use script::{Runtime, run_python, run_script};
 pub(crate) use sealed::{PRICE, Sealed, Twist};
+pub(crate) use sidecar::Sidecar;
 pub(crate) use stack::{ACCOUNT, Engine, GRANT, MODEL, Settings, Stack, Store};
 pub(crate) use wire::{Connection, Protocol};
 
