@@ -3,12 +3,16 @@
 //! Requests are never parsed into one big type and written out again: what the client sent is what the model's
 //! machine gets, byte for byte. [`scan`] reads the few members that routing needs.
 
+pub mod attestations;
 pub mod chat;
 pub mod completion;
 mod document;
 pub mod embedding;
 mod endpoint;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod models;
 mod names;
 pub mod ops;

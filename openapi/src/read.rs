@@ -10,7 +10,7 @@ use crate::{ApiError, Endpoint};
 /// Longest model name that is looked at, bytes.
 const MAX_MODEL: usize = 256;
 /// OpenAI's own bound on `n`.
-const MAX_CHOICES: u64 = 128;
+pub const MAX_CHOICES: u64 = 128;
 /// Prompts of one completions request.
 const MAX_PROMPTS: u64 = 2048;
 /// Completion tokens of a completions request that says nothing, as at OpenAI.
@@ -46,7 +46,7 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Wanted, ApiError> {
     let model: String = object
         .parse("model", "a string")?
         .ok_or_else(|| ApiError::invalid("You must provide a model parameter.").with_param("model"))?;
-    if model.is_empty() || model.len() > MAX_MODEL || model.chars().any(char::is_control) {
+    if !is_model_name(&model) {
         return Err(ApiError::invalid("'model' is not the name of a model.").with_param("model"));
     }
     if endpoint != Endpoint::Embeddings {
@@ -72,6 +72,12 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Wanted, ApiError> {
         Endpoint::Embeddings => Tokens::Embedded,
     };
     Ok(Wanted { model, tokens })
+}
+
+/// Whether `name` can be a model's, before it is looked up or repeated.
+#[must_use]
+pub fn is_model_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_MODEL && !name.chars().any(char::is_control)
 }
 
 fn above_zero(object: &Object<'_>, name: &'static str) -> Result<Option<u64>, ApiError> {

@@ -163,6 +163,14 @@ mod tests {
         }
     }
 
+    fn member() -> impl Strategy<Value = String> {
+        let name = prop_oneof!["x_conf", "model", "[ab]", "\\\\u006dodel", "\\\\u0078_conf"];
+        let x_conf = serde_json::to_string(&x_conf()).unwrap();
+        let value = prop_oneof![Just(x_conf), Just(r#"{"v":1}"#.to_owned()), "[0-9]{1,2}", "\"[a-z]?\""];
+        ("[ \n]?", name, "[ \n]?", value)
+            .prop_map(|(before, name, after, value)| format!("{before}\"{name}\":{after}{value}{after}"))
+    }
+
     proptest! {
         #[test]
         fn any_object_survives(keys in proptest::collection::vec("\\PC{0,12}", 0..6), space in "[ \n\t\r]{0,3}") {
@@ -178,8 +186,17 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = remove(body);
+        fn any_bytes_are_read_alike(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+            crate::fuzzing::scanned(&body);
+            crate::fuzzing::without_x_conf(&body);
+        }
+
+        /// Mostly objects, with names that matter, names that stand twice and contexts that are nearly right.
+        #[test]
+        fn any_members_are_read_alike(members in proptest::collection::vec(member(), 0..5), end in "\\}?[ ,\\}]?") {
+            let body = format!("{{{}{end}", members.join(","));
+            crate::fuzzing::scanned(body.as_bytes());
+            crate::fuzzing::without_x_conf(body.as_bytes());
         }
     }
 }

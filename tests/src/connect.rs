@@ -17,10 +17,10 @@ const MARKER: &str = "zanzibar-7f3a9c51";
 pub(crate) async fn a_chat_completes_and_streams_sealed() -> anyhow::Result<()> {
     let stack = Stack::start(Settings::default()).await?;
     let proxy = Proxy::start(port(&stack.origin())?).await?;
-    let sidecar = Sidecar::with_gateway(&stack, &proxy.url())?;
+    let sidecar = Sidecar::start(&stack, &proxy.url(), &[]).await?;
     let body = chat(MARKER, json!({ "max_tokens": 30 }));
 
-    let (status, headers, answer) = sidecar.client().complete(&body).await?;
+    let (status, headers, answer) = sidecar.client(&stack).complete(&body).await?;
     ensure!(status == 200, "{answer}");
     let text = answer["choices"][0]["message"]["content"].as_str().context("no content")?;
     ensure!(text.contains(MARKER), "{text}");
@@ -30,7 +30,7 @@ pub(crate) async fn a_chat_completes_and_streams_sealed() -> anyhow::Result<()> 
     let cost: u64 = headers["cocoon-cost"].to_str()?.parse()?;
     ensure!(stack.settled_account().await?.charged.0 == cost && cost > 0, "charged what the receipt says");
 
-    let mut stream = sidecar.client().stream(&body).await?;
+    let mut stream = sidecar.client(&stack).stream(&body).await?;
     let events = stream.rest().await?;
     ensure!(events.last().is_some_and(|last| last == "[DONE]"), "{events:?}");
     let streamed: String = events
@@ -58,9 +58,9 @@ pub(crate) async fn a_chat_completes_and_streams_sealed() -> anyhow::Result<()> 
 pub(crate) async fn an_answer_that_was_tampered_with_is_an_error() -> anyhow::Result<()> {
     let stack = Stack::start(Settings::default()).await?;
     let proxy = Proxy::start(port(&stack.origin())?).await?;
-    let sidecar = Sidecar::with_gateway(&stack, &proxy.url())?;
+    let sidecar = Sidecar::start(&stack, &proxy.url(), &[]).await?;
     let body = chat(MARKER, json!({ "max_tokens": 30 }));
-    let (status, _, answer) = sidecar.client().complete(&body).await?;
+    let (status, _, answer) = sidecar.client(&stack).complete(&body).await?;
     ensure!(status == 200, "untouched it is handed on: {answer}");
 
     let sealed_follows = AtomicBool::new(false);
@@ -69,12 +69,12 @@ pub(crate) async fn an_answer_that_was_tampered_with_is_an_error() -> anyhow::Re
             flip_a_bit_of_a_frame(&sealed_follows, bytes);
         }
     });
-    let (status, headers, answer) = sidecar.client().complete(&body).await?;
+    let (status, headers, answer) = sidecar.client(&stack).complete(&body).await?;
     ensure!(status == 502 && answer["error"]["code"] == "answer_not_verified", "{status} {answer}");
     ensure!(headers["x-should-retry"] == "false", "it may have been billed: {headers:?}");
     ensure!(!answer.to_string().contains(MARKER), "{answer}");
 
-    let mut stream = sidecar.client().stream(&body).await?;
+    let mut stream = sidecar.client(&stack).stream(&body).await?;
     let mut last = None;
     // It ends abnormally, after an event that says why.
     let outcome = loop {
@@ -114,7 +114,7 @@ fn flip_a_bit_of_a_frame(sealed_follows: &AtomicBool, bytes: &mut [u8]) {
 /// Guards against: a web page that spends its visitor's key, or reads answers by a name it lets point here.
 pub(crate) async fn requests_of_web_pages_are_403() -> anyhow::Result<()> {
     let stack = Stack::start(Settings::default()).await?;
-    let sidecar = Sidecar::start(&stack)?;
+    let sidecar = Sidecar::start(&stack, &stack.origin(), &[]).await?;
     let authorization = format!("Bearer {}", stack.key);
     let body = chat("hello", json!({})).to_string();
     for header in [
@@ -124,7 +124,7 @@ pub(crate) async fn requests_of_web_pages_are_403() -> anyhow::Result<()> {
         ("host", "evil.example"),
     ] {
         let headers = [("authorization", authorization.as_str()), header];
-        let client = sidecar.client();
+        let client = sidecar.client(&stack);
         let response = client.send(Method::POST, "/chat/completions", &headers, body.clone()).await?;
         let status = response.status().as_u16();
         let answer = response.into_body().collect().await?.to_bytes();
@@ -158,8 +158,8 @@ pub(crate) async fn verify_prints_what_it_checked() -> anyhow::Result<()> {
     ensure!(!output.status.success(), "{report:#}");
     ensure!(report["models"][0]["backends"][0]["verdict"] == "refused", "{report:#}");
 
-    let sidecar = Sidecar::start(&stack)?;
-    let (status, _, answer) = sidecar.client().complete(&chat("hello", json!({}))).await?;
+    let sidecar = Sidecar::start(&stack, &stack.origin(), &[]).await?;
+    let (status, _, answer) = sidecar.client(&stack).complete(&chat("hello", json!({}))).await?;
     ensure!(status == 502 && answer["error"]["code"] == "backend_not_verified", "{status} {answer}");
     let page = reqwest::get(format!("{}/verification", sidecar.origin())).await?.text().await?;
     ensure!(page.contains("REFUSED"), "{page}");

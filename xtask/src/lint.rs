@@ -7,7 +7,7 @@ use crate::run::{cargo, run};
 pub(crate) fn lint(places: &Places) -> anyhow::Result<()> {
     let mut steps = Steps::new(2);
     steps.begin("formatting");
-    for folder in [places.root.clone(), places.root.join("backend/engine")] {
+    for folder in [places.root.clone(), places.root.join("backend/engine"), places.root.join("fuzz")] {
         run(
             cargo(&folder).args(["fmt", "--all", "--check"]),
             "the formatting check (cargo fmt --all repairs it)",

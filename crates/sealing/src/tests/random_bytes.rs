@@ -2,12 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use crate::{
-    FrameLimits, FrameReader, Kem, PrivateKey, PublicKey, RequestOpener, RequestSealer, decode_key_configs,
-    encode_hex, encode_key_configs, parse_encapsulated_key, parse_response_nonce,
-};
+use crate::fuzzing::{self, known::KnownRequest};
+use crate::{Kem, encode_hex, encode_key_configs};
 
 const TIME_PER_PARSER: Duration = Duration::from_millis(500);
 
@@ -59,17 +55,12 @@ fn drive(mut round: impl FnMut(&mut Random)) {
 
 #[test]
 fn key_configurations() {
-    let (classic, post_quantum) =
-        (PrivateKey::generate(Kem::X25519).unwrap(), PrivateKey::generate(Kem::XWing).unwrap());
-    let valid = encode_key_configs(&[(0, classic.public_key()), (1, post_quantum.public_key())]);
+    let [classic, post_quantum] = Kem::ALL.map(|kem| KnownRequest::of(kem).private_key.public_key());
+    let valid = encode_key_configs(&[(0, classic), (1, post_quantum)]);
     drive(|random| {
         let length = random.below(200);
-        let noise = random.bytes(length);
-        for input in [noise, random.broken(&valid)] {
-            if let Ok(configs) = decode_key_configs(&input) {
-                assert!((1..=16).contains(&configs.len()));
-            }
-        }
+        fuzzing::key_configs(&random.bytes(length));
+        fuzzing::key_configs(&random.broken(&valid));
     });
 }
 
@@ -78,82 +69,42 @@ fn header_values() {
     let valid = encode_hex(&[0x5a; 32]);
     drive(|random| {
         let length = random.below(100);
-        let noise = random.bytes(length);
-        for input in [noise, random.broken(valid.as_bytes())] {
-            let text = String::from_utf8_lossy(&input);
-            if let Ok((kem, key)) = parse_encapsulated_key(&text) {
-                assert_eq!(key.len(), kem.encapsulated_key_len());
-            }
-            if let Ok(nonce) = parse_response_nonce(&text) {
-                assert_eq!(encode_hex(&nonce), text.to_lowercase());
-            }
-        }
+        fuzzing::header_values(&random.bytes(length));
+        fuzzing::header_values(&random.broken(valid.as_bytes()));
     });
 }
 
 #[test]
 fn frames() {
-    let limits = FrameLimits { max_frame: 300, max_total: 1000, max_empty: 10 };
     drive(|random| {
-        let mut reader = FrameReader::new(limits);
-        let mut given = 0;
-        'body: for _ in 0..random.below(40) {
-            let length = random.below(60);
-            let mut chunk = random.bytes(length);
-            // Mostly small bytes, so that lengths are often plausible.
-            chunk.iter_mut().for_each(|byte| *byte = if *byte < 200 { *byte % 2 } else { *byte });
-            reader.push(Bytes::from(chunk));
-            loop {
-                match reader.next() {
-                    Ok(Some(frame)) => {
-                        assert!((1..=limits.max_frame).contains(&frame.len()));
-                        given += frame.len() as u64;
-                        assert!(given <= limits.max_total);
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        assert_eq!(reader.finish(), Err(error));
-                        break 'body;
-                    }
-                }
-            }
-        }
+        let length = random.below(1200);
+        let mut input = random.bytes(length);
+        // Mostly small bytes, so that lengths are often plausible.
+        input.iter_mut().for_each(|byte| *byte = if *byte < 200 { *byte % 2 } else { *byte });
+        fuzzing::frames(&input);
     });
 }
 
 #[test]
 fn public_keys() {
     drive(|random| {
-        for kem in Kem::ALL {
-            let length = if random.below(2) == 0 { kem.public_key_len() } else { random.below(1300) };
-            if let Ok(key) = PublicKey::new(kem, &random.bytes(length)) {
-                assert_eq!(key.as_bytes().len(), kem.public_key_len());
-            }
-        }
+        let length = random.below(1300);
+        fuzzing::public_keys(&random.bytes(length));
     });
 }
 
 #[test]
 fn encapsulated_keys_and_ciphertexts() {
-    let keys = Kem::ALL.map(|kem| PrivateKey::generate(kem).unwrap());
-    let requests = keys.each_ref().map(|key| {
-        let mut sealer = RequestSealer::new(key.public_key()).unwrap();
-        let frame = sealer.seal(b"a frame to break").unwrap();
-        (sealer, frame)
+    let valid = Kem::ALL.map(|kem| {
+        let known = KnownRequest::of(kem);
+        [&known.encapsulated_key[..], &known.ciphertext].concat()
     });
     drive(|random| {
-        for (key, (sealer, frame)) in keys.iter().zip(&requests) {
-            let encapsulated = match random.below(3) {
-                0 => random.bytes(key.public_key().kem().encapsulated_key_len()),
-                1 => random.broken(sealer.encapsulated_key()),
-                _ => sealer.encapsulated_key().to_vec(),
-            };
-            let ciphertext = random.broken(&frame[4..]);
-            if let Ok(mut opener) = RequestOpener::new(key, &encapsulated)
-                && let Ok(opened) = opener.open(&ciphertext)
-            {
-                assert_eq!(opened, b"a frame to break");
-            }
+        let length = random.below(1200);
+        fuzzing::requests(&random.bytes(length));
+        for request in &valid {
+            fuzzing::requests(request);
+            fuzzing::requests(&random.broken(request));
         }
     });
 }
