@@ -37,6 +37,9 @@ type Lie = Arc<dyn Fn(&mut Receipt) + Send + Sync>;
 type Wire = Arc<dyn Fn(Reply) -> Vec<Vec<u8>> + Send + Sync>;
 type Evidence = Arc<dyn Fn(&DevRoot, &Vm, Nonce) -> Document + Send + Sync>;
 
+/// Status, headers and body of an answer in the clear.
+type Plain = (u16, Vec<(&'static str, &'static str)>, String);
+
 /// What it does. Everything honest by default.
 pub(crate) struct Behaviour {
     pub(crate) vms: Vec<Arc<Vm>>,
@@ -53,7 +56,7 @@ pub(crate) struct Behaviour {
     /// The outer status and content type, where they are not the answer's own.
     pub(crate) outer: Option<(u16, &'static str)>,
     /// Answers in the clear, one for each POST, before it does what it should.
-    pub(crate) plain: VecDeque<(u16, Vec<(&'static str, &'static str)>, String)>,
+    pub(crate) plain: VecDeque<Plain>,
     /// Does not end its answers.
     pub(crate) hangs: bool,
     /// Pause before each piece.
