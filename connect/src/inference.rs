@@ -48,7 +48,10 @@ pub async fn infer(
 /// Completion tokens at most, over all choices, where the body says so.
 fn ceiling(tokens: Tokens) -> Option<u64> {
     match tokens {
-        Tokens::Generated { choices, ceiling, .. } => ceiling.map(|ceiling| ceiling.saturating_mul(choices)),
+        // A body may ask for no token at all; the header cannot.
+        Tokens::Generated { choices, ceiling, .. } => {
+            ceiling.map(|ceiling| ceiling.saturating_mul(choices).max(1))
+        }
         Tokens::Embedded => None,
     }
 }
@@ -91,6 +94,7 @@ mod tests {
             Some(70)
         );
         assert_eq!(of(Endpoint::Completions, ""), Some(16));
+        assert_eq!(of(Endpoint::Completions, r#","max_tokens":0"#), Some(1));
         assert_eq!(of(Endpoint::Responses, r#","max_output_tokens":9"#), Some(9));
         assert_eq!(of(Endpoint::Embeddings, ""), None);
     }

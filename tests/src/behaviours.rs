@@ -9,6 +9,7 @@ mod bill;
 mod blind;
 mod chaos;
 mod clients;
+mod connect;
 mod description;
 mod drain;
 mod embeddings;
@@ -113,6 +114,8 @@ fn main() -> std::process::ExitCode {
             ciphertext_that_was_moved, a_bit_that_was_flipped, frames_that_were_moved, frames_that_are_none,
             members_that_are_there_twice;
         drain: running_streams_finish_after_sigterm;
+        connect: a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
+            requests_of_web_pages_are_403, verify_prints_what_it_checked;
     };
     let measurements = trials! {
         first_byte: through_the_gateway_and_from_the_backend;

@@ -119,11 +119,11 @@ pub(crate) enum Holder {
     Administrator,
 }
 
-/// One gateway with one backend, in one folder of this machine.
+/// One gateway with one backend and one sidecar, in one folder of this machine.
 pub(crate) struct Deployment {
     /// Absolute.
     pub(crate) dir: PathBuf,
-    /// The folder of the gateway's and the backend's binary.
+    /// The folder of the binaries.
     pub(crate) release: PathBuf,
     pub(crate) engine: PathBuf,
     pub(crate) model: Model,
@@ -131,6 +131,7 @@ pub(crate) struct Deployment {
     pub(crate) port: u16,
     pub(crate) ops_port: u16,
     pub(crate) backend_port: u16,
+    pub(crate) connect_port: u16,
 }
 
 impl Deployment {
@@ -149,10 +150,11 @@ impl Deployment {
     pub(crate) fn configure(&self) -> anyhow::Result<()> {
         private_dir(&self.keys_dir())?;
         private_dir(&self.dir.join("backend"))?;
+        private_dir(&self.dir.join("connect"))?;
         let keys = self.keys_dir();
         capture(self.gateway().args(["keys", "init", "--dir"]).arg(&keys), "cocoon-gateway keys init")?;
         let root = capture(self.backend().args(["dev-root", "--dir"]).arg(&keys), "cocoon-backend dev-root")?;
-        write_private(&self.dir.join("policy.toml"), &format!("dev_roots = [{}]\n", quoted(&root)?))?;
+        write_private(&self.policy(), &format!("dev_roots = [{}]\n", quoted(&root)?))?;
         write_private(&self.gateway_config(), &self.gateway_toml()?)?;
         write_private(&self.backend_config(), &self.backend_toml()?)
     }
@@ -184,6 +186,23 @@ impl Deployment {
         command
     }
 
+    /// Under the gateway's own policy: it trusts this machine's root alone.
+    pub(crate) fn serve_connect(&self) -> Command {
+        let mut command = Command::new(connect_binary(&self.release));
+        command
+            .args(["serve", "--gateway", &format!("http://127.0.0.1:{}", self.port)])
+            .args(["--listen", &format!("127.0.0.1:{}", self.connect_port)])
+            .arg("--policy")
+            .arg(self.policy())
+            .arg("--state-dir")
+            .arg(self.dir.join("connect"));
+        command
+    }
+
+    fn policy(&self) -> PathBuf {
+        self.dir.join("policy.toml")
+    }
+
     fn gateway(&self) -> Command {
         Command::new(gateway_binary(&self.release))
     }
@@ -205,7 +224,7 @@ impl Deployment {
         writeln!(text, "listen = \"127.0.0.1:{}\"", self.port)?;
         writeln!(text, "ops_listen = \"127.0.0.1:{}\"", self.ops_port)?;
         writeln!(text, "keys_dir = {}", quoted_path(&self.keys_dir())?)?;
-        writeln!(text, "policy = {}", quoted_path(&self.dir.join("policy.toml"))?)?;
+        writeln!(text, "policy = {}", quoted_path(&self.policy())?)?;
         writeln!(text, "operator_share_bps = 9000")?;
         writeln!(text, "\n[ledger]\nurl = {}", quoted(&self.ledger_url())?)?;
         writeln!(text, "\n[[backends]]\nurl = \"http://127.0.0.1:{}\"", self.backend_port)?;
@@ -263,6 +282,7 @@ mod tests {
             port: 8080,
             ops_port: 8081,
             backend_port: 8090,
+            connect_port: 4141,
         }
     }
 

@@ -24,6 +24,10 @@ pub(crate) fn greet(env: &UpEnv, dir: &Path, given_dir: Option<&Path>, detached:
          .choices[0].message.content)'"
     );
     println!(
+        "\nSealed here, so that the gateway cannot read it: the same at {url}/v1 (what was verified: {url}/verification)",
+        url = env.connect_url()
+    );
+    println!(
         "\nAttestation here is for development: this machine vouches for itself, which proves nothing to others."
     );
     println!("Logs: {}", dir.join("logs").display());

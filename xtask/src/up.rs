@@ -21,6 +21,7 @@ use crate::{completion, engine, files, lock, loopback, model, up_env};
 
 /// A large model on a slow disk takes minutes.
 const LOAD_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// Of the gateway, and of the sidecar.
 const GATEWAY_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
@@ -34,6 +35,9 @@ pub(crate) struct Options {
     /// The backend's port
     #[arg(long, default_value_t = 8090, value_parser = clap::value_parser!(u16).range(1..))]
     backend_port: u16,
+    /// The port of the sidecar, `cocoon-connect`
+    #[arg(long, default_value_t = 4141, value_parser = clap::value_parser!(u16).range(1..))]
+    connect_port: u16,
     /// Return once a completion worked; `cargo xtask down` ends it
     #[arg(long)]
     detach: bool,
@@ -65,7 +69,7 @@ pub(crate) fn up(places: &Places, options: &Options) -> anyhow::Result<()> {
     match outcome {
         Ok(Served::Detached) => stack.detach(),
         Ok(Served::Stopped) => {
-            eprintln!("\nending gateway and backend");
+            eprintln!("\nending sidecar, gateway and backend");
             stack.end()
         }
         Err(error) => stack.end().and(Err(error)),
@@ -90,7 +94,7 @@ fn serve(
     let begun = Instant::now();
     let mut steps = Steps::new(6);
 
-    steps.begin("gateway and backend");
+    steps.begin("gateway, backend and sidecar");
     let mut build = cargo(&places.root);
     // The whole workspace, as `cargo xtask test` builds it: nothing is then compiled twice with other features.
     build.args(["build", "--release", "--workspace", "--bins"]);
@@ -118,6 +122,7 @@ fn serve(
         port: options.port,
         ops_port,
         backend_port: options.backend_port,
+        connect_port: options.connect_port,
     };
     deployment.configure()?;
     let (mut issued, reused) = Issued::load_or_create(&deployment)?;
@@ -126,7 +131,8 @@ fn serve(
     steps.begin("start");
     stack.start("backend", &mut deployment.serve_backend(), "loading the model", LOAD_LIMIT)?;
     stack.start("gateway", &mut deployment.serve_gateway(), "starting the gateway", GATEWAY_LIMIT)?;
-    steps.finish("backend and gateway are ready");
+    stack.start("connect", &mut deployment.serve_connect(), "starting the sidecar", GATEWAY_LIMIT)?;
+    steps.finish("backend, gateway and sidecar are ready");
 
     steps.begin("first completion");
     let mut answer = completion::first(&deployment, &issued.api_key, stack)?;
@@ -144,6 +150,7 @@ fn serve(
         port: deployment.port,
         ops_port,
         backend_port: deployment.backend_port,
+        connect_port: deployment.connect_port,
         model: deployment.model.name.clone(),
         api_key: issued.api_key,
         admin_key: issued.admin_key,
@@ -190,6 +197,7 @@ fn ports_are_free(options: &Options, ops_port: u16) -> anyhow::Result<()> {
         (options.port, "the gateway", "--port"),
         (ops_port, "the gateway's ops listener", "--ops-port"),
         (options.backend_port, "the backend", "--backend-port"),
+        (options.connect_port, "the sidecar", "--connect-port"),
     ];
     for (index, (port, whose, flag)) in ports.iter().enumerate() {
         if ports.iter().take(index).any(|(other, _, _)| other == port) {

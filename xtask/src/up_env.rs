@@ -10,6 +10,7 @@ pub(crate) struct UpEnv {
     pub(crate) port: u16,
     pub(crate) ops_port: u16,
     pub(crate) backend_port: u16,
+    pub(crate) connect_port: u16,
     pub(crate) model: String,
     pub(crate) api_key: String,
     pub(crate) admin_key: String,
@@ -18,6 +19,10 @@ pub(crate) struct UpEnv {
 impl UpEnv {
     pub(crate) fn base_url(&self) -> String {
         format!("http://127.0.0.1:{}/v1", self.port)
+    }
+
+    pub(crate) fn connect_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.connect_port)
     }
 
     /// No value needs quoting: URLs of loopback, JWTs and a model's public name.
@@ -29,6 +34,7 @@ impl UpEnv {
             ("COCOON_ADMIN_KEY", self.admin_key.clone()),
             ("COCOON_OPS_URL", format!("http://127.0.0.1:{}", self.ops_port)),
             ("COCOON_BACKEND_URL", format!("http://127.0.0.1:{}", self.backend_port)),
+            ("COCOON_CONNECT_URL", self.connect_url()),
         ]
         .map(|(name, value)| format!("{name}={value}\n"))
         .concat()
@@ -58,6 +64,7 @@ mod tests {
             port: 8080,
             ops_port: 8081,
             backend_port: 8090,
+            connect_port: 4141,
             model: "tiny".into(),
             api_key: "a.b.c".into(),
             admin_key: "d.e.f".into(),
@@ -67,7 +74,7 @@ mod tests {
             fs::read_to_string(&path).unwrap(),
             "OPENAI_BASE_URL=http://127.0.0.1:8080/v1\nOPENAI_API_KEY=a.b.c\nCOCOON_MODEL=tiny\n\
              COCOON_ADMIN_KEY=d.e.f\nCOCOON_OPS_URL=http://127.0.0.1:8081\n\
-             COCOON_BACKEND_URL=http://127.0.0.1:8090\n"
+             COCOON_BACKEND_URL=http://127.0.0.1:8090\nCOCOON_CONNECT_URL=http://127.0.0.1:4141\n"
         );
         assert_eq!(base_url(&path).unwrap(), "http://127.0.0.1:8080/v1");
     }

@@ -82,7 +82,7 @@ pub struct Answer {
     reader: FrameReader,
     opener: ResponseOpener,
     said: Said,
-    head: Head,
+    pub(crate) head: Head,
     signer: Signer,
     resp_hash: Sha256,
     resp_frames: u64,

@@ -6,6 +6,8 @@
 
 mod answer;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{Answer, AnswerError, Head, Piece, Signer, Whole};
 pub use request::{Encapsulated, RequestError, Sealed};

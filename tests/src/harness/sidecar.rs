@@ -1,10 +1,10 @@
 //! The real `cocoon-connect`.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::Context;
 
-use super::{Process, Stack, environment};
+use super::{Client, Process, Stack, environment};
 
 /// Ends when dropped.
 pub(crate) struct Sidecar {
@@ -16,12 +16,7 @@ impl Sidecar {
     /// Seals what it is asked for the backends that the gateway at `gateway` lists, under the stack's policy.
     pub(crate) async fn start(stack: &Stack, gateway: &str, more: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(environment::path("COCOON_CONNECT_BIN")?);
-        command
-            .args(["--gateway", gateway, "--listen", "127.0.0.1:0", "--policy"])
-            .arg(stack.path("policy.toml"))
-            .arg("--state-dir")
-            .arg(stack.path("connect"))
-            .args(more);
+        common(&mut command, stack, gateway).args(["--listen", "127.0.0.1:0"]).args(more);
         let (process, ready) = Process::start(&mut command, &stack.path("connect.log"))?;
         let address = ready["listen"].as_str().context("no address")?.to_owned();
         Ok(Self { _process: process, address })
@@ -34,4 +29,23 @@ impl Sidecar {
     pub(crate) fn base_url(&self) -> String {
         format!("{}/v1", self.origin())
     }
+
+    /// A client with the test account's key.
+    pub(crate) fn client(&self, stack: &Stack) -> Client {
+        Client::new(self.base_url(), stack.key.clone())
+    }
+
+    /// What `cocoon-connect verify` says of the stack's gateway.
+    pub(crate) fn verify(stack: &Stack, more: &[&str]) -> anyhow::Result<Output> {
+        let mut command = Command::new(environment::path("COCOON_CONNECT_BIN")?);
+        Ok(common(command.arg("verify"), stack, &stack.origin()).args(more).output()?)
+    }
+}
+
+fn common<'a>(command: &'a mut Command, stack: &Stack, gateway: &str) -> &'a mut Command {
+    command
+        .args(["--gateway", gateway, "--policy"])
+        .arg(stack.path("policy.toml"))
+        .arg("--state-dir")
+        .arg(stack.path("connect"))
 }
