@@ -16,8 +16,8 @@ use known::KnownRequest;
 /// Key configurations, from the network as they are, and as small changes of a list that is right.
 pub fn key_configs(input: &[u8]) {
     static RIGHT: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let [classic, post_quantum] = Kem::ALL.map(known::private_key);
-        encode_key_configs(&[(0, classic.public_key()), (1, post_quantum.public_key())])
+        let [classic, post_quantum] = Kem::ALL.map(|kem| KnownRequest::of(kem).private_key.public_key());
+        encode_key_configs(&[(0, classic), (1, post_quantum)])
     });
     for encoded in [input, &laid_over(&RIGHT, input)] {
         if let Ok(configs) = decode_key_configs(encoded) {
