@@ -12,13 +12,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use cocoon_ledger::Ledger;
 use cocoon_openapi::{
-    CLIENT_NONCE_HEADER, COST_HEADER, IDEMPOTENT_REPLAYED_HEADER, MODELS_PATH, OPENAPI_JSON, OPENAPI_PATH,
-    PRIVACY_HEADER, RECEIPT_HEADER, REQUEST_ID_HEADER,
+    CLIENT_NONCE_HEADER, COST_HEADER, IDEMPOTENT_REPLAYED_HEADER, KEY_DIGEST_HEADER, MODELS_PATH,
+    OPENAPI_JSON, OPENAPI_PATH, PRIVACY_HEADER, RECEIPT_HEADER, REQUEST_ID_HEADER,
 };
-use cocoon_receipts::{RequestId, VerifyingKey};
+use cocoon_receipts::{Price, RequestId, VerifyingKey};
 use cocoon_sealing::RESPONSE_NONCE_HEADER;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http_body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,10 +29,10 @@ use crate::authenticate::{ApiKey, authenticate};
 use crate::clock::now_s;
 use crate::config::Config;
 use crate::error::{self, Failure};
+use crate::hop::Sender;
 use crate::route::Fleet;
-use crate::send::Sender;
 use crate::settle::Settler;
-use crate::{inference, models};
+use crate::{evidence, inference, models, relay};
 
 /// Milliseconds until the answer began, as OpenAI calls it.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
@@ -56,6 +57,8 @@ pub struct Gateway {
     pub draining: CancellationToken,
     /// `config.max_in_flight` places.
     pub places: Arc<Semaphore>,
+    /// [`evidence::MAX_FETCHES`] places.
+    pub fetches: Semaphore,
 }
 
 /// A place among the requests in flight; held until the answer's last byte.
@@ -71,6 +74,13 @@ impl Gateway {
         authenticate(headers, &self.api_keys, &self.config.issuer, now_s())
     }
 
+    /// The price of the model `name` for `key`; none where it is not sold, or not to it.
+    #[must_use]
+    pub fn price_for(&self, key: &ApiKey, name: &str) -> Option<Price> {
+        let allowed = key.models.as_ref().is_none_or(|models| models.iter().any(|model| model == name));
+        self.config.prices.get(name).filter(|_| allowed).copied()
+    }
+
     /// Books a receipt that came with its answer. Where that fails the outbox delivers it again, so the answer goes
     /// on.
     pub async fn book(&self, receipt: &str, ticket: &str) {
@@ -84,11 +94,13 @@ impl Gateway {
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .merge(inference::router())
+        .merge(evidence::router())
         .route(OPENAPI_PATH, get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI_JSON)))
         .route(MODELS_PATH, get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .fallback(no_such_path)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(sealed_is_a_post))
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), place))
         .layer(cors())
         .layer(middleware::from_fn(identify))
@@ -106,6 +118,7 @@ fn cors() -> CorsLayer {
         PRIVACY_HEADER,
         IDEMPOTENT_REPLAYED_HEADER,
         RESPONSE_NONCE_HEADER,
+        KEY_DIGEST_HEADER,
     ];
     let exposed = exposed.map(HeaderName::from_static).into_iter().chain([
         RETRY_AFTER,
@@ -144,6 +157,13 @@ fn stamp(headers: &mut HeaderMap, id: RequestId, took: Duration) {
         headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), value);
     }
     headers.insert(PROCESSING_MS, HeaderValue::from(took.as_millis() as u64));
+}
+
+/// Nothing else is answered to a client that says it has sealed its request.
+async fn sealed_is_a_post(request: Request, next: Next) -> Result<Response, Failure> {
+    let has_no_body = request.body().is_end_stream();
+    relay::check_is_post_with_body(request.method(), request.headers(), has_no_body)?;
+    Ok(next.run(request).await)
 }
 
 /// Gives a request its place among those in flight, or refuses it; either way the answer says how many are left.

@@ -9,7 +9,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::authenticate::ApiKey;
 use crate::error::Failure;
-use crate::read::Tokens;
+use cocoon_openapi::Endpoint;
+use cocoon_openapi::read::{MAX_CHOICES, Tokens};
 
 /// Tokens that a chat template may add to a prompt beyond the bytes of its JSON: a default system message and the
 /// header of the answer. The JSON around each message is longer than the template's own marks.
@@ -24,13 +25,7 @@ const USEFUL_COMPLETION: u64 = 256;
 #[must_use]
 pub fn estimate(price: &Price, body_len: usize, tokens: Tokens, context: u64) -> Option<Estimate> {
     let sent = (body_len as u64).saturating_add(TEMPLATE_ALLOWANCE);
-    // Whichever class is dearer may be the one that is used.
-    let dearest = Price {
-        prompt: price.prompt.max(price.cached),
-        completion: price.completion.max(price.reasoning),
-        ..*price
-    };
-    let cost = |prompt, completion| dearest.cost(&Usage { prompt, completion, ..Usage::default() }).ok();
+    let cost = |prompt, completion| most(price, prompt, completion);
     let (prompts, choices, ceiling) = match tokens {
         Tokens::Embedded => return Some(Estimate { worst_case: cost(sent, 0)?, useful_minimum: None }),
         Tokens::Generated { prompts, choices, ceiling } => (prompts, choices, ceiling),
@@ -44,6 +39,55 @@ pub fn estimate(price: &Price, body_len: usize, tokens: Tokens, context: u64) ->
             None => Some(cost(prompt, USEFUL_COMPLETION)?),
         },
     })
+}
+
+/// What the headers of a sealed request say of its cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Sealed {
+    pub endpoint: Endpoint,
+    /// Bytes of the ciphertext; none where it comes in chunks.
+    pub length: Option<u64>,
+    /// Completion tokens over all choices.
+    pub ceiling: Option<u64>,
+}
+
+/// What a request may cost that the gateway cannot read.
+///
+/// A ciphertext is longer than what is in it, so its length bounds the prompt. Where it has none, a prompt that the
+/// context bounds fills it, and inputs that it does not bound may be as long as a body may (`body_limit` bytes): then
+/// one context is what is held at least. How many choices are asked for is sealed, so one is assumed where there is no
+/// ceiling.
+#[must_use]
+pub fn estimate_sealed(price: &Price, sealed: Sealed, body_limit: u64, context: u64) -> Option<Estimate> {
+    let Sealed { endpoint, length, ceiling } = sealed;
+    // A completions request may have many prompts, an embeddings request many inputs, each as long as the context.
+    let context_bounds_all = matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Responses);
+    let sent = length.unwrap_or(body_limit).saturating_add(TEMPLATE_ALLOWANCE);
+    let prompt = if context_bounds_all { sent.min(context) } else { sent };
+    // What is held at least, where the worst case is beyond what anyone means.
+    let least_prompt = if length.is_none() { prompt.min(context) } else { prompt };
+    let (completion, least_completion) = match (endpoint, ceiling) {
+        (Endpoint::Embeddings, _) => (0, 0),
+        (_, Some(ceiling)) => {
+            let ceiling = ceiling.min(context.saturating_mul(MAX_CHOICES));
+            (ceiling, ceiling)
+        }
+        (_, None) => (context, USEFUL_COMPLETION),
+    };
+    let worst_case = most(price, prompt, completion)?;
+    let least = most(price, least_prompt, least_completion)?;
+    let is_open = (least_prompt, least_completion) != (prompt, completion);
+    Some(Estimate { worst_case, useful_minimum: is_open.then_some(least) })
+}
+
+/// The cost of so many tokens. Whichever class is dearer may be the one that is used.
+fn most(price: &Price, prompt: u64, completion: u64) -> Option<NanoTon> {
+    let dearest = Price {
+        prompt: price.prompt.max(price.cached),
+        completion: price.completion.max(price.reasoning),
+        ..*price
+    };
+    dearest.cost(&Usage { prompt, completion, ..Usage::default() }).ok()
 }
 
 /// A request that holds part of its account's balance. Dropped before it was sent, it gives the hold back.
@@ -115,6 +159,11 @@ impl Admitted {
         self.armed = false;
     }
 
+    /// It was not sent after all, or not whole: nothing runs for it.
+    pub(crate) fn not_sent(&mut self) {
+        self.armed = true;
+    }
+
     /// Gives the hold back.
     pub async fn release(mut self, reason: ReleaseReason) {
         self.armed = false;
@@ -184,5 +233,55 @@ mod tests {
     fn no_ceiling_a_client_can_write_overflows() {
         let huge = Tokens::Generated { prompts: 2048, choices: 2048 * 128, ceiling: Some(u64::MAX) };
         assert!(estimate(&PRICE, 8 << 20, huge, 1 << 20).is_some());
+    }
+
+    fn sealed(endpoint: Endpoint, length: Option<u64>, ceiling: Option<u64>) -> Estimate {
+        estimate_sealed(&PRICE, Sealed { endpoint, length, ceiling }, 1_000_000, 1000).unwrap()
+    }
+
+    #[test]
+    fn a_sealed_request_of_a_known_length_holds_for_its_ciphertext() {
+        let chat = sealed(Endpoint::ChatCompletions, Some(100), Some(10));
+        assert_eq!(chat, Estimate { worst_case: NanoTon(612 + 30), useful_minimum: None });
+        let over = sealed(Endpoint::Responses, Some(5000), Some(10));
+        assert_eq!(over.worst_case, NanoTon(1000 + 30), "the context bounds one prompt");
+        let prompts = sealed(Endpoint::Completions, Some(5000), Some(10));
+        assert_eq!(prompts, Estimate { worst_case: NanoTon(5512 + 30), useful_minimum: None });
+        let inputs = sealed(Endpoint::Embeddings, Some(5000), Some(10));
+        assert_eq!(inputs, Estimate { worst_case: NanoTon(5512), useful_minimum: None });
+    }
+
+    #[test]
+    fn a_sealed_request_without_a_ceiling_may_hold_less() {
+        let chat = sealed(Endpoint::ChatCompletions, Some(100), None);
+        assert_eq!(
+            chat,
+            Estimate { worst_case: NanoTon(612 + 3000), useful_minimum: Some(NanoTon(612 + 768)) }
+        );
+    }
+
+    #[test]
+    fn a_sealed_request_in_chunks_holds_for_one_context_at_least() {
+        let chat = sealed(Endpoint::ChatCompletions, None, Some(10));
+        assert_eq!(chat, Estimate { worst_case: NanoTon(1000 + 30), useful_minimum: None });
+        let chat = sealed(Endpoint::ChatCompletions, None, None);
+        assert_eq!(
+            chat,
+            Estimate { worst_case: NanoTon(1000 + 3000), useful_minimum: Some(NanoTon(1000 + 768)) }
+        );
+        for (endpoint, completion) in [(Endpoint::Completions, 30), (Endpoint::Embeddings, 0)] {
+            let all = sealed(endpoint, None, Some(10));
+            let least = Some(NanoTon(1000 + completion));
+            let expected = Estimate { worst_case: NanoTon(1_000_512 + completion), useful_minimum: least };
+            assert_eq!(all, expected, "{endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn a_ceiling_over_all_choices_may_be_more_than_one_context() {
+        let chat = sealed(Endpoint::ChatCompletions, Some(100), Some(4000));
+        assert_eq!(chat.worst_case, NanoTon(612 + 12_000));
+        let absurd = sealed(Endpoint::ChatCompletions, Some(100), Some(u64::MAX));
+        assert_eq!(absurd.worst_case, NanoTon(612 + 3 * 128_000));
     }
 }

@@ -1,14 +1,12 @@
 //! Step 2: who asks. An API key is a JWT that any gateway checks without I/O; revocation and limits are the ledger's.
 
-use cocoon_receipts::{AccountId, KeyId, ProjectId, SigningKey, VerifyingKey, jws};
+use cocoon_receipts::{API_KEY_PREFIX, AccountId, KeyId, ProjectId, SigningKey, VerifyingKey, jws};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 
-/// Shown before the JWT, so that secret scanners and people recognise a key.
-pub const KEY_PREFIX: &str = "sk-cocoon-";
 /// `typ` of an API key's JWS.
 const KEY_TYPE: &str = "cocoon-key+jwt";
 /// How far this machine's clock may be behind the one that issued a key, seconds.
@@ -59,7 +57,7 @@ impl ApiKey {
     /// # Errors
     /// [`jws::JwsError::Sign`].
     pub fn issue(&self, key: &SigningKey) -> Result<String, jws::JwsError> {
-        Ok(format!("{KEY_PREFIX}{}", jws::sign(KEY_TYPE, key, self)?))
+        Ok(format!("{API_KEY_PREFIX}{}", jws::sign(KEY_TYPE, key, self)?))
     }
 }
 
@@ -79,7 +77,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
         return Err(Failure::no_key());
     }
     let token = token.trim();
-    Ok(token.strip_prefix(KEY_PREFIX).unwrap_or(token))
+    Ok(token.strip_prefix(API_KEY_PREFIX).unwrap_or(token))
 }
 
 /// Checks the bearer token of a request; `now` in seconds since 1970.
@@ -145,7 +143,7 @@ mod tests {
         let signer = SigningKey::generate().unwrap();
         let text = key().issue(&signer).unwrap();
         assert_eq!(check(Some(&format!("Bearer {text}")), &signer), Ok(key()));
-        let bare = text.strip_prefix(KEY_PREFIX).unwrap();
+        let bare = text.strip_prefix(API_KEY_PREFIX).unwrap();
         assert_eq!(check(Some(&format!("bearer  {bare}")), &signer), Ok(key()));
     }
 

@@ -18,7 +18,7 @@ use tokio_util::io::StreamReader;
 use crate::error::Failure;
 
 /// A client that does not send its body for this long is let go.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// 2^23 bytes: the largest window that RFC 9659 lets a client use for content encodings.
 const ZSTD_WINDOW_LOG: u32 = 23;
 

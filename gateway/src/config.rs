@@ -48,6 +48,12 @@ pub struct Config {
     /// Other names that clients may ask for.
     #[serde(default)]
     pub aliases: BTreeMap<String, String>,
+    /// The model of sealed requests that name none.
+    #[serde(default)]
+    pub default_model: Option<String>,
+    /// Host under which every model has a host of its own, `<model>.<base_host>`, for clients that can set no header.
+    #[serde(default)]
+    pub base_host: Option<String>,
     /// The operator's part of every charge, in ten-thousandths; the platform keeps the rest.
     #[serde(default = "default_operator_share")]
     pub operator_share_bps: BasisPoints,
@@ -199,6 +205,18 @@ impl Config {
                 return Err(error(&format!("aliases.{alias}"), "names a model that has no price"));
             }
         }
+        let is_sold = |model: &String| self.prices.contains_key(model) || self.aliases.contains_key(model);
+        if self.default_model.as_ref().is_some_and(|model| !is_sold(model)) {
+            return Err(error("default_model", "names a model that has no price"));
+        }
+        let is_host = |host: &String| {
+            let plain =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+            !host.is_empty() && !host.starts_with('.') && host.bytes().all(plain)
+        };
+        if self.base_host.as_ref().is_some_and(|host| !is_host(host)) {
+            return Err(error("base_host", "must be a host's name in lower case, without a port"));
+        }
         if self.listen == self.ops_listen && self.listen.port() != 0 {
             return Err(error("ops_listen", "must not be the public listener"));
         }
@@ -234,7 +252,7 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const GOOD: &str = r#"
@@ -255,6 +273,11 @@ mod tests {
     fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         Config::parse(Path::new("gateway.toml"), text, environment)
+    }
+
+    /// A configuration that can be used.
+    pub(crate) fn good() -> Config {
+        parse(GOOD, &[]).unwrap()
     }
 
     #[test]
@@ -284,6 +307,9 @@ mod tests {
             (GOOD.replace("prompt", "promt"), None, "promt"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__TLS__CERTIFICATE", "cert.pem")), "key"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__LEASE_MS", "0")), "lease_ms"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__DEFAULT_MODEL", "unknown")), "default_model"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "api.test:80")), "base_host"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "API.test")), "base_host"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__NO_SUCH", "0")), "no_such"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__OPERATOR_SHARE_BPS", "10001")), "operator_share_bps"),
         ] {

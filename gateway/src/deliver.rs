@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use cocoon_exchange::Piece;
 use cocoon_openapi::{CLIENT_NONCE_HEADER, COST_HEADER, PRIVACY_HEADER, RECEIPT_HEADER};
 use cocoon_receipts::{Receipt, RequestId};
 use futures_util::stream;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use crate::accept::{Gateway, InFlight};
 use crate::error::{Failure, say_should_retry};
 use crate::idempotency::{Gathered, Kept, Running};
-use crate::stream::{self as answer, Answer, AnswerError, Piece, Whole};
+use crate::stream::{self as answer, Answer, AnswerError, Whole};
 
 const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
@@ -100,7 +101,7 @@ pub async fn unstreamed(
     running: Option<Running>,
 ) -> Result<Response, Failure> {
     gateway.book(&whole.receipt, answer.ticket()).await;
-    let cost = whole.checked.cost.0;
+    let cost = whole.claims.cost.0;
     let head =
         Head { status: answer.status(), content_type: answer.content_type(), receipt: &whole.receipt, cost };
     let body = Bytes::from(whole.body);
@@ -108,7 +109,7 @@ pub async fn unstreamed(
     common(response.headers_mut(), &nonce)?;
     let success = response.status().is_success();
     match running {
-        Some(running) if success && whole.checked.complete => {
+        Some(running) if success && whole.claims.complete => {
             let mut gathered = Gathered::default();
             gathered.add(&body);
             let kept = gathered.take().map(|body| Kept {
@@ -189,12 +190,12 @@ async fn advance(mut client: Box<Client>) -> (Frame<Bytes>, Stage) {
             client.gather(&bytes);
             (Frame::data(bytes), Stage::Open(client))
         }
-        Ok(Some(Piece::End { receipt, checked, rest })) => {
+        Ok(Some(Piece::End { receipt, claims, rest })) => {
             // Booked before the client sees the end: what it reads of its balance then is settled.
             client.gateway.book(&receipt, client.answer.ticket()).await;
             client.gather(&rest);
-            let cost = checked.cost.0;
-            client.keep(&receipt, &checked).await;
+            let cost = claims.cost.0;
+            client.keep(&receipt, &claims).await;
             // A receipt that was verified is text that fits a header.
             let trailers = receipt_headers(&receipt, cost).unwrap_or_default();
             if rest.is_empty() {
@@ -216,9 +217,9 @@ impl Client {
     }
 
     /// A stream that ends with an error has a receipt too, but is no answer to keep.
-    async fn keep(&mut self, receipt: &str, checked: &Receipt) {
+    async fn keep(&mut self, receipt: &str, claims: &Receipt) {
         let Some(running) = self.running.take() else { return };
-        if !checked.complete {
+        if !claims.complete {
             return running.abandon().await;
         }
         let kept = self.gathered.take().map(|body| Kept {
@@ -226,7 +227,7 @@ impl Client {
             content_type: self.answer.content_type().to_owned(),
             streamed: true,
             receipt: receipt.to_owned(),
-            cost: checked.cost.0,
+            cost: claims.cost.0,
             nonce: self.nonce.clone(),
             body,
         });

@@ -3,7 +3,8 @@
 
 use axum::response::{IntoResponse, Response};
 use cocoon_ledger::Refusal;
-use cocoon_openapi::ApiError;
+use cocoon_openapi::{ApiError, KEY_DIGEST_HEADER};
+use cocoon_sealing::KEY_CONFIG_PROBLEM;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -28,11 +29,20 @@ pub struct Failure {
     pub may_be_billed: bool,
     /// What the client could do instead, where HTTP has a header for it.
     pub hint: Option<(HeaderName, &'static str)>,
+    /// `type` of the RFC 9457 problem that it is told as, instead of OpenAI's shape.
+    pub problem: Option<&'static str>,
 }
 
 impl From<ApiError> for Failure {
     fn from(api: ApiError) -> Self {
-        Self { api: Box::new(api), retry_after: None, should_retry: None, may_be_billed: false, hint: None }
+        Self {
+            api: Box::new(api),
+            retry_after: None,
+            should_retry: None,
+            may_be_billed: false,
+            hint: None,
+            problem: None,
+        }
     }
 }
 
@@ -133,6 +143,51 @@ impl Failure {
             hint: Some((ACCEPT_ENCODING, "gzip, br, zstd")),
             ..Self::new(415, "invalid_request_error", "unsupported_content_encoding", message)
         }
+    }
+
+    /// 415 for a sealed body that is encoded too: its bytes are to pass as they are.
+    #[must_use]
+    pub fn sealed_content_encoding() -> Self {
+        let message = "A sealed request must not have a content encoding.";
+        Self {
+            hint: Some((ACCEPT_ENCODING, "identity")),
+            ..Self::new(415, "invalid_request_error", "unsupported_content_encoding", message)
+        }
+    }
+
+    /// 422: the client's keys are not, or no longer, those of a backend. It fetches them again (EHBP 5.4.2). The words
+    /// are a backend's own: whose refusal it was is nobody's business.
+    #[must_use]
+    pub fn key_config() -> Self {
+        Self {
+            problem: Some(KEY_CONFIG_PROBLEM),
+            ..ApiError::new(422, "invalid_request_error", None, "The key configuration is not known.").into()
+        }
+    }
+
+    /// 400 for all that a backend finds wrong with a sealed request, in the backend's own words: they are the same
+    /// whatever the cause.
+    #[must_use]
+    pub fn sealed_refused() -> Self {
+        Self::new(400, "invalid_request_error", "sealed_request_refused", "The sealed request was refused.")
+    }
+
+    /// 400 for a keyset and a model that do not belong together.
+    #[must_use]
+    pub fn keyset_of_another_model() -> Self {
+        let message = format!("'{KEY_DIGEST_HEADER}' names a keyset of another model.");
+        ApiError::invalid(message).with_param(KEY_DIGEST_HEADER).into()
+    }
+
+    /// 404 for a keyset that no backend has.
+    #[must_use]
+    pub fn unknown_keyset() -> Self {
+        Self::new(
+            404,
+            "invalid_request_error",
+            "keyset_not_found",
+            "No backend has this keyset, or has it any more.",
+        )
     }
 
     /// 402 and 429, as the ledger refused.
@@ -295,9 +350,16 @@ pub fn say_should_retry(headers: &mut HeaderMap, retry: bool) {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.api.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, self.api.to_json()).into_response();
+        let (content_type, body) = match self.problem {
+            None => ("application/json", self.api.to_json()),
+            Some(kind) => {
+                let problem = serde_json::json!({ "type": kind, "title": self.api.body.error.message });
+                ("application/problem+json", problem.to_string().into_bytes())
+            }
+        };
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(seconds * 1000));
@@ -386,6 +448,11 @@ mod tests {
             Failure::body_timeout(),
             Failure::body_too_large(1),
             Failure::content_encoding(),
+            Failure::sealed_content_encoding(),
+            Failure::key_config(),
+            Failure::sealed_refused(),
+            Failure::keyset_of_another_model(),
+            Failure::unknown_keyset(),
             Failure::refused(Refusal::InsufficientBalance { needed, available }),
             Failure::refused(Refusal::BalanceHeld { needed, available }),
             Failure::refused(Refusal::Finished),

@@ -10,23 +10,27 @@ use axum::routing::post;
 use bytes::Bytes;
 use cocoon_openapi::x_conf::ClientNonce;
 use cocoon_openapi::{ApiError, CLIENT_NONCE_HEADER};
-use cocoon_receipts::RequestId;
+use cocoon_receipts::{AccountTagKey, RequestId};
 use cocoon_sealing::ENCAPSULATED_KEY_HEADER;
 use http::header::ACCEPT;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use tokio::time::Instant;
 
 use crate::accept::{Gateway, InFlight};
 use crate::admit;
-use crate::authenticate::{ApiKey, Scope};
+use crate::authenticate::{self, ApiKey, Scope};
 use crate::body;
 use crate::deliver::{self, Client};
-use crate::endpoint::Endpoint;
 use crate::error::Failure;
+use crate::hop::{Errand, PATIENCE};
 use crate::idempotency::{self, Gathered, Running, Turn};
-use crate::read;
-use crate::send::{Outgoing, PATIENCE};
+use crate::relay;
 use crate::stream::{self as answer, Answer};
+use cocoon_openapi::Endpoint;
+use cocoon_openapi::read;
+
+/// What every body is that the gateway seals.
+static JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The routes.
 pub fn router() -> Router<Arc<Gateway>> {
@@ -50,6 +54,12 @@ async fn infer(
     let deadline = Instant::now() + gateway.config.request_deadline();
     let (parts, body) = http_request.into_parts();
     let key = gateway.authenticate(&parts.headers)?;
+    if key.scope != Scope::Inference {
+        return Err(Failure::forbidden("An admin key runs no inference."));
+    }
+    if parts.headers.contains_key(ENCAPSULATED_KEY_HEADER) {
+        return relay::relay(endpoint, gateway, request, slot, key, parts, body).await;
+    }
     let nonce = check_headers(&parts.headers, &key)?;
     let body = body::read(body, &parts.headers, gateway.config.body_limit).await?;
     let account = &key.sub;
@@ -111,36 +121,29 @@ async fn open(
 ) -> Result<Answer, Failure> {
     let wanted = read::read(endpoint, body)?;
     let name = gateway.config.aliases.get(&wanted.model).unwrap_or(&wanted.model);
-    let allowed = key.models.as_ref().is_none_or(|models| models.contains(name));
-    let price = gateway.config.prices.get(name).filter(|_| allowed);
-    let price = *price.ok_or_else(|| Failure::model_not_found(&wanted.model))?;
+    let price = gateway.price_for(&key, name).ok_or_else(|| Failure::model_not_found(&wanted.model))?;
     // A model we sell whose backends are all away is not unknown.
     let context = gateway.fleet.context_length(name, PATIENCE).await.ok_or_else(Failure::no_backend)?;
     let estimate =
         admit::estimate(&price, body.len(), wanted.tokens, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();
     let admitted = admit::admit(&gateway.ledger, &gateway.tracker, request, key, estimate, lease).await?;
-    let outgoing = Outgoing {
+    let tag_key = AccountTagKey::of_api_key(authenticate::bearer(headers)?);
+    let errand = Errand {
         path: endpoint.path(),
         model: name,
         price,
-        body,
-        nonce,
+        tag_key: &tag_key,
+        content_type: Some(&JSON),
         accept: headers.get(ACCEPT),
         lease,
     };
-    let exchange = gateway.sender.send(admitted, &outgoing).await?;
-    Ok(Answer::new(exchange, &nonce.0, body))
+    let exchange = gateway.sender.send(admitted, &errand, body, nonce).await?;
+    Answer::new(exchange).map_err(|error| deliver::broken(request, &error))
 }
 
 /// What the headers alone decide. Returns the nonce of the receipt's `body`: the client's, or a new one.
 fn check_headers(headers: &HeaderMap, key: &ApiKey) -> Result<ClientNonce, Failure> {
-    if key.scope != Scope::Inference {
-        return Err(Failure::forbidden("An admin key runs no inference."));
-    }
-    if headers.contains_key(ENCAPSULATED_KEY_HEADER) {
-        return Err(ApiError::invalid("This gateway does not relay sealed requests.").into());
-    }
     if key.sealed_only {
         return Err(Failure::forbidden(
             "This key is for sealed requests only: the gateway would read this one.",

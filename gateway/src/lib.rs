@@ -2,7 +2,7 @@
 //!
 //! Modules are named after the steps of a request's life (`docs/ARCHITECTURE.md`): [`accept`], [`authenticate`],
 //! [`read`], [`admit`], [`route`], [`send`], [`stream`], [`settle`]. [`inference`] is the thin handler that
-//! walks through them.
+//! walks through them; [`relay`] is its counterpart for requests that the client has sealed.
 
 pub mod accept;
 pub mod account;
@@ -13,14 +13,15 @@ pub mod body;
 pub mod clock;
 pub mod config;
 pub mod deliver;
-pub mod endpoint;
 pub mod error;
+pub mod evidence;
+pub mod hop;
 pub mod idempotency;
 pub mod inference;
 pub mod keys;
 pub mod models;
 pub mod ops;
-pub mod read;
+pub mod relay;
 pub mod route;
 pub mod run;
 pub mod send;

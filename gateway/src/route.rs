@@ -1,99 +1,20 @@
 //! Step 5: which attested backend serves the model.
 
+mod backend;
+mod sealed;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cocoon_attestation::Verdict;
-use cocoon_receipts::{Digest, VerifyingKey};
-use cocoon_sealing::PublicKey;
 use http::uri::Authority;
-use tokio::sync::{Notify, watch};
 
-/// A backend whose evidence the policy accepted: only this can be sent to.
-#[derive(Debug)]
-pub struct Attested {
-    pub verdict: Verdict,
-    /// The key requests are sealed to.
-    pub hpke: PublicKey,
-    pub receipt_key: VerifyingKey,
-}
-
-/// One configured backend.
-#[derive(Debug)]
-pub struct Backend {
-    pub authority: Authority,
-    attested: watch::Sender<Option<Arc<Attested>>>,
-    in_flight: AtomicUsize,
-    suspected: Notify,
-}
-
-impl Backend {
-    #[must_use]
-    pub fn new(authority: Authority) -> Self {
-        Self {
-            authority,
-            attested: watch::Sender::new(None),
-            in_flight: AtomicUsize::new(0),
-            suspected: Notify::new(),
-        }
-    }
-
-    /// The verdict in force, if any.
-    #[must_use]
-    pub fn attested(&self) -> Option<Arc<Attested>> {
-        self.attested.borrow().clone()
-    }
-
-    /// A new verdict, or none: then the backend is not used.
-    pub fn set(&self, attested: Option<Attested>) {
-        self.attested.send_replace(attested.map(Arc::new));
-    }
-
-    /// Takes the backend out of use until it was verified again, if `keyset` is still the one in force.
-    pub fn suspect(&self, keyset: Digest) {
-        let dropped = self.attested.send_if_modified(|attested| {
-            let current = attested.as_ref().is_some_and(|attested| attested.verdict.digest == keyset);
-            if current {
-                *attested = None;
-            }
-            current
-        });
-        if dropped {
-            self.suspected.notify_one();
-        }
-    }
-
-    /// Resolves once somebody suspected the backend.
-    pub async fn suspicion(&self) {
-        self.suspected.notified().await;
-    }
-}
+pub use backend::{Attested, Backend, Chosen, Known};
+pub use sealed::Named;
 
 /// All backends of this gateway.
 #[derive(Debug)]
 pub struct Fleet {
     backends: Vec<Arc<Backend>>,
-}
-
-/// A backend chosen for one attempt; counts as one request in flight until dropped.
-#[derive(Debug)]
-pub struct Chosen {
-    pub backend: Arc<Backend>,
-    pub attested: Arc<Attested>,
-}
-
-impl Chosen {
-    fn new(backend: Arc<Backend>, attested: Arc<Attested>) -> Self {
-        backend.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { backend, attested }
-    }
-}
-
-impl Drop for Chosen {
-    fn drop(&mut self) {
-        self.backend.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Fleet {
@@ -116,7 +37,7 @@ impl Fleet {
     /// `patience` for the first such backend.
     pub async fn context_length(&self, model: &str, patience: Duration) -> Option<u64> {
         let least = || {
-            let keysets = self.attested().filter(|attested| attested.verdict.keyset.model.id == model);
+            let keysets = self.attested().filter(|attested| attested.model() == model);
             keysets.map(|attested| attested.verdict.keyset.model.context_length).min()
         };
         match least() {
@@ -133,7 +54,7 @@ impl Fleet {
             .iter()
             .filter(|backend| !tried.contains(&backend.authority))
             .filter_map(|backend| Some((backend, backend.attested()?)))
-            .filter(|(_, attested)| attested.verdict.keyset.model.id == model)
+            .filter(|(_, attested)| attested.model() == model)
             .collect();
         if candidates.is_empty() {
             return None;
@@ -141,7 +62,7 @@ impl Fleet {
         let first = fastrand::usize(..candidates.len());
         // The second differs from the first where there are two.
         let second = (first + 1 + fastrand::usize(..candidates.len().max(2) - 1)) % candidates.len();
-        let load = |at: usize| candidates[at].0.in_flight.load(Ordering::Relaxed);
+        let load = |at: usize| candidates[at].0.load();
         let (backend, attested) = &candidates[if load(second) < load(first) { second } else { first }];
         Some(Chosen::new(Arc::clone(backend), Arc::clone(attested)))
     }
@@ -153,14 +74,25 @@ impl Fleet {
         tried: &[Authority],
         patience: Duration,
     ) -> Option<Chosen> {
+        self.wait_for(tried, patience, || self.choose(model, tried)).await
+    }
+
+    /// Looks again whenever a backend's verdict changes, for `patience` at most, if one that was not tried is left to
+    /// wait for.
+    async fn wait_for<T>(
+        &self,
+        tried: &[Authority],
+        patience: Duration,
+        look: impl Fn() -> Option<T>,
+    ) -> Option<T> {
         if self.backends.iter().all(|backend| tried.contains(&backend.authority)) {
             return None;
         }
-        let mut verdicts: Vec<_> = self.backends.iter().map(|backend| backend.attested.subscribe()).collect();
+        let mut verdicts: Vec<_> = self.backends.iter().map(|backend| backend.subscribe()).collect();
         let wait = async {
             loop {
-                if let Some(chosen) = self.choose(model, tried) {
-                    return Some(chosen);
+                if let Some(found) = look() {
+                    return Some(found);
                 }
                 let changes = verdicts.iter_mut().map(|verdict| Box::pin(verdict.changed()));
                 futures_util::future::select_all(changes).await.0.ok()?;
@@ -173,21 +105,34 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use cocoon_attestation::{
-        EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release, Tee,
+        EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release, Tee, Verdict,
     };
-    use cocoon_receipts::SigningKey;
+    use cocoon_receipts::{Digest, SigningKey, VerifyingKey};
     use cocoon_sealing::{Kem, PrivateKey};
 
     use super::*;
 
-    fn attested(model: &str, context_length: u64) -> Attested {
+    /// The receipt key of one.
+    pub(super) fn boot() -> VerifyingKey {
+        SigningKey::generate().unwrap().public().clone()
+    }
+
+    pub(super) fn attested(model: &str, context_length: u64) -> Attested {
+        of_boot(&boot(), model, context_length, u64::MAX)
+    }
+
+    pub(super) fn of_boot(
+        receipt_key: &VerifyingKey,
+        model: &str,
+        context_length: u64,
+        not_after: u64,
+    ) -> Attested {
         let private = PrivateKey::generate(Kem::X25519).unwrap();
-        let receipt_key = SigningKey::generate().unwrap().public().clone();
         let keyset = Keyset {
             version: KEYSET_VERSION,
             operator: Operator { address: "0:00".parse().unwrap(), workchain: 0 },
             not_before: 0,
-            not_after: 1,
+            not_after,
             hpke: vec![HpkeKey::new(0, Kem::X25519.id(), private.public_key().as_bytes())],
             receipt_key: receipt_key.to_jwk(),
             model: ModelInfo {
@@ -203,13 +148,14 @@ mod tests {
         let keyset_bytes = keyset.to_bytes();
         let digest = Digest::of(&[&keyset_bytes]);
         let verdict = Verdict { tee: Tee::Dev, keyset, keyset_bytes, digest };
-        Attested { verdict, hpke: private.public_key().clone(), receipt_key }
+        let keys = vec![(0, private.public_key().clone())];
+        Attested { verdict, keys, receipt_key: receipt_key.clone() }
     }
 
-    fn fleet(models: &[Option<(&str, u64)>]) -> Fleet {
+    pub(super) fn fleet(models: &[Option<(&str, u64)>]) -> Fleet {
         let backends = models.iter().enumerate().map(|(at, model)| {
             let backend = Backend::new(format!("127.0.0.1:{at}").parse().unwrap());
-            backend.set(model.map(|(name, context)| attested(name, context)));
+            backend.set(model.map(|(name, context)| attested(name, context)), 0);
             Arc::new(backend)
         });
         Fleet::new(backends.collect())
@@ -236,7 +182,7 @@ mod tests {
         for _ in 0..20 {
             running.push(fleet.choose("m", &[]).unwrap());
         }
-        let load = |at: usize| fleet.backends()[at].in_flight.load(Ordering::Relaxed);
+        let load = |at: usize| fleet.backends()[at].load();
         assert_eq!((load(0), load(1)), (10, 10));
         drop(running);
         assert_eq!((load(0), load(1)), (0, 0), "a choice that is dropped no longer counts");
@@ -246,11 +192,11 @@ mod tests {
     fn suspicion_of_a_keyset_that_is_gone_takes_no_backend_out() {
         let fleet = fleet(&[Some(("m", 1))]);
         let backend = &fleet.backends()[0];
-        let old = backend.attested().unwrap().verdict.digest;
-        backend.set(Some(attested("m", 1)));
+        let old = backend.attested().unwrap().digest();
+        backend.set(Some(attested("m", 1)), 0);
         backend.suspect(old);
         assert!(backend.attested().is_some());
-        backend.suspect(backend.attested().unwrap().verdict.digest);
+        backend.suspect(backend.attested().unwrap().digest());
         assert!(backend.attested().is_none());
     }
 
@@ -267,7 +213,7 @@ mod tests {
         let backend = Arc::clone(&fleet.backends()[0]);
         let (chosen, ()) = tokio::join!(fleet.choose_within("m", &[], Duration::from_secs(60)), async {
             tokio::task::yield_now().await;
-            backend.set(Some(attested("m", 1)));
+            backend.set(Some(attested("m", 1)), 0);
         });
         assert!(chosen.is_some());
         let tried = [backend.authority.clone()];

@@ -16,11 +16,11 @@ use tokio_util::task::TaskTracker;
 use crate::accept::{self, Gateway};
 use crate::attest::Verifier;
 use crate::config::Config;
+use crate::hop::{self, Sender};
 use crate::keys::Keys;
-use crate::ops;
 use crate::route::{Backend, Fleet};
-use crate::send::{self, Sender};
 use crate::settle::Settler;
+use crate::{evidence, ops};
 
 /// Work that is left when the last request has ended: settling, giving holds back.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let addresses = (listener.local_addr()?, ops_listener.local_addr()?);
 
     let fleet = Arc::new(Fleet::new(backends(&config)?));
-    let client = send::http_client();
+    let client = hop::http_client();
     let settler = Arc::new(Settler::new(
         Arc::clone(&ledger),
         Arc::clone(&keys),
@@ -89,6 +89,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tracker: tracker.clone(),
         draining: draining.clone(),
         places: Arc::new(Semaphore::new(config.max_in_flight)),
+        fetches: Semaphore::new(evidence::MAX_FETCHES),
         config,
     });
 

@@ -23,6 +23,8 @@ pub struct Attempt {
     pub keyset: Digest,
     /// SHA-256 of the encapsulated key.
     pub enc: Digest,
+    /// Tag of the API key on that encapsulated key.
+    pub acct: Digest,
 }
 
 /// What does not.
@@ -53,6 +55,7 @@ pub fn issue(keys: &Keys, terms: &Terms<'_>, attempt: Attempt) -> Result<SignedT
         attempt: attempt.number,
         keyset: attempt.keyset,
         enc: attempt.enc,
+        acct: attempt.acct,
         path: terms.path.to_owned(),
         model: terms.model.to_owned(),
         price: terms.price,

@@ -3,10 +3,12 @@
 //! Requests are never parsed into one big type and written out again: what the client sent is what the model's
 //! machine gets, byte for byte. [`scan`] reads the few members that routing needs.
 
+pub mod attestations;
 pub mod chat;
 pub mod completion;
 mod document;
 pub mod embedding;
+mod endpoint;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -14,10 +16,13 @@ pub mod fuzzing;
 pub mod models;
 mod names;
 pub mod ops;
+pub mod padding;
+pub mod read;
 pub mod responses;
 pub mod scan;
 pub mod x_conf;
 
 pub use document::{OPENAPI_JSON, document};
+pub use endpoint::Endpoint;
 pub use error::{ApiError, ErrorBody, ErrorDetail};
 pub use names::*;

@@ -6,6 +6,8 @@ pub const TICKET_HEADER: &str = "cocoon-ticket";
 pub const KEY_DIGEST_HEADER: &str = "cocoon-key-digest";
 /// The model, where the body is sealed.
 pub const MODEL_HEADER: &str = "cocoon-model";
+/// Completion tokens that a sealed request generates at most, over all its choices: the hold follows from it.
+pub const MAX_TOKENS_HEADER: &str = "cocoon-max-tokens";
 /// The signed receipt: header of an unstreamed answer, trailer of a streamed one.
 pub const RECEIPT_HEADER: &str = "cocoon-receipt";
 /// What the request cost, nanoTON.
@@ -36,8 +38,10 @@ pub const MODELS_PATH: &str = "/v1/models";
 pub const OPENAPI_PATH: &str = "/openapi.json";
 /// The attestation document of a backend, for a nonce.
 pub const ATTESTATION_PATH: &str = "/.well-known/cocoon-attestation";
-/// Key configurations of a backend.
+/// Key configurations: of a backend, and at a gateway of the backend that a model's sealed requests go to.
 pub const KEY_CONFIG_PATH: &str = "/.well-known/hpke-keys";
+/// Which backends serve a model, by keyset; with a keyset's digest behind it, that backend's attestation document.
+pub const ATTESTATIONS_PATH: &str = "/v1/attestation";
 /// Where gateways take receipts from outboxes; on the ops listener.
 pub const RECEIPTS_PATH: &str = "/internal/receipts";
 

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cocoon_receipts::{AccountId, Digest, NanoTon, Price};
+use cocoon_receipts::{Digest, NanoTon, Price};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::scan::{self, ScanError};
@@ -34,7 +34,8 @@ pub struct XConf {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost: Option<NanoTon>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub acct: Option<AccountId>,
+    /// [`AccountTagKey::tag`](cocoon_receipts::AccountTagKey::tag): the ticket must be of the same API key.
+    pub acct: Option<Digest>,
     /// 0 turns padding of the answer off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pad: Option<u8>,

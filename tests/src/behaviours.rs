@@ -6,6 +6,7 @@ mod harness;
 
 mod bad_input;
 mod bill;
+mod blind;
 mod chaos;
 mod clients;
 mod description;
@@ -15,6 +16,7 @@ mod endpoints;
 mod evidence;
 mod faults;
 mod first_byte;
+mod frame_sizes;
 mod goldens;
 mod hang_up;
 mod hop;
@@ -24,12 +26,15 @@ mod judge;
 mod kill;
 mod lies;
 mod many;
+mod meddled_answers;
 mod openai;
 mod other_endpoints;
 mod refused_receipts;
 mod refused_requests;
 mod sampling;
 mod sealed_clients;
+mod sealed_refusals;
+mod sealing_cost;
 mod second_implementation;
 mod seen;
 mod shapes;
@@ -65,7 +70,7 @@ fn main() -> std::process::ExitCode {
         goldens: every_answer_and_error_is_as_checked_in;
         sampling: a_seed_gives_the_same_text_again, bias_and_penalties_move_the_text, logprobs_are_natural_logarithms,
             choices_and_stop_strings_end_as_they_must, constrained_output_ends_by_itself;
-        clients: each_is_served_and_every_answer_fits_the_document;
+        clients: each_is_served_and_every_answer_fits_the_document, each_is_served_through_the_sidecar;
         second_implementation: each_opens_what_the_other_sealed;
         sealed_clients: each_is_served_and_charged_by_its_receipts;
         watching: a_marker_in_memory_is_found_and_another_is_not, a_marker_in_two_pieces_is_found,
@@ -100,10 +105,18 @@ fn main() -> std::process::ExitCode {
         surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
             answers_say_how_many_more_may_be_sent,
             any_page_may_ask;
+        frame_sizes: tokens_of_one_and_of_twelve_letters_look_alike, whole_answers_have_few_lengths, the_cost_of_padding;
+        blind: the_gateway_of_an_ehbp_client, the_gateway_of_the_sidecar;
+        meddled_answers: cut_at_every_frame_boundary, changed_in_every_other_way;
+        sealed_refusals: the_same_ciphertext_again,
+            the_same_ciphertext_after_a_rotation_and_within_the_overlap, a_key_whose_time_is_over,
+            ciphertext_that_was_moved, a_bit_that_was_flipped, frames_that_were_moved, frames_that_are_none,
+            members_that_are_there_twice;
         drain: running_streams_finish_after_sigterm;
     };
     let measurements = trials! {
         first_byte: through_the_gateway_and_from_the_backend;
+        sealing_cost: of_a_request_and_of_a_token;
     };
     // Only where they are asked for: `cargo xtask bench`.
     trials.extend(measurements.into_iter().map(|trial| trial.with_ignored_flag(true)));

@@ -37,6 +37,7 @@ fn ticket(stack: &Stack, liar: &Liar, request: RequestId) -> anyhow::Result<Tick
         attempt: 1,
         keyset: liar.digest,
         enc: Digest([1; 32]),
+        acct: Digest([1; 32]),
         path: CHAT_COMPLETIONS_PATH.into(),
         model: MODEL.into(),
         price: PRICE,

@@ -2,12 +2,14 @@
 //!
 //! Both are compact JWS (RFC 7515) with EdDSA, so that any JWT library checks them. Formats: `docs/PROTOCOL.md`.
 
+mod account_tag;
 mod ids;
 pub mod jws;
 mod money;
 mod receipt;
 mod ticket;
 
+pub use account_tag::{API_KEY_PREFIX, AccountTagKey};
 pub use ids::*;
 pub use jws::{Jwk, JwsError, SigningKey, VerifyingKey};
 pub use money::*;

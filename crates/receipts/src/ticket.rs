@@ -24,6 +24,8 @@ pub struct Ticket {
     pub keyset: Digest,
     /// SHA-256 of the decoded encapsulated key of the one ciphertext it is for.
     pub enc: Digest,
+    /// [`AccountTagKey::tag`](crate::AccountTagKey::tag) of that ciphertext's encapsulated key.
+    pub acct: Digest,
     pub path: String,
     pub model: String,
     pub price: Price,
@@ -186,6 +188,7 @@ mod tests {
             attempt: 1,
             keyset: Digest([1; 32]),
             enc: Digest([2; 32]),
+            acct: Digest([4; 32]),
             path: "/v1/chat/completions".into(),
             model: "m".into(),
             price: Price {

@@ -21,11 +21,15 @@ pub fn encode_hex(bytes: &[u8]) -> String {
 }
 
 /// Reads the value of [`ENCAPSULATED_KEY_HEADER`]: 64 hex characters are X25519, 2240 are X-Wing, any other
-/// length is an error. Upper case is accepted, so compare and store the decoded bytes, never the text.
+/// length is an error.
+///
+/// Upper case is an error too, as no client writes it: one key then has one spelling, and whoever compares texts, on
+/// any hop, cannot be fooled by a second one.
 pub fn parse_encapsulated_key(header: &str) -> Result<(Kem, Vec<u8>), SealingError> {
     let kem = Kem::ALL
         .into_iter()
         .find(|kem| header.len() == 2 * kem.encapsulated_key_len())
+        .filter(|_| !header.bytes().any(|byte| byte.is_ascii_uppercase()))
         .ok_or(SealingError::MalformedEncapsulatedKey)?;
     let encapsulated_key = hex::decode(header).map_err(|_| SealingError::MalformedEncapsulatedKey)?;
     Ok((kem, encapsulated_key))
@@ -56,9 +60,12 @@ mod tests {
     }
 
     #[test]
-    fn upper_case_hex_is_the_same_key() {
+    fn an_encapsulated_key_has_one_spelling() {
         let lower = "00ff".repeat(16);
-        assert_eq!(parse_encapsulated_key(&lower.to_uppercase()), parse_encapsulated_key(&lower));
+        assert!(parse_encapsulated_key(&lower).is_ok());
+        for other in [lower.to_uppercase(), format!("{}F", &lower[..63])] {
+            assert_eq!(parse_encapsulated_key(&other), Err(SealingError::MalformedEncapsulatedKey));
+        }
         assert_eq!(parse_response_nonce(&lower.to_uppercase()), parse_response_nonce(&lower));
         assert!(parse_response_nonce(&lower).is_ok());
     }

@@ -1,9 +1,12 @@
 //! What every test uses: real processes of our own binaries, on ports of their own, in folders of their own.
 
 mod client;
+mod ehbp;
 mod embedding_model;
 mod environment;
+mod held;
 mod liar;
+mod meddler;
 mod memory;
 mod ports;
 mod process;
@@ -13,14 +16,18 @@ mod redis;
 mod script;
 mod sealed;
 mod search;
+mod sidecar;
 mod stack;
 mod trace;
 mod wire;
 
 pub(crate) use client::{Client, chat};
+pub(crate) use ehbp::{Ehbp, EhbpReply, Recipient};
 pub(crate) use embedding_model::{CONTEXT as EMBEDDING_CONTEXT, DIMENSIONS};
 pub(crate) use environment::full;
+pub(crate) use held::{Held, Transport};
 pub(crate) use liar::{Liar, Scripted, Seen};
+pub(crate) use meddler::{Carried, Meddler};
 pub(crate) use memory::find_in_memory;
 pub(crate) use ports::free_port;
 pub(crate) use process::{Process, signal};
@@ -28,8 +35,9 @@ pub(crate) use proxy::{Direction, Proxy};
 pub(crate) use recorder::{Exchange, Recorder};
 pub(crate) use redis::RedisServer;
 pub(crate) use script::{Runtime, run_python, run_script};
-pub(crate) use sealed::{PRICE, Sealed, Twist};
+pub(crate) use sealed::{PRICE, Sealed, SealedReply, Twist};
 pub(crate) use search::Search;
+pub(crate) use sidecar::Sidecar;
 pub(crate) use stack::{ACCOUNT, Engine, GRANT, MODEL, Settings, Stack, Store};
 pub(crate) use trace::Trace;
 pub(crate) use wire::{Connection, Protocol};

@@ -59,7 +59,8 @@ pub(crate) async fn run_script(
     serde_json::from_str(last).with_context(|| format!("{script} printed:\n{stdout}\n{stderr}"))
 }
 
-fn python(variable: &str, script: &str) -> anyhow::Result<Command> {
+/// A Python script with the packages of the environment that `variable` names.
+pub(super) fn python(variable: &str, script: &str) -> anyhow::Result<Command> {
     let mut command = Command::new(environment::path(variable)?);
     // The checkout is no place for compiled scripts.
     command.arg(scripts().join(script)).env("PYTHONDONTWRITEBYTECODE", "1");

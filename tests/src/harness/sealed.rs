@@ -5,7 +5,9 @@ use bytes::Bytes;
 use cocoon_attestation::{Document, Keyset, Nonce};
 use cocoon_openapi::x_conf::{self, ClientNonce, XConf};
 use cocoon_openapi::{ATTESTATION_PATH, CHAT_COMPLETIONS_PATH, TICKET_HEADER};
-use cocoon_receipts::{DeploymentKey, Digest, NanoTon, Payer, Price, RequestId, SigningKey, Ticket};
+use cocoon_receipts::{
+    AccountTagKey, DeploymentKey, Digest, NanoTon, Payer, Price, RequestId, SigningKey, Ticket,
+};
 use cocoon_sealing::{
     ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, PublicKey, RESPONSE_NONCE_HEADER, RequestSealer,
     encode_hex, parse_response_nonce,
@@ -88,6 +90,7 @@ impl Sealed {
             attempt: 1,
             keyset: digest,
             enc: Digest::of(&[sealer.encapsulated_key()]),
+            acct: AccountTagKey::of_api_key(&stack.key).tag(sealer.encapsulated_key()),
             path: CHAT_COMPLETIONS_PATH.into(),
             model: MODEL.into(),
             price: PRICE,
@@ -133,12 +136,17 @@ impl Sealed {
         }
     }
 
-    /// Sends it to the backend itself.
-    pub(crate) async fn send(&self, stack: &Stack) -> anyhow::Result<SealedReply> {
+    /// Sends it to the backend itself; what is answered is still sealed.
+    pub(crate) async fn begin(&self, stack: &Stack) -> anyhow::Result<http::Response<hyper::body::Incoming>> {
         let client = Client::new(stack.backend_url(), String::new());
         let headers: Vec<(&str, &str)> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let response = client.post_raw(&self.path, &headers, self.body.clone()).await?;
+        client.post_raw(&self.path, &headers, self.body.clone()).await
+    }
+
+    /// As [`Sealed::begin`], and opens the answer.
+    pub(crate) async fn send(&self, stack: &Stack) -> anyhow::Result<SealedReply> {
+        let response = self.begin(stack).await?;
         let status = response.status().as_u16();
         let nonce = response.headers().get(RESPONSE_NONCE_HEADER).cloned();
         let body = http_body_util::BodyExt::collect(response.into_body()).await?.to_bytes();

@@ -37,8 +37,10 @@ pub(crate) struct Settings {
     /// Top-level lines of the gateway's configuration.
     pub(crate) gateway: String,
     pub(crate) backend: String,
-    /// Puts a [`Proxy`] between gateway and backend.
+    /// Puts a [`Proxy`] between gateway and backend, either way: requests, and receipts from the outbox.
     pub(crate) proxy: bool,
+    /// What the gateway logs; `info` where there is nothing.
+    pub(crate) gateway_log: Option<&'static str>,
     /// A second backend of the gateway, by its origin.
     pub(crate) second_backend: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Default for Settings {
             gateway: String::new(),
             backend: String::new(),
             proxy: false,
+            gateway_log: None,
             second_backend: None,
         }
     }
@@ -79,9 +82,12 @@ pub(crate) struct Stack {
     pub(crate) backend: Option<Process>,
     pub(crate) redis: Option<RedisServer>,
     pub(crate) proxy: Option<Proxy>,
+    /// From the backend's outbox to the gateway's ops listener.
+    pub(crate) outbox_proxy: Option<Proxy>,
     /// API key of [`ACCOUNT`].
     pub(crate) key: String,
     pub(crate) admin_key: String,
+    gateway_log: Option<&'static str>,
     gateway_port: u16,
     ops_port: u16,
     backend_port: u16,
@@ -98,14 +104,19 @@ impl Stack {
             Store::Redis => Some(RedisServer::start(dir.path().to_owned()).await?),
         };
         let (gateway_port, ops_port, backend_port) = (free_port()?, free_port()?, free_port()?);
-        let proxy = if settings.proxy { Some(Proxy::start(backend_port).await?) } else { None };
+        let (proxy, outbox_proxy) = match settings.proxy {
+            true => (Some(Proxy::start(backend_port).await?), Some(Proxy::start(ops_port).await?)),
+            false => (None, None),
+        };
         let mut stack = Self {
             gateway: None,
             backend: None,
             redis,
             proxy,
+            outbox_proxy,
             key: String::new(),
             admin_key: String::new(),
+            gateway_log: settings.gateway_log,
             gateway_port,
             ops_port,
             backend_port,
@@ -133,6 +144,10 @@ impl Stack {
         format!("http://127.0.0.1:{}", self.gateway_port)
     }
 
+    pub(crate) fn gateway_port(&self) -> u16 {
+        self.gateway_port
+    }
+
     pub(crate) fn ops_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ops_port)
     }
@@ -149,8 +164,25 @@ impl Stack {
     pub(crate) fn start_gateway(&mut self) -> anyhow::Result<()> {
         let mut command = gateway_binary()?;
         command.args(["serve", "--config"]).arg(self.path("gateway.toml"));
+        if let Some(filter) = self.gateway_log {
+            command.env("COCOON_LOG", filter);
+        }
         self.gateway = Some(Process::start(&mut command, &self.path("gateway.log"))?.0);
         Ok(())
+    }
+
+    /// Another gateway of the same deployment, with the same ledger and backends.
+    pub(crate) async fn second_gateway(&self) -> anyhow::Result<SecondGateway> {
+        let (port, ops_port) = (free_port()?, free_port()?);
+        let mut command = gateway_binary()?;
+        command
+            .args(["serve", "--config"])
+            .arg(self.path("gateway.toml"))
+            .env("COCOON_GATEWAY__LISTEN", format!("127.0.0.1:{port}"))
+            .env("COCOON_GATEWAY__OPS_LISTEN", format!("127.0.0.1:{ops_port}"));
+        let process = Process::start(&mut command, &self.path("second-gateway.log"))?.0;
+        ready(&format!("http://127.0.0.1:{ops_port}")).await?;
+        Ok(SecondGateway { origin: format!("http://127.0.0.1:{port}"), _process: process })
     }
 
     pub(crate) fn start_backend(&mut self) -> anyhow::Result<()> {
@@ -181,11 +213,7 @@ impl Stack {
 
     /// Until the gateway has an attested backend and a ledger.
     pub(crate) async fn wait_ready(&self) -> anyhow::Result<()> {
-        let url = format!("{}/readyz", self.ops_url());
-        eventually("the gateway is ready", Duration::from_secs(30), || async {
-            Ok(reqwest::get(&url).await?.status().is_success().then_some(()))
-        })
-        .await
+        ready(&self.ops_url()).await
     }
 
     /// Makes a key with the gateway's own command.
@@ -303,7 +331,7 @@ impl Stack {
             state = self.path("backend").display(),
             engine = engine.display(),
             model = model.display(),
-            ops = self.ops_url(),
+            ops = self.outbox_proxy.as_ref().map_or_else(|| self.ops_url(), Proxy::url),
             gateway_key = keys.join("ticket.pub.json").display(),
             dev_root = keys.join("dev-root.pem").display(),
             operator = "0".repeat(64),
@@ -311,6 +339,20 @@ impl Stack {
         write_config(&self.path("gateway.toml"), &gateway, &settings.gateway)?;
         write_config(&self.path("backend.toml"), &backend, &settings.backend)
     }
+}
+
+/// Ends when dropped.
+pub(crate) struct SecondGateway {
+    pub(crate) origin: String,
+    _process: Process,
+}
+
+async fn ready(ops_url: &str) -> anyhow::Result<()> {
+    let url = format!("{ops_url}/readyz");
+    eventually("the gateway is ready", Duration::from_secs(30), || async {
+        Ok(reqwest::get(&url).await?.status().is_success().then_some(()))
+    })
+    .await
 }
 
 /// Writes `base` with the tables of `over` laid over it.

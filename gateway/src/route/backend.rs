@@ -1,0 +1,190 @@
+//! One backend and what is known of its keys.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cocoon_attestation::Verdict;
+use cocoon_receipts::{Digest, VerifyingKey};
+use cocoon_sealing::{Kem, PublicKey};
+use http::uri::Authority;
+use tokio::sync::{Notify, watch};
+
+/// Keysets of one boot that are remembered. A backend changes its keys every few hours and accepts one for a day more.
+const MAX_EARLIER: usize = 16;
+/// A backend is asked for its evidence out of turn at most this often: anyone with an API key can name a keyset that
+/// does not exist.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// A backend whose evidence the policy accepted: only this can be sent to.
+#[derive(Debug)]
+pub struct Attested {
+    pub verdict: Verdict,
+    /// The keys requests are sealed to, by their ids; X25519 is always there and first.
+    pub keys: Vec<(u8, PublicKey)>,
+    pub receipt_key: VerifyingKey,
+}
+
+impl Attested {
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.verdict.digest
+    }
+
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.verdict.keyset.model.id
+    }
+
+    /// What the gateway itself seals to: a key that is safe from a later quantum computer, where there is one.
+    #[must_use]
+    pub fn strongest_key(&self) -> Option<&PublicKey> {
+        let of = |kem| self.keys.iter().map(|(_, key)| key).find(|key| key.kem() == kem);
+        of(Kem::XWing).or_else(|| of(Kem::X25519))
+    }
+
+    fn is_of_boot(&self, other: &Self) -> bool {
+        self.receipt_key == other.receipt_key
+    }
+}
+
+/// What the verifications of a backend came to.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The verdict in force, if any.
+    pub current: Option<Arc<Attested>>,
+    /// Verified before, in the same boot, newest first: the backend may still accept their keys.
+    pub earlier: Vec<Arc<Attested>>,
+    /// Verifications so far, whatever they came to.
+    pub checks: u64,
+}
+
+impl Known {
+    fn retire_current(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.earlier.insert(0, current);
+            self.earlier.truncate(MAX_EARLIER);
+        }
+    }
+}
+
+/// One configured backend.
+#[derive(Debug)]
+pub struct Backend {
+    pub authority: Authority,
+    known: watch::Sender<Known>,
+    in_flight: AtomicUsize,
+    suspected: Notify,
+    asked: Mutex<Option<Asked>>,
+}
+
+/// The last time the backend was asked out of turn.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: Instant,
+    /// The number of checks once the answer is in.
+    answered_at: u64,
+}
+
+impl Backend {
+    #[must_use]
+    pub fn new(authority: Authority) -> Self {
+        Self {
+            authority,
+            known: watch::Sender::default(),
+            in_flight: AtomicUsize::new(0),
+            suspected: Notify::new(),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// The verdict in force, if any.
+    #[must_use]
+    pub fn attested(&self) -> Option<Arc<Attested>> {
+        self.known.borrow().current.clone()
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        self.known.borrow().clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Known> {
+        self.known.subscribe()
+    }
+
+    /// The outcome of a verification; none: the backend is not used.
+    ///
+    /// The keysets before are remembered until they end, or the backend was started again: its private keys are gone
+    /// with the receipt key.
+    pub fn set(&self, attested: Option<Attested>, now_ms: u64) {
+        self.known.send_modify(|known| {
+            known.checks += 1;
+            known.retire_current();
+            if let Some(attested) = attested {
+                known
+                    .earlier
+                    .retain(|earlier| earlier.is_of_boot(&attested) && earlier.digest() != attested.digest());
+                known.current = Some(Arc::new(attested));
+            }
+            known.earlier.retain(|earlier| earlier.verdict.keyset.not_after > now_ms);
+        });
+    }
+
+    /// Takes the backend out of use until it was verified again, if `keyset` is still the one in force.
+    pub fn suspect(&self, keyset: Digest) {
+        let dropped = self.known.send_if_modified(|known| {
+            let is_current = known.current.as_ref().is_some_and(|current| current.digest() == keyset);
+            if is_current {
+                known.retire_current();
+            }
+            is_current
+        });
+        if dropped {
+            self.suspected.notify_one();
+        }
+    }
+
+    /// Has the backend verified out of turn, unless that was done just now. Returns the number of checks after which
+    /// the answer is in.
+    pub fn ask_again(&self) -> u64 {
+        let checks = self.known.borrow().checks;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = asked.filter(|last| last.at.elapsed() < ASK_AGAIN_AFTER) {
+            return last.answered_at;
+        }
+        *asked = Some(Asked { at: Instant::now(), answered_at: checks + 1 });
+        self.suspected.notify_one();
+        checks + 1
+    }
+
+    /// Resolves once the backend is to be verified out of turn.
+    pub async fn suspicion(&self) {
+        self.suspected.notified().await;
+    }
+
+    pub(super) fn load(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// A backend chosen for one attempt; counts as one request in flight until dropped.
+#[derive(Debug)]
+pub struct Chosen {
+    pub backend: Arc<Backend>,
+    pub attested: Arc<Attested>,
+}
+
+impl Chosen {
+    pub(super) fn new(backend: Arc<Backend>, attested: Arc<Attested>) -> Self {
+        backend.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { backend, attested }
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.backend.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
