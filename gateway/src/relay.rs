@@ -157,11 +157,8 @@ impl Flight {
                 Outcome::Refused(StatusCode::SERVICE_UNAVAILABLE) | Outcome::Unreachable => {
                     causes.push(NotOpened::Away);
                 }
-                Outcome::Refused(StatusCode::BAD_REQUEST) => {
-                    return Err(self.end(ReleaseReason::Rejected, Failure::sealed_refused()).await);
-                }
-                Outcome::Refused(_) => {
-                    return Err(self.end(ReleaseReason::Rejected, Failure::backend_refused()).await);
+                Outcome::Refused(status) => {
+                    return Err(self.end(ReleaseReason::Rejected, refused(status)).await);
                 }
                 Outcome::Broken => {
                     return Err(Failure::backend_failed());
@@ -196,6 +193,16 @@ fn not_opened(causes: &[NotOpened]) -> (ReleaseReason, Failure) {
     match causes {
         [NotOpened::Key, ..] => (ReleaseReason::Rejected, Failure::key_config()),
         _ => (ReleaseReason::NoBackend, Failure::no_backend()),
+    }
+}
+
+/// What a client is told of a refusal that ends its request. Nothing of a backend's own words: they came in the clear.
+fn refused(status: StatusCode) -> Failure {
+    match status {
+        StatusCode::BAD_REQUEST => Failure::sealed_refused(),
+        StatusCode::REQUEST_TIMEOUT => Failure::body_timeout(),
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::sealed_too_large(),
+        _ => Failure::backend_refused(),
     }
 }
 
