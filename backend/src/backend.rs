@@ -14,13 +14,13 @@ use tokio_util::task::TaskTracker;
 use crate::Error;
 use crate::admission::Admission;
 use crate::binding::Binding;
-use crate::clock::now_ms;
 use crate::completion::Services;
 use crate::config::Config;
 use crate::engine::{Engine, Launch};
 use crate::identity::Identity;
+use crate::keyring::Keyring;
 use crate::receipts::{Backlog, Chain, Checkpoints, Delivering, Gateways, Outbox, Signer};
-use crate::replay::{MAX_KEYS, ReplaySet};
+use crate::replay::MAX_KEYS;
 use crate::routes::{self, App};
 use crate::unseal::Unsealer;
 use crate::weights;
@@ -95,13 +95,13 @@ impl Backend {
 
         let receipt_key = SigningKey::generate().map_err(Error::ReceiptKey)?;
         let identity =
-            Identity::new(&config, keys.dev_root, weights, &ready, receipt_key.public(), now_ms())?;
-        let identity = Arc::new(identity);
-        let chain = Chain::new(receipt_key, identity.digest(), config.model_name.clone(), weights);
+            Arc::new(Identity::new(&config, keys.dev_root, weights, &ready, receipt_key.public())?);
+        let keyring = Arc::new(Keyring::new(Arc::clone(&identity), config.key_periods(), MAX_KEYS)?);
+        let chain = Chain::new(receipt_key, config.model_name.clone(), weights);
         let (backlog, checkpoints) = (Backlog::default(), Checkpoints::default());
         let (fresh, kept) = mpsc::unbounded_channel();
         let left = outbox.pending().cloned().collect();
-        let (signer, signing) = Signer::start(chain, outbox, backlog.clone(), fresh, fatal)?;
+        let (signer, signing) = Signer::start(chain, outbox, backlog.clone(), fresh, fatal.clone())?;
         let delivering = Delivering::new(
             Arc::clone(&gateways),
             signer.clone(),
@@ -112,9 +112,9 @@ impl Backend {
         );
         background.spawn(delivering.run(stops.background.clone()));
         background.spawn(checkpoints.clone().run(gateways, stops.background.clone()));
+        background.spawn(Arc::clone(&keyring).run(stops.background.clone(), fatal));
 
         let binding = Binding {
-            keyset: identity.digest(),
             model: config.model_name.clone(),
             min_price: config.min_price,
             gateway_keys: keys.gateway_keys,
@@ -125,17 +125,14 @@ impl Backend {
             signer,
             checkpoints,
             keepalive: Duration::from_millis(config.keepalive_ms),
+            coalesce: Duration::from_millis(config.coalesce_ms),
             checkpoint_every: Duration::from_millis(config.checkpoint_ms),
             deadline: config.request_deadline(),
             cut: stops.generating.clone(),
         };
         let app = Arc::new(App {
-            unsealer: Unsealer::new(
-                Arc::clone(&identity),
-                binding,
-                ReplaySet::new(MAX_KEYS),
-                config.max_body,
-            ),
+            unsealer: Unsealer::new(Arc::clone(&keyring), binding, config.max_body),
+            keyring: Arc::clone(&keyring),
             admission: Admission::new(config.max_running, backlog),
             services: Arc::new(services),
             requests: TaskTracker::new(),
@@ -147,7 +144,7 @@ impl Backend {
             tokio::time::sleep(FAREWELL).await;
         }));
         tracing::warn!(
-            keyset = %identity.digest(),
+            keyset = %keyring.published(),
             model = identity.model(),
             "the evidence is of kind dev: it proves nothing about this machine"
         );

@@ -22,6 +22,7 @@ use crate::request::{self, Work};
 use crate::unseal::Opened;
 
 mod embed;
+mod frames;
 mod text;
 
 const JSON: &str = "application/json";
@@ -42,6 +43,7 @@ pub(crate) struct Services {
     pub(crate) signer: Signer,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) keepalive: Duration,
+    pub(crate) coalesce: Duration,
     pub(crate) checkpoint_every: Duration,
     pub(crate) deadline: Duration,
     /// Cancelled once the grace period of a shutdown is over.
@@ -138,7 +140,7 @@ impl Completion {
             request: self.opened.ticket.req,
             created: self.started / 1000,
             model: identity.model().to_owned(),
-            fingerprint: identity.fingerprint(),
+            fingerprint: identity.fingerprint().to_owned(),
         }
     }
 
@@ -151,6 +153,8 @@ impl Completion {
     /// Sends a frame, for as long as the request may take.
     async fn send(&mut self, plaintext: &[u8]) -> Result<(), Stop> {
         tokio::select! {
+            // In this order: a reader that takes it gets it.
+            biased;
             sent = self.reply.frame(plaintext) => sent.map_err(|HungUp| Stop::HungUp)?,
             stop = self.limits.reached() => return Err(stop),
         }
@@ -179,7 +183,7 @@ impl Completion {
     async fn checkpoint(&mut self, usage: Usage) {
         self.last_checkpoint = Instant::now();
         let Some((usage, cost)) = self.cost(usage) else { return };
-        let draft = CheckpointDraft { ticket: self.ticket, usage, cost };
+        let draft = CheckpointDraft { keyset: self.opened.ticket.keyset, ticket: self.ticket, usage, cost };
         if let Ok(token) = self.services.signer.checkpoint(draft).await {
             let ticket = self.opened.ticket_token.clone();
             self.services.checkpoints.put(self.opened.ticket.req, Delivery { token, ticket });
@@ -195,21 +199,25 @@ impl Completion {
     async fn finish(mut self, outcome: Outcome) -> Result<(), SignError> {
         self.services.checkpoints.forget(self.opened.ticket.req);
         match outcome {
-            Outcome::Whole(json, finish) => self.finish_json(200, &json, finish, true).await,
+            Outcome::Whole(json, finish) => self.finish_json(200, json, finish, true).await,
             Outcome::Failed(error) => {
                 let complete = error.status < 500;
-                self.finish_json(error.status, &error.to_json(), "error", complete).await
+                self.finish_json(error.status, error.to_json(), "error", complete).await
             }
             Outcome::Streamed { finish, terminator } => {
                 let receipt = self.sign(finish, true).await?;
-                self.end(format!(": receipt {receipt}\n\n{terminator}"), &receipt).await;
+                self.end_stream(&receipt, terminator).await;
                 Ok(())
             }
             Outcome::BrokenOff(error) => {
                 // Whether it gets there or not, the receipt is the same.
-                let _ = self.send_last(&error.to_event()).await;
+                let mut event = error.to_event();
+                if self.opened.pad {
+                    frames::pad_last_events(&mut event);
+                }
+                let _ = self.send_last(&event).await;
                 let receipt = self.sign("error", false).await?;
-                self.end(format!(": receipt {receipt}\n\n"), &receipt).await;
+                self.end_stream(&receipt, "").await;
                 Ok(())
             }
             Outcome::HungUp => self.sign("cancelled", false).await.map(drop),
@@ -219,25 +227,40 @@ impl Completion {
     async fn finish_json(
         mut self,
         status: u16,
-        json: &[u8],
+        mut json: Vec<u8>,
         finish: &'static str,
         complete: bool,
     ) -> Result<(), SignError> {
         self.begin(Head { status, content_type: JSON });
-        let open = json.strip_suffix(b"}").unwrap_or(json);
-        if self.send_last(open).await.is_err() {
+        json.pop_if(|last| *last == b'}');
+        if self.opened.pad {
+            frames::pad_open_json(&mut json);
+        }
+        if self.send_last(&json).await.is_err() {
             return self.sign("cancelled", false).await.map(drop);
         }
         let receipt = self.sign(finish, complete).await?;
-        self.end(format!(",\"x_receipt\":\"{receipt}\"}}"), &receipt).await;
+        let mut last = format!(",\"x_receipt\":\"{receipt}\"}}").into_bytes();
+        if self.opened.pad {
+            frames::pad_last_json(&mut last);
+        }
+        self.end(&last, &receipt).await;
         Ok(())
     }
 
-    async fn end(self, last: String, receipt: &str) {
+    async fn end_stream(self, receipt: &str, terminator: &str) {
+        let mut last = format!(": receipt {receipt}\n\n{terminator}").into_bytes();
+        if self.opened.pad {
+            frames::pad_last_events(&mut last);
+        }
+        self.end(&last, receipt).await;
+    }
+
+    async fn end(self, last: &[u8], receipt: &str) {
         let patience = patience(self.limits);
         tokio::select! {
             // It has been signed: what the reader misses here, the outbox brings to the gateway.
-            _sent = self.reply.end(last.as_bytes(), receipt) => {}
+            _sent = self.reply.end(last, receipt) => {}
             () = patience => {}
         }
     }
@@ -251,6 +274,7 @@ impl Completion {
         let head = self.head.unwrap_or(Head { status: CLIENT_CLOSED_REQUEST, content_type: JSON });
         let (resp_hash, resp_frames) = self.reply.sent();
         let draft = Draft {
+            keyset: ticket.keyset,
             ticket: self.ticket,
             cn: self.opened.cn,
             req_hash: self.opened.req_hash,

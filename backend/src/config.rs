@@ -9,6 +9,8 @@ use cocoon_receipts::{Jwk, NanoTon, OperatorId, Price, SigningKey, VerifyingKey}
 use http::Uri;
 use serde::Deserialize;
 
+use crate::keyring::Periods;
+
 /// `COCOON_BACKEND__LISTEN` is the key `listen`.
 const ENVIRONMENT_PREFIX: &str = "COCOON_BACKEND__";
 
@@ -70,6 +72,18 @@ pub struct Config {
     /// Silence after which a stream gets a comment.
     #[serde(default = "defaults::keepalive_ms")]
     pub keepalive_ms: u64,
+    /// A stream's frame follows the one before after this time at the earliest: what comes sooner is put into it.
+    #[serde(default = "defaults::coalesce_ms")]
+    pub coalesce_ms: u64,
+    /// How long HPKE keys are published, but for a tenth more or less.
+    #[serde(default = "defaults::key_lifetime_ms")]
+    pub key_lifetime_ms: u64,
+    /// How long an X-Wing key is accepted after that.
+    #[serde(default = "defaults::xwing_overlap_ms")]
+    pub xwing_overlap_ms: u64,
+    /// How long an X25519 key is accepted after that.
+    #[serde(default = "defaults::x25519_overlap_ms")]
+    pub x25519_overlap_ms: u64,
     /// How often a running request says what it has used.
     #[serde(default = "defaults::checkpoint_ms")]
     pub checkpoint_ms: u64,
@@ -115,6 +129,18 @@ mod defaults {
     }
     pub(super) fn keepalive_ms() -> u64 {
         10_000
+    }
+    pub(super) fn coalesce_ms() -> u64 {
+        20
+    }
+    pub(super) fn key_lifetime_ms() -> u64 {
+        6 * 3_600_000
+    }
+    pub(super) fn xwing_overlap_ms() -> u64 {
+        10 * 60_000
+    }
+    pub(super) fn x25519_overlap_ms() -> u64 {
+        24 * 3_600_000
     }
     pub(super) fn checkpoint_ms() -> u64 {
         5_000
@@ -196,6 +222,10 @@ impl Config {
         for (key, value, least, most) in [
             ("max_running", u64::from(self.max_running), 1, 4096),
             ("keepalive_ms", self.keepalive_ms, 10, 60_000),
+            ("coalesce_ms", self.coalesce_ms, 0, 1_000),
+            ("key_lifetime_ms", self.key_lifetime_ms, 1_000, 30 * 86_400_000),
+            ("xwing_overlap_ms", self.xwing_overlap_ms, 0, 30 * 86_400_000),
+            ("x25519_overlap_ms", self.x25519_overlap_ms, 0, 30 * 86_400_000),
             ("checkpoint_ms", self.checkpoint_ms, 10, 600_000),
             ("receipt_confirm_ms", self.receipt_confirm_ms, 0, 86_400_000),
             ("request_deadline_ms", self.request_deadline_ms, 100, 86_400_000),
@@ -245,6 +275,14 @@ impl Config {
         Ok(ConfiguredKeys { dev_root: DevRoot::new(dev_root), gateway_keys })
     }
 
+    pub(crate) fn key_periods(&self) -> Periods {
+        Periods {
+            published: Duration::from_millis(self.key_lifetime_ms),
+            x25519_overlap: Duration::from_millis(self.x25519_overlap_ms),
+            xwing_overlap: Duration::from_millis(self.xwing_overlap_ms),
+        }
+    }
+
     pub(crate) fn request_deadline(&self) -> Duration {
         Duration::from_millis(self.request_deadline_ms)
     }
@@ -290,6 +328,11 @@ pub(crate) mod tests {
         )
     }
 
+    /// A configuration with nothing but what must be there.
+    pub(crate) fn config() -> Config {
+        load(&text(), &[]).unwrap()
+    }
+
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
         let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         Config::from_toml(text, environment, None).map_err(|error| error.to_string())
@@ -299,6 +342,13 @@ pub(crate) mod tests {
     fn a_minimal_file_has_the_documented_defaults() {
         let config = load(&text(), &[]).unwrap();
         assert_eq!((config.max_running, config.max_body, config.keepalive_ms), (20, 8 << 20, 10_000));
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let periods = Periods {
+            published: hours(6),
+            x25519_overlap: hours(24),
+            xwing_overlap: Duration::from_secs(600),
+        };
+        assert_eq!((config.key_periods(), config.coalesce_ms), (periods, 20));
         assert!(config.min_price.allows(&Price {
             table: 0,
             prompt: NanoTon(0),
@@ -315,6 +365,8 @@ pub(crate) mod tests {
             ("listen = 5", "listen"),
             ("max_running = 0", "max_running"),
             ("max_running = \"many\"", "max_running"),
+            ("key_lifetime_ms = 999", "key_lifetime_ms"),
+            ("coalesce_ms = 1001", "coalesce_ms"),
             ("max_runing = 5", "max_runing"),
             ("receipt_urls = []", "receipt_urls"),
             ("receipt_urls = [\"http://gateway.example/internal/receipts\"]", "receipt_urls"),

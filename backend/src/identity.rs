@@ -1,74 +1,74 @@
-//! What this backend says it is: its keys of this boot, the keyset, and the evidence for it.
+//! What this backend says it is, and the evidence for it: all that does not change while it runs.
 
 use cocoon_attestation::{
     DevRoot, Document, EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Nonce, Operator, PrefixCache,
     Release,
 };
 use cocoon_engine_api::Ready;
-use cocoon_receipts::{Digest, VerifyingKey};
-use cocoon_sealing::{Kem, PrivateKey, encode_key_configs};
+use cocoon_receipts::{Digest, Jwk, VerifyingKey};
 
 use crate::Error;
 use crate::config::Config;
 
-/// `key_id` of the X25519 key.
-const X25519_KEY_ID: u8 = 0;
-/// How long a keyset is valid. Keys are not rotated while a backend runs, so this also bounds how long it may run.
-const LIFETIME_MS: u64 = 30 * 24 * 3_600_000;
-
-/// Made at start and never again: a restart of the engine changes none of it.
+/// Made at start and never again: neither a restart of the engine nor new keys change any of it.
 #[derive(Debug)]
 pub(crate) struct Identity {
-    hpke: PrivateKey,
-    keyset: Keyset,
-    keyset_bytes: Vec<u8>,
-    digest: Digest,
+    operator: Operator,
+    receipt_key: Jwk,
+    model: ModelInfo,
+    engine_info: EngineInfo,
+    prefix_cache: PrefixCache,
+    release: Release,
+    fingerprint: String,
     root: DevRoot,
     engine: Ready,
 }
 
 impl Identity {
-    /// Makes the HPKE key and the keyset.
-    ///
     /// # Errors
-    /// Where there is no randomness, or the operator's address is none.
+    /// Where the operator's address is none.
     pub(crate) fn new(
         config: &Config,
         root: DevRoot,
         weights: Digest,
         engine: &Ready,
         receipt_key: &VerifyingKey,
-        now_ms: u64,
     ) -> Result<Self, Error> {
-        let hpke = PrivateKey::generate(Kem::X25519).map_err(Error::HpkeKey)?;
-        let keyset = Keyset {
-            version: KEYSET_VERSION,
-            operator: Operator { address: config.operator.clone(), workchain: config.workchain()? },
-            not_before: now_ms,
-            not_after: now_ms.saturating_add(LIFETIME_MS),
-            hpke: vec![HpkeKey::new(X25519_KEY_ID, Kem::X25519.id(), hpke.public_key().as_bytes())],
-            receipt_key: receipt_key.to_jwk(),
-            model: ModelInfo {
-                id: config.model_name.clone(),
-                sha256: weights,
-                quantization: engine.quantization.clone(),
-                context_length: engine.context_length,
-            },
-            engine: EngineInfo { name: engine.engine.clone(), version: engine.engine_version.clone() },
-            prefix_cache: if engine.prefix_cache { PrefixCache::Shared } else { PrefixCache::Off },
-            release: Release { name: env!("CARGO_PKG_VERSION").to_owned(), sequence: 0 },
+        let model = ModelInfo {
+            id: config.model_name.clone(),
+            sha256: weights,
+            quantization: engine.quantization.clone(),
+            context_length: engine.context_length,
         };
-        let keyset_bytes = keyset.to_bytes();
-        let digest = Digest::of(&[&keyset_bytes]);
-        Ok(Self { hpke, keyset, keyset_bytes, digest, root, engine: engine.clone() })
+        let engine_info = EngineInfo { name: engine.engine.clone(), version: engine.engine_version.clone() };
+        let release = Release { name: env!("CARGO_PKG_VERSION").to_owned(), sequence: 0 };
+        Ok(Self {
+            operator: Operator { address: config.operator.clone(), workchain: config.workchain()? },
+            receipt_key: receipt_key.to_jwk(),
+            fingerprint: fingerprint(&model, &engine_info, &release),
+            model,
+            engine_info,
+            prefix_cache: if engine.prefix_cache { PrefixCache::Shared } else { PrefixCache::Off },
+            release,
+            root,
+            engine: engine.clone(),
+        })
     }
 
-    pub(crate) fn hpke(&self) -> &PrivateKey {
-        &self.hpke
-    }
-
-    pub(crate) fn keyset(&self) -> &Keyset {
-        &self.keyset
+    /// The keyset with these HPKE keys; times in milliseconds since 1970.
+    pub(crate) fn keyset(&self, hpke: Vec<HpkeKey>, not_before: u64, not_after: u64) -> Keyset {
+        Keyset {
+            version: KEYSET_VERSION,
+            operator: self.operator.clone(),
+            not_before,
+            not_after,
+            hpke,
+            receipt_key: self.receipt_key.clone(),
+            model: self.model.clone(),
+            engine: self.engine_info.clone(),
+            prefix_cache: self.prefix_cache,
+            release: self.release.clone(),
+        }
     }
 
     /// What the engine says of itself and of its model.
@@ -76,28 +76,71 @@ impl Identity {
         &self.engine
     }
 
-    /// SHA-256 of the keyset: this backend's name in tickets and receipts.
-    pub(crate) fn digest(&self) -> Digest {
-        self.digest
-    }
-
     /// The public model name.
     pub(crate) fn model(&self) -> &str {
-        &self.keyset.model.id
+        &self.model.id
     }
 
-    /// OpenAI's `system_fingerprint`: changes with anything in the keyset.
-    pub(crate) fn fingerprint(&self) -> String {
-        format!("fp_{}", hex::encode(&self.digest.0[..5]))
+    /// OpenAI's `system_fingerprint`.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
-    /// The attestation document for a verifier's nonce.
-    pub(crate) fn document(&self, nonce: Nonce) -> Document {
-        self.root.document(&self.keyset_bytes, nonce)
+    /// The attestation document of a keyset, given in its exact bytes, for a verifier's nonce.
+    pub(crate) fn document(&self, keyset: &[u8], nonce: Nonce) -> Document {
+        self.root.document(keyset, nonce)
+    }
+}
+
+/// Changes with what may change an answer, and with nothing else: the same seed gives the same text on every backend
+/// that shows the same.
+fn fingerprint(model: &ModelInfo, engine: &EngineInfo, release: &Release) -> String {
+    let sequence = release.sequence.to_string();
+    let parts = [&model.quantization, &engine.name, &engine.version, &release.name, &sequence];
+    let text = parts.map(|part| part.as_bytes()).join(&0);
+    let digest = Digest::of(&[b"cocoon/fingerprint/v1", &model.sha256.0, &text]);
+    format!("fp_{}", hex::encode(&digest.0[..5]))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use cocoon_engine_api::{ModelKind, PROTOCOL};
+    use cocoon_receipts::SigningKey;
+
+    use super::*;
+
+    fn engine() -> Ready {
+        Ready {
+            protocol: PROTOCOL,
+            engine: "scripted".to_owned(),
+            engine_version: "1".to_owned(),
+            kind: ModelKind::Text,
+            quantization: "none".to_owned(),
+            context_length: 100,
+            vocabulary: 10,
+            reasons: false,
+            prefix_cache: false,
+        }
     }
 
-    /// Key configurations (RFC 9458 section 3.1).
-    pub(crate) fn key_configs(&self) -> Vec<u8> {
-        encode_key_configs(&[(X25519_KEY_ID, self.hpke.public_key())])
+    fn identity_of(weights: Digest, engine: &Ready) -> Identity {
+        let key = || SigningKey::generate().unwrap();
+        let config = crate::config::tests::config();
+        Identity::new(&config, DevRoot::new(key()), weights, engine, key().public()).unwrap()
+    }
+
+    pub(crate) fn identity() -> Identity {
+        identity_of(Digest([8; 32]), &engine())
+    }
+
+    #[test]
+    fn the_fingerprint_is_that_of_what_makes_the_answer() {
+        let fingerprint = |weights, engine| identity_of(weights, &engine).fingerprint().to_owned();
+        let one = fingerprint(Digest([8; 32]), engine());
+        assert_eq!(one.len(), 13);
+        assert_eq!(fingerprint(Digest([8; 32]), engine()), one, "whatever its keys");
+        assert_ne!(fingerprint(Digest([9; 32]), engine()), one);
+        assert_ne!(fingerprint(Digest([8; 32]), Ready { engine_version: "2".to_owned(), ..engine() }), one);
+        assert_ne!(fingerprint(Digest([8; 32]), Ready { quantization: "q8".to_owned(), ..engine() }), one);
     }
 }

@@ -38,8 +38,6 @@ pub(crate) enum Cause {
     NotSealed,
     #[error("the encapsulated key is malformed")]
     EncapsulatedKey(#[source] SealingError),
-    #[error("the key exchange is not offered")]
-    Kem,
     #[error("it has no ticket")]
     NoTicket,
     #[error("its ticket is not valid: {0}")]
@@ -76,12 +74,16 @@ pub(crate) enum Cause {
     XConfModel,
     #[error("its x_conf is for another keyset")]
     XConfKeyset,
+    #[error("its x_conf is of another API key than its ticket")]
+    XConfAccount,
     #[error("its x_conf is from another time")]
     XConfTime,
     #[error("its ticket's prices are above what it allows")]
     XConfPrice,
-    #[error("its body names another model than its ticket")]
+    #[error("it has no x_conf, and its body names another model than its ticket")]
     BodyModel,
+    #[error("it has no x_conf, and its body is not of its path")]
+    BodyPath,
 }
 
 impl IntoResponse for Refusal {

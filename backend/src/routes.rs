@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::completion::{Completion, Services};
+use crate::keyring::Keyring;
 use crate::refusal::{Cause, Refusal, respond};
 use crate::reply;
 use crate::unseal::Unsealer;
@@ -28,6 +29,7 @@ use crate::unseal::Unsealer;
 /// What the handlers share.
 #[derive(Debug)]
 pub(crate) struct App {
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) unsealer: Unsealer,
     pub(crate) admission: Admission,
     pub(crate) services: Arc<Services>,
@@ -85,7 +87,7 @@ async fn attestation(
 ) -> Response {
     let nonce = query.ok().and_then(|Query(query)| query.nonce.parse::<Nonce>().ok());
     match nonce {
-        Some(nonce) => Json(app.services.identity.document(nonce)).into_response(),
+        Some(nonce) => Json(app.keyring.document(nonce)).into_response(),
         None => respond(
             &ApiError::invalid("'nonce' must be 64 lower-case hexadecimal characters.")
                 .with_param("nonce")
@@ -95,7 +97,7 @@ async fn attestation(
 }
 
 async fn key_configs(State(app): State<Arc<App>>) -> Response {
-    ([(header::CONTENT_TYPE, KEY_CONFIG_MEDIA_TYPE)], app.services.identity.key_configs()).into_response()
+    ([(header::CONTENT_TYPE, KEY_CONFIG_MEDIA_TYPE)], app.keyring.key_configs()).into_response()
 }
 
 #[derive(Serialize)]

@@ -8,9 +8,9 @@ use cocoon_receipts::{NanoTon, Price, RequestId, Usage};
 use tokio_util::task::TaskTracker;
 
 use crate::authenticate::ApiKey;
-use crate::endpoint::Endpoint;
 use crate::error::Failure;
-use crate::read::{MAX_CHOICES, Tokens};
+use cocoon_openapi::Endpoint;
+use cocoon_openapi::read::{MAX_CHOICES, Tokens};
 
 /// Tokens that a chat template may add to a prompt beyond the bytes of its JSON: a default system message and the
 /// header of the answer. The JSON around each message is longer than the template's own marks.

@@ -21,8 +21,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::accept::Gateway;
 use crate::admit::store_failure;
 use crate::authenticate;
-use crate::endpoint::Endpoint;
 use crate::error::Failure;
+use cocoon_openapi::Endpoint;
 
 pub use kept::Kept;
 use secret::Secret;

@@ -21,13 +21,13 @@ use crate::admit;
 use crate::authenticate::{self, ApiKey, Scope};
 use crate::body;
 use crate::deliver::{self, Client};
-use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::hop::{Errand, PATIENCE};
 use crate::idempotency::{self, Gathered, Running, Turn};
-use crate::read;
 use crate::relay;
 use crate::stream::{self as answer, Answer};
+use cocoon_openapi::Endpoint;
+use cocoon_openapi::read;
 
 /// What every body is that the gateway seals.
 static JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -26,10 +26,10 @@ use crate::admit::{self, Admitted};
 use crate::authenticate::{self, ApiKey};
 use crate::body::BODY_TIMEOUT;
 use crate::clock::now_ms;
-use crate::endpoint::Endpoint;
 use crate::error::Failure;
 use crate::hop::{Answered, Envelope, Errand, HopBody, MAX_ATTEMPTS, Outcome, PATIENCE};
 use crate::route::{Chosen, Named};
+use cocoon_openapi::Endpoint;
 
 pub use body::{Attempt, BodyError, Source};
 pub use wanted::{Wanted, check_is_post_with_body, model, queried};

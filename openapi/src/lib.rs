@@ -8,6 +8,7 @@ pub mod chat;
 pub mod completion;
 mod document;
 pub mod embedding;
+mod endpoint;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -16,10 +17,12 @@ pub mod models;
 mod names;
 pub mod ops;
 pub mod padding;
+pub mod read;
 pub mod responses;
 pub mod scan;
 pub mod x_conf;
 
 pub use document::{OPENAPI_JSON, document};
+pub use endpoint::Endpoint;
 pub use error::{ApiError, ErrorBody, ErrorDetail};
 pub use names::*;

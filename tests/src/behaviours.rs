@@ -6,6 +6,7 @@ mod harness;
 
 mod bad_input;
 mod bill;
+mod blind;
 mod chaos;
 mod clients;
 mod description;
@@ -25,6 +26,7 @@ mod judge;
 mod kill;
 mod lies;
 mod many;
+mod meddled_answers;
 mod openai;
 mod other_endpoints;
 mod refused_receipts;
@@ -41,6 +43,7 @@ mod shapes;
 mod surface;
 mod transport;
 mod verbatim;
+mod watching;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -69,9 +72,11 @@ fn main() -> std::process::ExitCode {
         goldens: every_answer_and_error_is_as_checked_in;
         sampling: a_seed_gives_the_same_text_again, bias_and_penalties_move_the_text, logprobs_are_natural_logarithms,
             choices_and_stop_strings_end_as_they_must, constrained_output_ends_by_itself;
-        clients: each_is_served_and_every_answer_fits_the_document;
+        clients: each_is_served_and_every_answer_fits_the_document, each_is_served_through_the_sidecar;
         second_implementation: each_opens_what_the_other_sealed;
         sealed_clients: each_is_served_and_charged_by_its_receipts;
+        watching: a_marker_in_memory_is_found_and_another_is_not, a_marker_in_two_pieces_is_found,
+            what_a_process_reads_and_writes_is_seen;
         judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
@@ -103,6 +108,8 @@ fn main() -> std::process::ExitCode {
             answers_say_how_many_more_may_be_sent,
             any_page_may_ask;
         frame_sizes: tokens_of_one_and_of_twelve_letters_look_alike, whole_answers_have_few_lengths, the_cost_of_padding;
+        blind: the_gateway_of_an_ehbp_client, the_gateway_of_the_sidecar;
+        meddled_answers: cut_at_every_frame_boundary, changed_in_every_other_way;
         sealed_refusals: the_same_ciphertext_again,
             the_same_ciphertext_after_a_rotation_and_within_the_overlap, a_key_whose_time_is_over,
             ciphertext_that_was_moved, a_bit_that_was_flipped, frames_that_were_moved, frames_that_are_none,

@@ -7,12 +7,11 @@ use anyhow::{Context, ensure};
 use cocoon_receipts::RequestId;
 
 use crate::harness::{
-    Direction, Engine, Held, Proxy, RedisServer, Settings, Sidecar, Stack, Trace, Transport,
-    search_memory,
+    Direction, Engine, Held, Proxy, RedisServer, Settings, Sidecar, Stack, Trace, Transport, find_in_memory,
 };
 
 /// How the stream's events begin: no event may be in the clear anywhere but at its two ends.
-const EVENT: &str = "\"delta\":{\"content\":";
+const EVENT: &[u8] = b"\"delta\":{\"content\":";
 /// Shortest piece of an answer that is looked for; it would not occur by chance.
 const SHORTEST: usize = 16;
 
@@ -43,7 +42,7 @@ async fn watch(transport: Transport) -> anyhow::Result<()> {
     .await?;
     let to_gateway = Proxy::start(stack.gateway_port()).await?;
     let sidecar = match transport {
-        Transport::Plain => Some(Sidecar::start(&stack, &to_gateway.url(), "").await?),
+        Transport::Plain => Some(Sidecar::start(&stack, &to_gateway.url(), &[]).await?),
         Transport::Ehbp => None,
     };
     let base_url = match &sidecar {
@@ -51,22 +50,23 @@ async fn watch(transport: Transport) -> anyhow::Result<()> {
         None => format!("{}/v1", to_gateway.url()),
     };
     let gateway = stack.gateway.as_ref().context("no gateway")?;
-    let trace = Trace::attach(gateway.pid()).await?;
+    let trace = Trace::attach(gateway.pid(), &stack.path("gateway.strace"))?;
 
     let prompt = format!("quagga-{}", RequestId::generate());
     let mut client = Held::start(transport, &base_url, &stack.key, &prompt)?;
     let whole = client.next("whole").await?;
     let midway = client.next("midway").await?;
     let (whole, midway) = (telling(&whole)?, telling(&midway)?);
-    let markers = [prompt.as_str(), whole, midway, EVENT];
+    let markers = [prompt.as_bytes(), whole.as_bytes(), midway.as_bytes(), EVENT];
 
     // The stream is running: whoever works on it has it in memory now.
     ensure!(stack.engine_running().await? > 0, "the engine has finished already");
-    unreadable("the gateway's memory during the stream", &markers, &search_memory(gateway.pid(), &markers)?)?;
-    let at_the_engine = search_memory(stack.engine_pid()?, &[&prompt, midway])?;
-    ensure!(at_the_engine == [true, true], "the engine has prompt and answer: {at_the_engine:?}");
-    let at_the_client = search_memory(client.pid()?, &markers)?;
-    ensure!(at_the_client.iter().all(|found| *found), "the client has all of it: {at_the_client:?}");
+    none("the gateway's memory during the stream", &find_in_memory(gateway.pid(), &markers)?)?;
+    let work = [prompt.as_bytes(), midway.as_bytes()];
+    let at_the_engine = find_in_memory(stack.engine_pid()?, &work)?;
+    ensure!(at_the_engine == work, "the engine has prompt and answer, not only {}", texts(&at_the_engine));
+    let at_the_client = find_in_memory(client.pid()?, &markers)?;
+    ensure!(at_the_client == markers, "the client has all of it, not only {}", texts(&at_the_client));
     client.go_on().await?;
     let streamed = client.next("streamed").await?;
     ensure!(streamed.starts_with(midway_of(&streamed, midway)?), "the stream went on");
@@ -77,10 +77,11 @@ async fn watch(transport: Transport) -> anyhow::Result<()> {
     })
     .await?;
 
-    unreadable("the gateway's memory after it", &markers, &search_memory(gateway.pid(), &markers)?)?;
-    let traced = trace.stop().await?;
-    found("the trace", &traced, &["ehbp-encapsulated-key", "cocoon-ticket"])?;
-    absent("the gateway's reads and writes", &traced, &markers)?;
+    none("the gateway's memory after it", &find_in_memory(gateway.pid(), &markers)?)?;
+    let traced = trace.finish()?;
+    let of_the_hop: [&[u8]; 2] = [b"ehbp-encapsulated-key", b"cocoon-ticket"];
+    ensure!(traced.find(&of_the_hop) == of_the_hop, "the trace shows nothing");
+    none("the gateway's reads and writes", &traced.find(&markers))?;
     let log = gateway.log();
     found("the log", log.as_bytes(), &["answered"])?;
     absent("the gateway's log", log.as_bytes(), &markers)?;
@@ -100,15 +101,14 @@ async fn watch(transport: Transport) -> anyhow::Result<()> {
     }
     found("the hop", &proxies[1].1.recorded(Direction::ToBackend), &["cocoon-ticket"])?;
 
-    let at_redis = search_memory(redis.process().context("no Redis")?.pid(), &markers)?;
-    unreadable("Redis's memory", &markers, &at_redis)?;
+    none("Redis's memory", &find_in_memory(redis.process().context("no Redis")?.pid(), &markers)?)?;
     let stored = files(folder.path())?;
     found("Redis's files", &stored, &["cocoon"])?;
     absent("Redis's files", &stored, &markers)?;
     println!(
         "looked for {} markers in {} bytes of reads and writes, {} of log, {} on disk",
         markers.len(),
-        traced.len(),
+        traced.bytes(),
         log.len(),
         stored.len()
     );
@@ -128,29 +128,30 @@ fn midway_of<'a>(streamed: &'a str, midway: &str) -> anyhow::Result<&'a str> {
     Ok(&streamed[..at + midway.len()])
 }
 
-fn unreadable(place: &str, markers: &[&str], searched: &[bool]) -> anyhow::Result<()> {
-    for (marker, there) in markers.iter().zip(searched) {
-        ensure!(!there, "'{marker}' is in {place}");
-    }
+fn none(place: &str, found: &[&[u8]]) -> anyhow::Result<()> {
+    ensure!(found.is_empty(), "{} in {place}", texts(found));
     Ok(())
 }
 
-fn absent(place: &str, bytes: &[u8], markers: &[&str]) -> anyhow::Result<()> {
-    for marker in markers {
-        ensure!(!contains(bytes, marker), "'{marker}' is in {place}");
-    }
-    Ok(())
+fn texts(found: &[&[u8]]) -> String {
+    let texts: Vec<_> = found.iter().map(|marker| String::from_utf8_lossy(marker)).collect();
+    format!("{texts:?}")
+}
+
+fn absent(place: &str, bytes: &[u8], markers: &[&[u8]]) -> anyhow::Result<()> {
+    let found: Vec<&[u8]> = markers.iter().copied().filter(|marker| contains(bytes, marker)).collect();
+    none(place, &found)
 }
 
 fn found(place: &str, bytes: &[u8], words: &[&str]) -> anyhow::Result<()> {
     for word in words {
-        ensure!(contains(bytes, word), "'{word}' is not in {place}: it shows nothing");
+        ensure!(contains(bytes, word.as_bytes()), "'{word}' is not in {place}: it shows nothing");
     }
     Ok(())
 }
 
-fn contains(haystack: &[u8], needle: &str) -> bool {
-    haystack.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()))
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
 }
 
 /// All files of a folder, one after the other.

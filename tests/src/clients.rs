@@ -8,7 +8,9 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::bill::claims;
-use crate::harness::{Engine, Exchange, GRANT, MODEL, Recorder, Runtime, Settings, Stack, full, run_script};
+use crate::harness::{
+    Engine, Exchange, GRANT, MODEL, Recorder, Runtime, Settings, Sidecar, Stack, full, run_script,
+};
 use crate::judge::judge;
 use crate::seen;
 
@@ -39,13 +41,35 @@ const CLIENTS: [Client; 8] = [
 /// Guards against: typed parsing that a client trips over, answers that differ between clients or between streamed and
 /// not, a field that OpenAI's document wants or does not know in this form, an answer without a receipt.
 pub(crate) async fn each_is_served_and_every_answer_fits_the_document() -> anyhow::Result<()> {
+    judged(Way::Gateway).await
+}
+
+/// The same clients, unchanged, through `cocoon-connect`: the gateway sees no word of it. Guards against: a sidecar that
+/// holds streams back, changes an answer, or lets something pass that is not OpenAI's.
+pub(crate) async fn each_is_served_through_the_sidecar() -> anyhow::Result<()> {
+    judged(Way::Sidecar).await
+}
+
+/// Whom the clients ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Gateway,
+    Sidecar,
+}
+
+async fn judged(way: Way) -> anyhow::Result<()> {
     let modes = std::env::var("COCOON_CLIENT_MODES").unwrap_or_else(|_| MODES.to_owned());
     let mut round = Round::default();
     for (engine, modes) in [(Engine::Real, modes.as_str()), (Engine::Embedding, EMBEDDING_MODES)] {
         // Every receipt stays in the outbox, to be added up.
         let backend = "receipt_confirm_ms = 3600000".to_owned();
         let stack = Stack::start(Settings { engine, backend, ..Settings::default() }).await?;
-        round.go(&stack, modes).await?;
+        let sidecar = match way {
+            Way::Gateway => None,
+            Way::Sidecar => Some(Sidecar::start(&stack, &stack.origin(), &[]).await?),
+        };
+        let origin = sidecar.as_ref().map_or_else(|| stack.origin(), Sidecar::origin);
+        round.go(&stack, &origin, modes).await?;
         the_bill_is_the_sum(&stack).await?;
     }
 
@@ -76,14 +100,14 @@ struct Round {
 
 impl Round {
     /// Runs every client in `modes`.
-    async fn go(&mut self, stack: &Stack, modes: &str) -> anyhow::Result<()> {
+    async fn go(&mut self, stack: &Stack, origin: &str, modes: &str) -> anyhow::Result<()> {
         let poor = stack.make_key(&["--account", "poor", "--grant", "1"])?;
         let times = std::env::var("COCOON_CLIENT_TIMES")
             .unwrap_or_else(|_| if full() { TIMES.to_owned() } else { "1".to_owned() });
         let only = std::env::var("COCOON_CLIENT").ok();
         let wanted = |client: &&Client| only.as_deref().is_none_or(|only| client.name.contains(only));
         for client in CLIENTS.iter().filter(wanted) {
-            let recorder = Recorder::start(&stack.origin()).await?;
+            let recorder = Recorder::start(origin).await?;
             let variables = [
                 ("OPENAI_BASE_URL", recorder.base_url()),
                 ("OPENAI_API_KEY", stack.key.clone()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use cocoon_openapi::{COMPLETIONS_PATH, KEY_DIGEST_HEADER, MODEL_HEADER};
+use cocoon_openapi::{COMPLETIONS_PATH, KEY_DIGEST_HEADER, MODEL_HEADER, PRIVACY_HEADER};
 use cocoon_sealing::{ENCAPSULATED_KEY_HEADER, Kem, encode_hex};
 use serde_json::{Value, json};
 
@@ -36,6 +36,7 @@ fn not_opened(what: &str, reply: &EhbpReply) -> anyhow::Result<()> {
 
 fn served(what: &str, reply: &EhbpReply) -> anyhow::Result<()> {
     ensure!(reply.status == 200 && reply.frames.is_some(), "{what}: {reply:?}");
+    ensure!(reply.headers.get(PRIVACY_HEADER).is_some_and(|mode| mode == "sealed"), "{what}: {reply:?}");
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: measurements on the scripted engine. They assert no times, and are no part of the tests.
+//! `cargo xtask bench`: measurements of sealing, and on the scripted engine. They assert no times, and are no part of
+//! the tests.
 
 use crate::console::Steps;
 use crate::places::Places;
@@ -6,7 +7,7 @@ use crate::run::{cargo, run};
 use crate::{contract, system};
 
 pub(crate) fn bench(places: &Places) -> anyhow::Result<()> {
-    let mut steps = Steps::new(2);
+    let mut steps = Steps::new(3);
     steps.begin("build");
     system::redis_server()?;
     run(cargo(&places.root).args(["build", "--release", "--workspace", "--bins"]), "the build")?;
@@ -17,6 +18,13 @@ pub(crate) fn bench(places: &Places) -> anyhow::Result<()> {
     measure.args(["test", "--release", "--workspace", "--test", "behaviours", "--"]);
     measure.args(["--ignored", "first_byte", "--nocapture", "--test-threads=1"]);
     contract::name_binaries(&mut measure, &places.release);
+    run(&mut measure, "the measurement")?;
+    steps.finish("measured");
+
+    steps.begin("sealing");
+    let mut measure = cargo(&places.root);
+    // The whole workspace, as above: its packages keep the features they were built with.
+    measure.args(["bench", "--workspace", "--bench", "sealing"]);
     run(&mut measure, "the measurement")?;
     steps.finish("measured");
     Ok(())

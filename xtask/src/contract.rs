@@ -13,6 +13,7 @@ use crate::run::capture;
 
 const GATEWAY: &str = "cocoon-gateway";
 const BACKEND: &str = "cocoon-backend";
+const CONNECT: &str = "cocoon-connect";
 const SCRIPTED_ENGINE: &str = "cocoon-scripted-engine";
 
 /// 10 TON of test credit, in nanoTON.
@@ -30,11 +31,16 @@ fn backend_binary(release: &Path) -> PathBuf {
     release.join(BACKEND)
 }
 
+fn connect_binary(release: &Path) -> PathBuf {
+    release.join(CONNECT)
+}
+
 /// Tells the tests where the binaries are.
 pub(crate) fn name_binaries(tests: &mut Command, release: &Path) {
     tests
         .env("COCOON_GATEWAY_BIN", gateway_binary(release))
         .env("COCOON_BACKEND_BIN", backend_binary(release))
+        .env("COCOON_CONNECT_BIN", connect_binary(release))
         .env("COCOON_SCRIPTED_ENGINE_BIN", release.join(SCRIPTED_ENGINE));
 }
 

@@ -42,6 +42,11 @@ pub(crate) fn curl() -> anyhow::Result<()> {
     for_tests("curl")
 }
 
+/// Shows what a process reads and writes.
+pub(crate) fn strace() -> anyhow::Result<()> {
+    for_tests("strace")
+}
+
 fn for_tests(program: &str) -> anyhow::Result<()> {
     if is_on_path(program) {
         return Ok(());

@@ -28,6 +28,7 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
     steps.begin("what the tests need of this machine");
     system::redis_server()?;
     system::curl()?;
+    system::strace()?;
     let python = python::for_tests(places, "requirements.txt")?;
     let instructor = python::for_tests(places, "requirements-instructor.txt")?;
     let node_modules = node::for_tests(places)?;

@@ -130,6 +130,10 @@ impl Render for ChatAnswer {
         vec![self.chunk(vec![last], None)]
     }
 
+    fn envelope(&self) -> usize {
+        self.choice(0, Delta { content: Some(String::new()), ..Delta::default() }, None).len()
+    }
+
     /// The event with the usage, where it was asked for.
     fn end(&mut self, usage: &Used) -> Vec<Vec<u8>> {
         let usage = Usage::new(usage.prompt, usage.completion);
@@ -185,15 +189,10 @@ pub(super) fn token_logprob(token: &TokenLogprob) -> ChatTokenLogprob {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::tests::stamp;
 
     fn answer(include_usage: bool, calls: Calls) -> ChatAnswer {
-        let stamp = Stamp {
-            request: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
-            created: 5,
-            model: "m".into(),
-            fingerprint: "fp_0102030405".into(),
-        };
-        ChatAnswer::new(stamp, 1, include_usage, calls)
+        ChatAnswer::new(stamp(), 1, include_usage, calls)
     }
 
     fn text(events: Vec<Vec<u8>>) -> String {

@@ -94,6 +94,11 @@ impl Render for CompletionAnswer {
         vec![self.event(vec![choice], None)]
     }
 
+    fn envelope(&self) -> usize {
+        let choice = CompletionChoice { text: String::new(), index: 0, logprobs: None, finish_reason: None };
+        self.event(vec![choice], None).len()
+    }
+
     fn end(&mut self, usage: &Used) -> Vec<Vec<u8>> {
         let usage = Usage::new(usage.prompt, usage.completion);
         self.include_usage.then(|| self.event(Vec::new(), Some(usage))).into_iter().collect()
@@ -131,15 +136,10 @@ fn logprobs(tokens: &[TokenLogprob], mut offset: usize) -> Option<CompletionLogp
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::tests::stamp;
 
     fn answer(echo: Option<Vec<String>>) -> CompletionAnswer {
-        let stamp = Stamp {
-            request: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
-            created: 5,
-            model: "m".into(),
-            fingerprint: "fp_0102030405".into(),
-        };
-        CompletionAnswer::new(stamp, false, echo, 2)
+        CompletionAnswer::new(stamp(), false, echo, 2)
     }
 
     fn text(events: Vec<Vec<u8>>) -> String {

@@ -108,6 +108,9 @@ pub(crate) trait Render: Send {
     /// A choice ended.
     fn finish(&mut self, choice: usize, reason: FinishReason) -> Vec<Vec<u8>>;
 
+    /// Length of an event with a text that is empty: what is longer in another is its text's.
+    fn envelope(&self) -> usize;
+
     /// Events after the last choice.
     fn end(&mut self, usage: &Usage) -> Vec<Vec<u8>>;
 
@@ -141,4 +144,46 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 /// One server-sent event without a name.
 fn event<T: Serialize>(value: &T) -> Vec<u8> {
     [b"data: ".as_slice(), &json(value), b"\n\n"].concat()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    pub(crate) fn stamp() -> Stamp {
+        Stamp {
+            request: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            created: 5,
+            model: "m".into(),
+            fingerprint: "fp_0102030405".into(),
+        }
+    }
+
+    /// What a request for a response without any options is answered with.
+    pub(crate) fn echo() -> Echo {
+        Echo {
+            instructions: "null".into(),
+            max_output_tokens: None,
+            metadata: BTreeMap::new(),
+            parallel_tool_calls: true,
+            reasoning_effort: None,
+            temperature: 1.0,
+            text: r#"{"format":{"type":"text"}}"#.into(),
+            tool_choice: r#""auto""#.into(),
+            tools: "[]".into(),
+            top_logprobs: 0,
+            top_p: 1.0,
+        }
+    }
+
+    /// One of every form.
+    pub(crate) fn forms() -> Vec<Form> {
+        vec![
+            Form::Chat { include_usage: true, calls: Calls::Tools },
+            Form::Completion { include_usage: false, echo: None, choices: 1 },
+            Form::Response(Box::new(echo())),
+        ]
+    }
 }

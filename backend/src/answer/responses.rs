@@ -95,10 +95,8 @@ impl ResponseAnswer {
     }
 
     fn event(&mut self, event: ResponseEvent) -> Vec<u8> {
-        let name = event.name();
-        let numbered = Numbered { sequence_number: self.number, event };
         self.number += 1;
-        [b"event: ".as_slice(), name.as_bytes(), b"\ndata: ", &json(&numbered), b"\n\n"].concat()
+        written(self.number - 1, event)
     }
 
     fn item_id(&self, prefix: &str, at: usize) -> String {
@@ -246,6 +244,19 @@ impl Render for ResponseAnswer {
         events
     }
 
+    fn envelope(&self) -> usize {
+        let output_index = self.done.len();
+        let delta = ResponseEvent::TextDelta {
+            item_id: self.item_id("msg_", output_index),
+            output_index,
+            content_index: 0,
+            delta: String::new(),
+            logprobs: Vec::new(),
+        };
+        // That of the event before, whose number may have fewer digits than the next.
+        written(self.number.saturating_sub(1), delta).len()
+    }
+
     fn end(&mut self, usage: &Used) -> Vec<Vec<u8>> {
         let status = status(self.choice.finish);
         let response = self.response(status, self.done.clone(), Some(usage));
@@ -278,6 +289,12 @@ impl Render for ResponseAnswer {
     }
 }
 
+fn written(sequence_number: u64, event: ResponseEvent) -> Vec<u8> {
+    let name = event.name();
+    let numbered = Numbered { sequence_number, event };
+    [b"event: ".as_slice(), name.as_bytes(), b"\ndata: ", &json(&numbered), b"\n\n"].concat()
+}
+
 fn status(reason: Option<FinishReason>) -> Status {
     if reason == Some(FinishReason::Length) { Status::Incomplete } else { Status::Completed }
 }
@@ -300,28 +317,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::answer::tests::{echo, stamp};
 
     fn answer() -> ResponseAnswer {
-        let stamp = Stamp {
-            request: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
-            created: 5,
-            model: "m".into(),
-            fingerprint: String::new(),
-        };
-        let echo = Echo {
-            instructions: "null".into(),
-            max_output_tokens: None,
-            metadata: BTreeMap::new(),
-            parallel_tool_calls: true,
-            reasoning_effort: None,
-            temperature: 1.0,
-            text: r#"{"format":{"type":"text"}}"#.into(),
-            tool_choice: r#""auto""#.into(),
-            tools: "[]".into(),
-            top_logprobs: 0,
-            top_p: 1.0,
-        };
-        ResponseAnswer::new(stamp, echo)
+        ResponseAnswer::new(stamp(), echo())
     }
 
     fn text(text: &str) -> Piece {

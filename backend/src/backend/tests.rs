@@ -1,6 +1,8 @@
 //! The whole backend over HTTP, with the scripted engine as its child.
 
 mod harness;
+mod keys;
+mod padding;
 
 use std::time::Duration;
 
@@ -55,7 +57,7 @@ async fn a_stream_is_openais_events_and_ends_with_its_receipt() {
     let harness = harness("").await;
     let mut body = say("one two", true);
     body["stream_options"] = json!({ "include_usage": true });
-    let sealed = harness.seal(&body);
+    let sealed = harness.seal_with(&body, |x_conf| x_conf.pad = Some(0));
     let answer = harness.send(&sealed).await;
     assert_eq!((answer.status, answer.content_type.as_str()), (200, "text/event-stream"));
     let (last, events) = answer.frames.split_last().unwrap();
@@ -223,7 +225,7 @@ async fn a_silent_engine_leaves_no_silent_stream() {
     let sealed = harness.seal(&chat(&json!({ "tokens": 2, "start_delay_ms": 300, "delay_ms": 200 }), true));
     let answer = harness.send(&sealed).await;
     assert!(answer.frames[0].starts_with(b": keep-alive"), "before the first token");
-    let comments = answer.frames.iter().filter(|frame| **frame == b": keep-alive\n\n").count();
+    let comments = answer.stripped().iter().filter(|frame| **frame == b": keep-alive\n\n").count();
     assert!((4..=10).contains(&comments), "{comments}");
     assert_eq!(answer.frames.len() as u64, 1 + harness.receipt_of(&sealed).await.resp_frames);
     assert!(harness.checkpoints(&sealed) > 0);
@@ -238,7 +240,8 @@ async fn an_engine_that_dies_in_a_stream_leaves_an_error_and_a_receipt_and_comes
     {
         let sealed = harness.seal(&chat(&script, true));
         let answer = harness.send(&sealed).await;
-        let frames: Vec<_> = answer.frames.iter().map(|frame| String::from_utf8_lossy(frame)).collect();
+        let frames = answer.stripped();
+        let frames: Vec<_> = frames.iter().map(|frame| String::from_utf8_lossy(frame)).collect();
         assert!(frames[frames.len() - 2].contains("\"code\":\"engine_failed\""), "{frames:?}");
         let token = answer.trailer.unwrap();
         // Before the first token the status can still say it.

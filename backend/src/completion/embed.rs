@@ -17,7 +17,7 @@ impl Completion {
             Err(stop) => return failed(stop),
         };
         let bounds = Bounds {
-            context: self.services.identity.keyset().model.context_length,
+            context: self.services.identity.engine().context_length,
             asked: None,
             price: self.opened.ticket.price,
             max_cost: self.opened.max_cost,

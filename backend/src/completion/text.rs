@@ -5,6 +5,7 @@ use cocoon_openapi::chat::FinishReason;
 use cocoon_receipts::{Digest, RequestId};
 use tokio::time::Instant;
 
+use super::frames::Frames;
 use super::{Completion, EVENT_STREAM, KEEP_ALIVE, Outcome, broken_off, failed};
 use crate::answer::{self, Choice, Piece, Render};
 use crate::calls::{CallFinder, CallRule, Found};
@@ -21,7 +22,7 @@ impl Completion {
             Err(stop) => return failed(stop),
         };
         let bounds = Bounds {
-            context: self.services.identity.keyset().model.context_length,
+            context: self.services.identity.engine().context_length,
             asked: request.max_tokens,
             price: self.opened.ticket.price,
             max_cost: self.opened.max_cost,
@@ -96,9 +97,13 @@ impl Completion {
     ) -> Outcome {
         let mut finish = FinishReason::Stop;
         let mut begun = false;
+        let pace = self.opened.pad.then_some(self.services.coalesce);
+        let mut frames = Frames::new(pace, Instant::now());
         while !generation.is_over() {
             let mut events = Vec::new();
-            let alarm = self.checkpoint_due().min(self.keep_alive_due());
+            // What waits will leave soon, and is better than a comment.
+            let quiet = frames.due().is_none();
+            let alarm = self.checkpoint_due().min(frames.due().unwrap_or_else(|| self.keep_alive_due()));
             match generation.next(&self.reply, alarm).await {
                 Step::Text { choice, text, logprobs } => {
                     self.open(&mut begun, answer, &mut events);
@@ -107,7 +112,7 @@ impl Completion {
                     }
                 }
                 Step::Alarm => {
-                    if Instant::now() >= self.keep_alive_due() {
+                    if quiet && Instant::now() >= self.keep_alive_due() {
                         self.head_sent();
                         events.push(KEEP_ALIVE.to_vec());
                     }
@@ -131,10 +136,20 @@ impl Completion {
                 }
                 // As long as nothing was sent the status can still say what went wrong.
                 Step::Stopped(stop) if self.head.is_none() => return failed(named(stop, refused)),
-                Step::Stopped(stop) => return broken_off(stop),
+                Step::Stopped(stop) => {
+                    while let Some(frame) = frames.rest(Instant::now()) {
+                        if self.send_last(&frame).await.is_err() {
+                            break;
+                        }
+                    }
+                    return broken_off(stop);
+                }
             }
-            for event in events {
-                if let Err(stop) = self.send(&event).await {
+            frames.push(events, answer.envelope());
+            let over = generation.is_over();
+            let mut next = || if over { frames.rest(Instant::now()) } else { frames.next(Instant::now()) };
+            while let Some(frame) = next() {
+                if let Err(stop) = self.send(&frame).await {
                     generation.cancel().await;
                     return broken_off(stop);
                 }

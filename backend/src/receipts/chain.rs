@@ -5,6 +5,8 @@ use cocoon_receipts::{Checkpoint, Digest, JwsError, NanoTon, Price, Receipt, Rec
 /// What a request's own part of a receipt says; the chain adds the rest.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
+    /// The ticket's: whom the ledger has bound the hold to, and may pay.
+    pub(crate) keyset: Digest,
     pub(crate) ticket: Digest,
     pub(crate) cn: Digest,
     pub(crate) req_hash: Digest,
@@ -25,6 +27,7 @@ pub(crate) struct Draft {
 /// What a running request has used so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CheckpointDraft {
+    pub(crate) keyset: Digest,
     pub(crate) ticket: Digest,
     pub(crate) usage: Usage,
     pub(crate) cost: NanoTon,
@@ -34,7 +37,6 @@ pub(crate) struct CheckpointDraft {
 #[derive(Debug)]
 pub(crate) struct Chain {
     key: SigningKey,
-    keyset: Digest,
     model: String,
     weights: Digest,
     last: Last,
@@ -49,8 +51,8 @@ pub(crate) struct Last {
 
 impl Chain {
     /// A new chain, for the key of this boot.
-    pub(crate) fn new(key: SigningKey, keyset: Digest, model: String, weights: Digest) -> Self {
-        Self { key, keyset, model, weights, last: Last { seq: 0, digest: Digest([0; 32]) } }
+    pub(crate) fn new(key: SigningKey, model: String, weights: Digest) -> Self {
+        Self { key, model, weights, last: Last { seq: 0, digest: Digest([0; 32]) } }
     }
 
     /// Signs the next receipt.
@@ -60,7 +62,7 @@ impl Chain {
     pub(crate) fn sign(&mut self, draft: Draft, now_ms: u64) -> Result<(ReceiptId, String), JwsError> {
         let id = ReceiptId::generate();
         let receipt = Receipt {
-            iss: self.keyset,
+            iss: draft.keyset,
             jti: id,
             iat: now_ms / 1000,
             seq: self.last.seq + 1,
@@ -94,9 +96,8 @@ impl Chain {
     /// # Errors
     /// [`JwsError::Sign`].
     pub(crate) fn checkpoint(&self, draft: CheckpointDraft, now_ms: u64) -> Result<String, JwsError> {
-        let CheckpointDraft { ticket, usage, cost } = draft;
-        let checkpoint =
-            Checkpoint { iss: self.keyset, iat: now_ms / 1000, ticket, usage, cost, is_final: false };
+        let CheckpointDraft { keyset, ticket, usage, cost } = draft;
+        let checkpoint = Checkpoint { iss: keyset, iat: now_ms / 1000, ticket, usage, cost, is_final: false };
         checkpoint.sign(&self.key)
     }
 
@@ -117,6 +118,7 @@ pub(crate) mod tests {
     pub(crate) fn draft() -> Draft {
         let price = NanoTon(1_000_000);
         Draft {
+            keyset: Digest([9; 32]),
             ticket: Digest([1; 32]),
             cn: Digest([2; 32]),
             req_hash: Digest([3; 32]),
@@ -137,7 +139,7 @@ pub(crate) mod tests {
     pub(crate) fn chain() -> (Chain, cocoon_receipts::VerifyingKey) {
         let key = SigningKey::generate().unwrap();
         let public = key.public().clone();
-        (Chain::new(key, Digest([9; 32]), "m".into(), Digest([8; 32])), public)
+        (Chain::new(key, "m".into(), Digest([8; 32])), public)
     }
 
     #[test]

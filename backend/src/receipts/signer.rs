@@ -199,7 +199,12 @@ mod tests {
         let (fatal, _failed) = mpsc::channel(1);
         let outbox = Outbox::open(dir.path()).unwrap();
         let (signer, _thread) = Signer::start(chain, outbox, Backlog::default(), fresh, fatal).unwrap();
-        let so_far = CheckpointDraft { ticket: Digest([1; 32]), usage: Usage::default(), cost: NanoTon(0) };
+        let so_far = CheckpointDraft {
+            keyset: Digest([9; 32]),
+            ticket: Digest([1; 32]),
+            usage: Usage::default(),
+            cost: NanoTon(0),
+        };
         let token = signer.checkpoint(so_far).await.unwrap();
         assert!(Checkpoint::verify(&token, &key).is_ok());
         let token = signer.receipt(draft(), "t".into()).await.unwrap();

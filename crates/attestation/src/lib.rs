@@ -11,4 +11,4 @@ mod policy;
 pub use dev::DevRoot;
 pub use document::{Document, MAX_DOCUMENT, Nonce, Section, Tee, report_data};
 pub use keyset::{EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release};
-pub use policy::{Policy, PolicyError, Refusal, Verdict};
+pub use policy::{Policy, PolicyError, Refusal, RequiredKem, Verdict};

@@ -1,11 +1,16 @@
 //! What a verifier believes, and its verdict on a document.
 
+use std::collections::BTreeMap;
+
 use cocoon_receipts::{Digest, VerifyingKey};
 use serde::Deserialize;
 
 use crate::dev;
 use crate::document::{Document, Nonce, Tee, report_data};
 use crate::keyset::{KEYSET_VERSION, Keyset};
+
+/// IANA HPKE KEM id of X-Wing.
+const X_WING: u16 = 0x647a;
 
 /// A policy file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +25,35 @@ pub enum PolicyError {
 #[derive(Debug, Clone)]
 pub struct Policy {
     dev_roots: Vec<VerifyingKey>,
+    min_release: BTreeMap<String, u64>,
+    require_kem: Option<RequiredKem>,
     digest: Digest,
+}
+
+/// What a policy may ask of a keyset's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequiredKem {
+    /// ML-KEM-768 with X25519: what is recorded today stays closed to a later quantum computer.
+    XWing,
+}
+
+impl RequiredKem {
+    /// IANA HPKE KEM id.
+    #[must_use]
+    pub fn id(self) -> u16 {
+        match self {
+            Self::XWing => X_WING,
+        }
+    }
+
+    /// As the policy file writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::XWing => "x-wing",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -29,6 +62,12 @@ struct PolicyFile {
     /// Development roots, base64url.
     #[serde(default)]
     dev_roots: Vec<String>,
+    /// Oldest release that is believed, by the release's name.
+    #[serde(default)]
+    min_release: BTreeMap<String, u64>,
+    /// A keyset without a key of this kind is refused, and no other kind is sealed to.
+    #[serde(default)]
+    require_kem: Option<RequiredKem>,
 }
 
 /// Why a document is not believed. For the log: it names what failed, and no secret.
@@ -48,6 +87,10 @@ pub enum Refusal {
     UnexpectedSection(&'static str),
     #[error("the keyset is not valid: {0}")]
     Keyset(&'static str),
+    #[error("the keyset has no '{}' key, which the policy requires", .0.as_str())]
+    Kem(RequiredKem),
+    #[error("release {sequence} is older than {floor}, the oldest that is believed")]
+    OldRelease { sequence: u64, floor: u64 },
 }
 
 /// A document that was believed.
@@ -72,7 +115,24 @@ impl Policy {
             .enumerate()
             .map(|(at, root)| VerifyingKey::from_base64url(root).map_err(|_| PolicyError::DevRoot(at)))
             .collect::<Result<_, _>>()?;
-        Ok(Self { dev_roots, digest: Digest::of(&[text.as_bytes()]) })
+        Ok(Self {
+            dev_roots,
+            min_release: file.min_release,
+            require_kem: file.require_kem,
+            digest: Digest::of(&[text.as_bytes()]),
+        })
+    }
+
+    /// The oldest release of this name that the policy believes; 0 where it does not say.
+    #[must_use]
+    pub fn min_release(&self, name: &str) -> u64 {
+        self.min_release.get(name).copied().unwrap_or(0)
+    }
+
+    /// The only kind of key that may be sealed to, if the policy says so.
+    #[must_use]
+    pub fn require_kem(&self) -> Option<RequiredKem> {
+        self.require_kem
     }
 
     /// SHA-256 of the policy's text.
@@ -108,12 +168,23 @@ impl Policy {
         let keyset =
             Keyset::from_bytes(keyset_bytes).map_err(|_| Refusal::Keyset("not of this version's form"))?;
         check_keyset(&keyset, now_ms)?;
+        self.check_keys_and_release(&keyset)?;
         Ok(Verdict {
             tee: document.tee,
             keyset,
             keyset_bytes: keyset_bytes.clone(),
             digest: Digest::of(&[keyset_bytes]),
         })
+    }
+
+    fn check_keys_and_release(&self, keyset: &Keyset) -> Result<(), Refusal> {
+        if let Some(required) = self.require_kem
+            && !keyset.hpke.iter().any(|key| key.kem == required.id())
+        {
+            return Err(Refusal::Kem(required));
+        }
+        let (sequence, floor) = (keyset.release.sequence, self.min_release(&keyset.release.name));
+        if sequence < floor { Err(Refusal::OldRelease { sequence, floor }) } else { Ok(()) }
     }
 
     fn dev_report_data(&self, document: &Document, loopback: bool) -> Result<[u8; 64], Refusal> {
@@ -242,6 +313,39 @@ mod tests {
         let policy = Policy::from_toml("").unwrap();
         let document = root.document(&keyset().to_bytes(), NONCE);
         assert_eq!(policy.verify(&document, NONCE, NOW, true).unwrap_err(), Refusal::UntrustedKind(Tee::Dev));
+    }
+
+    fn verdict_under(more: &str, keyset: &Keyset) -> Result<Verdict, Refusal> {
+        let key = SigningKey::generate().unwrap();
+        let text = format!("dev_roots = [\"{}\"]\n{more}", key.public().to_base64url());
+        let policy = Policy::from_toml(&text).unwrap();
+        policy.verify(&DevRoot::new(key).document(&keyset.to_bytes(), NONCE), NONCE, NOW, true)
+    }
+
+    #[test]
+    fn a_keyset_without_the_required_kem_is_refused() {
+        let mut keyset = keyset();
+        let required = "require_kem = \"x-wing\"";
+        assert_eq!(verdict_under(required, &keyset).unwrap_err(), Refusal::Kem(RequiredKem::XWing));
+        assert!(verdict_under("", &keyset).is_ok());
+        keyset.hpke.push(HpkeKey::new(1, X_WING, &[9; 1216]));
+        assert!(verdict_under(required, &keyset).is_ok());
+        assert!(Policy::from_toml("require_kem = \"x25519\"").is_err());
+    }
+
+    #[test]
+    fn a_release_below_the_policys_is_refused_and_other_names_are_not() {
+        let mut keyset = keyset();
+        keyset.release = Release { name: "cocoon".into(), sequence: 6 };
+        let policy = "[min_release]\ncocoon = 7\nother = 9";
+        assert_eq!(
+            verdict_under(policy, &keyset).unwrap_err(),
+            Refusal::OldRelease { sequence: 6, floor: 7 }
+        );
+        keyset.release.sequence = 7;
+        assert!(verdict_under(policy, &keyset).is_ok());
+        keyset.release = Release { name: "unnamed".into(), sequence: 0 };
+        assert!(verdict_under(policy, &keyset).is_ok());
     }
 
     #[test]

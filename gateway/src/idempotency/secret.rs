@@ -5,7 +5,7 @@ use aws_lc_rs::{hkdf, hmac};
 use cocoon_receipts::Digest;
 use zeroize::Zeroizing;
 
-use crate::endpoint::Endpoint;
+use cocoon_openapi::Endpoint;
 
 const SALT: &[u8] = b"cocoon/idempotency/v1";
 const ID: &[u8] = b"id";

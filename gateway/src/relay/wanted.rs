@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::config::Config;
 use crate::error::Failure;
-use crate::read;
+use cocoon_openapi::read;
 
 /// A sealed request, but for its body.
 #[derive(Debug)]

@@ -67,8 +67,13 @@ impl Client {
         Ok(self.http.request(request.body(Full::new(body.into()))?).await?)
     }
 
+    /// The value of the `authorization` header.
+    pub(crate) fn authorization(&self) -> String {
+        format!("Bearer {}", self.key)
+    }
+
     async fn post_to(&self, path: &str, body: &Value) -> anyhow::Result<Response<hyper::body::Incoming>> {
-        let authorization = format!("Bearer {}", self.key);
+        let authorization = self.authorization();
         let headers = [
             ("authorization", authorization.as_str()),
             ("content-type", "application/json"),

@@ -11,6 +11,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
 use cocoon_attestation::{Document, Keyset};
+use cocoon_openapi::padding::{strip_events, stripped_json_len};
 use cocoon_openapi::x_conf::{self, ClientNonce, XConf};
 use cocoon_openapi::{CHAT_COMPLETIONS_PATH, Deliveries, Outcome, Outcomes, TICKET_HEADER};
 use cocoon_receipts::{
@@ -97,12 +98,40 @@ pub(super) struct Answer {
     pub(super) trailer: Option<String>,
 }
 
+impl Answer {
+    /// The frames without their padding.
+    pub(super) fn stripped(&self) -> Vec<Vec<u8>> {
+        let stream = self.content_type == "text/event-stream";
+        let strip = |frame: &Vec<u8>| match stream {
+            true => strip_events(&Bytes::copy_from_slice(frame)).to_vec(),
+            false => frame[..stripped_json_len(frame)].to_vec(),
+        };
+        self.frames.iter().map(strip).collect()
+    }
+}
+
+/// A keyset as the backend publishes it.
+pub(super) struct Published {
+    pub(super) keyset: Keyset,
+    pub(super) digest: Digest,
+}
+
+/// How a request is made, where it is not as a gateway makes it.
+pub(super) struct Way<'a> {
+    pub(super) kem: Kem,
+    /// What it is sealed to, and says so in its context.
+    pub(super) to: &'a Published,
+    pub(super) ticket: &'a dyn Fn(&mut Ticket),
+    /// None for a plain EHBP client.
+    pub(super) x_conf: Option<&'a dyn Fn(&mut XConf)>,
+}
+
 pub(super) struct Harness {
     backend: Option<Backend>,
     dir: TempDir,
     config: String,
-    keyset: Keyset,
-    digest: Digest,
+    /// As it was at the start.
+    pub(super) published: Published,
     signer: SigningKey,
     pub(super) receipts: Receipts,
 }
@@ -151,20 +180,29 @@ pub(super) async fn harness_around(more: &str, wrap: impl FnOnce(&Path, PathBuf)
     Harness::start(dir, config, signer, receipts).await
 }
 
+async fn fetch(backend: &Backend) -> Published {
+    let url =
+        format!("http://{}/.well-known/cocoon-attestation?nonce={}", backend.address(), "07".repeat(32));
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let document = client.get(url.parse().unwrap()).await.unwrap().into_body().collect().await.unwrap();
+    let document: Document = serde_json::from_slice(&document.to_bytes()).unwrap();
+    let keyset = Keyset::from_bytes(&document.keyset.0).unwrap();
+    Published { keyset, digest: Digest::of(&[&document.keyset.0]) }
+}
+
 impl Harness {
     async fn start(dir: TempDir, config: String, signer: SigningKey, receipts: Receipts) -> Self {
         let file = dir.path().join("backend.toml");
         std::fs::write(&file, &config).unwrap();
         let loaded = Config::load(&file, std::iter::empty(), None).unwrap();
         let backend = Backend::start(loaded).await.unwrap();
-        let url =
-            format!("http://{}/.well-known/cocoon-attestation?nonce={}", backend.address(), "07".repeat(32));
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let document = client.get(url.parse().unwrap()).await.unwrap().into_body().collect().await.unwrap();
-        let document: Document = serde_json::from_slice(&document.to_bytes()).unwrap();
-        let keyset = Keyset::from_bytes(&document.keyset.0).unwrap();
-        let digest = Digest::of(&[&document.keyset.0]);
-        Self { backend: Some(backend), dir, config, keyset, digest, signer, receipts }
+        let published = fetch(&backend).await;
+        Self { backend: Some(backend), dir, config, published, signer, receipts }
+    }
+
+    /// The keyset that is published now.
+    pub(super) async fn fetch(&self) -> Published {
+        fetch(self.backend.as_ref().unwrap()).await
     }
 
     pub(super) async fn restart(mut self) -> Self {
@@ -182,23 +220,30 @@ impl Harness {
     }
 
     pub(super) fn receipt_key(&self) -> VerifyingKey {
-        self.keyset.receipt_key().unwrap()
+        self.published.keyset.receipt_key().unwrap()
+    }
+
+    /// As a gateway makes a request.
+    pub(super) fn way(&self) -> Way<'_> {
+        Way { kem: Kem::X25519, to: &self.published, ticket: &|_| (), x_conf: Some(&|_| ()) }
     }
 
     pub(super) fn seal(&self, body: &Value) -> Sealed {
-        self.seal_as(body, |_| (), |_| ())
+        self.seal_as(body, self.way())
     }
 
     pub(super) fn seal_for(&self, body: &Value, change: impl Fn(&mut Ticket)) -> Sealed {
-        self.seal_as(body, change, |_| ())
+        self.seal_as(body, Way { ticket: &change, ..self.way() })
     }
 
     pub(super) fn seal_with(&self, body: &Value, change: impl Fn(&mut XConf)) -> Sealed {
-        self.seal_as(body, |_| (), change)
+        self.seal_as(body, Way { x_conf: Some(&change), ..self.way() })
     }
 
-    fn seal_as(&self, body: &Value, change: impl Fn(&mut Ticket), twist: impl Fn(&mut XConf)) -> Sealed {
-        let key = PublicKey::new(Kem::X25519, &self.keyset.hpke[0].bytes().unwrap()).unwrap();
+    pub(super) fn seal_as(&self, body: &Value, way: Way<'_>) -> Sealed {
+        let Way { kem, to, ticket: change, x_conf: twist } = way;
+        let named = to.keyset.hpke.iter().find(|key| key.kem == kem.id()).unwrap();
+        let key = PublicKey::new(kem, &named.bytes().unwrap()).unwrap();
         let mut sealer = RequestSealer::new(&key).unwrap();
         let req = RequestId::generate();
         let payer =
@@ -206,7 +251,7 @@ impl Harness {
         let mut ticket = Ticket {
             req,
             attempt: 1,
-            keyset: self.digest,
+            keyset: to.digest,
             enc: Digest::of(&[sealer.encapsulated_key()]),
             acct: Digest([6; 32]),
             path: CHAT_COMPLETIONS_PATH.into(),
@@ -217,20 +262,23 @@ impl Harness {
             payer: DeploymentKey::generate().unwrap().seal(&payer, req).unwrap(),
         };
         change(&mut ticket);
-        let mut context = XConf {
-            v: 1,
-            nonce: ClientNonce(NONCE),
-            ts: now_ms(),
-            path: CHAT_COMPLETIONS_PATH.into(),
-            model: "m".into(),
-            keyset: self.digest,
-            price_max: None,
-            max_cost: None,
-            acct: None,
-            pad: None,
-        };
-        twist(&mut context);
-        let plain = x_conf::insert(&serde_json::to_vec(body).unwrap(), &context).unwrap();
+        let body = serde_json::to_vec(body).unwrap();
+        let plain = twist.map_or(body.clone(), |twist| {
+            let mut context = XConf {
+                v: 1,
+                nonce: ClientNonce(NONCE),
+                ts: now_ms(),
+                path: CHAT_COMPLETIONS_PATH.into(),
+                model: "m".into(),
+                keyset: to.digest,
+                price_max: None,
+                max_cost: None,
+                acct: None,
+                pad: None,
+            };
+            twist(&mut context);
+            x_conf::insert(&body, &context).unwrap()
+        });
         Sealed {
             encapsulated_key: encode_hex(sealer.encapsulated_key()),
             token: ticket.sign(&self.signer).unwrap(),
@@ -299,6 +347,13 @@ impl Harness {
     pub(super) async fn send_and_hang_up(&self, sealed: &Sealed, after: Duration) {
         let sending = self.sending(sealed);
         assert!(tokio::time::timeout(after, sending).await.is_err(), "it was over before");
+    }
+
+    pub(super) async fn bytes(&self, path: &str) -> Bytes {
+        let url = format!("http://{}{path}", self.backend.as_ref().unwrap().address());
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let response = client.get(url.parse().unwrap()).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes()
     }
 
     pub(super) async fn plain(

@@ -1,8 +1,8 @@
 //! The endpoints of OpenAI's API that run a model.
 
-use cocoon_openapi::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, RESPONSES_PATH};
+use crate::{CHAT_COMPLETIONS_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, RESPONSES_PATH};
 
-/// They differ in what bounds their cost; all else is the same for the gateway.
+/// They differ in what bounds their cost; all else is the same for who sends a request on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     ChatCompletions,

@@ -1,12 +1,11 @@
-//! Step 3: the few members that routing and admission need. The body itself stays the bytes the client sent.
+//! The few members of a request that routing and admission need, as gateway and sidecar read them. The body itself
+//! stays the bytes the client sent.
 
-use cocoon_openapi::ApiError;
-use cocoon_openapi::scan::{Object, scan};
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::endpoint::Endpoint;
-use crate::error::Failure;
+use crate::scan::{Object, scan};
+use crate::{ApiError, Endpoint};
 
 /// Longest model name that is looked at, bytes.
 const MAX_MODEL: usize = 256;
@@ -17,7 +16,7 @@ const MAX_PROMPTS: u64 = 2048;
 /// Completion tokens of a completions request that says nothing, as at OpenAI.
 const COMPLETIONS_DEFAULT: u64 = 16;
 
-/// What a body asks for, as far as the gateway is concerned.
+/// What a body asks for, as far as who sends it on is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// As the client wrote it; perhaps an alias.
@@ -38,21 +37,20 @@ pub enum Tokens {
 ///
 /// # Errors
 /// 400 that names the member.
-pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Wanted, Failure> {
-    let object = scan(body).map_err(ApiError::from)?;
+pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Wanted, ApiError> {
+    let object = scan(body)?;
     if object.get("x_conf").is_some() {
         let message = "'x_conf' belongs to sealed requests and cannot be sent in a plain one.";
-        return Err(ApiError::invalid(message).with_param("x_conf").into());
+        return Err(ApiError::invalid(message).with_param("x_conf"));
     }
     let model: String = object
-        .parse("model", "a string")
-        .map_err(ApiError::from)?
+        .parse("model", "a string")?
         .ok_or_else(|| ApiError::invalid("You must provide a model parameter.").with_param("model"))?;
     if !is_model_name(&model) {
-        return Err(ApiError::invalid("'model' is not the name of a model.").with_param("model").into());
+        return Err(ApiError::invalid("'model' is not the name of a model.").with_param("model"));
     }
     if endpoint != Endpoint::Embeddings {
-        object.parse::<bool>("stream", "a boolean").map_err(ApiError::from)?;
+        object.parse::<bool>("stream", "a boolean")?;
     }
     let tokens = match endpoint {
         Endpoint::ChatCompletions => {
@@ -63,10 +61,7 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Wanted, Failure> {
         }
         Endpoint::Completions => {
             // 0 is allowed here: it asks for the prompt's own log probabilities.
-            let ceiling = object
-                .parse("max_tokens", "a whole number")
-                .map_err(ApiError::from)?
-                .or(Some(COMPLETIONS_DEFAULT));
+            let ceiling = object.parse("max_tokens", "a whole number")?.or(Some(COMPLETIONS_DEFAULT));
             let prompts = prompts(&object)?;
             let generated = choices(&object, "n")?.max(choices(&object, "best_of")?);
             Tokens::Generated { prompts, choices: prompts.saturating_mul(generated), ceiling }
@@ -146,9 +141,9 @@ mod tests {
     use Endpoint::{ChatCompletions, Completions, Embeddings, Responses};
 
     fn param(endpoint: Endpoint, body: &str) -> Option<String> {
-        let failure = read(endpoint, body.as_bytes()).unwrap_err();
-        assert_eq!(failure.api.status, 400, "{body}");
-        failure.api.body.error.param
+        let error = read(endpoint, body.as_bytes()).unwrap_err();
+        assert_eq!(error.status, 400, "{body}");
+        error.body.error.param
     }
 
     fn tokens(endpoint: Endpoint, members: &str) -> (u64, u64, Option<u64>) {

@@ -1,0 +1,335 @@
+//! One request to one model: a verified backend is chosen at random, the body sealed to it and sent. Again, once, only
+//! where no backend can have admitted it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cocoon_exchange::{Answer, Encapsulated, Head, Sealed};
+use cocoon_openapi::x_conf::{ClientNonce, XConf};
+use cocoon_openapi::{KEY_DIGEST_HEADER, MAX_TOKENS_HEADER, MODEL_HEADER};
+use cocoon_receipts::{AccountTagKey, Digest, NanoTon, Price};
+use cocoon_sealing::{ENCAPSULATED_KEY_HEADER, KEY_CONFIG_PROBLEM, RESPONSE_NONCE_HEADER, encode_hex};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, TE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use crate::clock::Clock;
+use crate::error::{Failure, PlainError};
+use crate::fleet::Fleet;
+use crate::gateway::{self, Gateway, GatewayError};
+use crate::prices::Prices;
+use crate::verify::Verified;
+
+/// Attempts at one request, the first included.
+const MAX_ATTEMPTS: u32 = 2;
+
+/// What the caller wants.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    pub path: &'static str,
+    pub model: &'a str,
+    /// Completion tokens at most, over all choices.
+    pub ceiling: Option<u64>,
+    /// The caller's bytes.
+    pub body: &'a Bytes,
+    pub accept: Option<&'a HeaderValue>,
+    pub key: &'a ApiKey,
+}
+
+/// The API key that a request is sent and paid with.
+#[derive(Clone)]
+pub struct ApiKey {
+    pub authorization: HeaderValue,
+    pub tag: AccountTagKey,
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiKey").finish_non_exhaustive()
+    }
+}
+
+impl ApiKey {
+    /// Of a key as it stands after `Bearer `; none where it is no header.
+    #[must_use]
+    pub fn new(key: &str) -> Option<Self> {
+        let mut authorization = HeaderValue::try_from(format!("Bearer {key}")).ok()?;
+        authorization.set_sensitive(true);
+        Some(Self { authorization, tag: AccountTagKey::of_api_key(key) })
+    }
+}
+
+/// A sealed answer that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    pub answer: Answer,
+    pub body: Incoming,
+    pub headers: HeaderMap,
+    pub nonce: ClientNonce,
+    pub keyset: Digest,
+    /// What no receipt may be above.
+    pub listed: Price,
+}
+
+/// How one attempt ended.
+#[derive(Debug)]
+enum Attempt {
+    Begun(Box<Begun>),
+    Failed(Ending),
+}
+
+/// An attempt without a sealed answer.
+#[derive(Debug)]
+enum Ending {
+    /// No backend can have admitted it.
+    NotAdmitted(Failure),
+    /// The same, and the backend's keys are others by now.
+    KeysChanged,
+    /// Perhaps admitted, or refused for good.
+    Final(Failure),
+}
+
+/// What asking needs.
+#[derive(Debug)]
+pub struct Asker {
+    pub fleet: Fleet,
+    pub prices: Prices,
+    /// The user's own ceiling on every request's cost.
+    pub max_cost: Option<NanoTon>,
+}
+
+impl Asker {
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.fleet.verifier.gateway
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.fleet.verifier.clock
+    }
+
+    /// # Errors
+    /// [`Failure`], ready for the caller.
+    pub async fn ask(&self, asked: &Asked<'_>) -> Result<Begun, Failure> {
+        let mut nonce = [0; 32];
+        cocoon_receipts::random(&mut nonce).map_err(|_| Failure::internal())?;
+        let nonce = ClientNonce(nonce);
+        let mut tried = Vec::new();
+        let mut attempt = 1;
+        loop {
+            let backends = self.fleet.of(asked.model).await.map_err(|error| error.for_caller(asked.model))?;
+            let backend = choose(&backends, &tried).ok_or_else(Failure::internal)?;
+            let now = self.clock().now_ms();
+            let authorization = &asked.key.authorization;
+            let listed = self.prices.of(self.gateway(), asked.model, authorization, now).await?;
+            let ending = match self.attempt(asked, &backend, nonce, listed).await? {
+                Attempt::Begun(begun) => return Ok(*begun),
+                Attempt::Failed(ending) => ending,
+            };
+            tried.push(backend.digest());
+            let failure = match ending {
+                Ending::Final(failure) => return Err(failure),
+                Ending::NotAdmitted(failure) => failure,
+                Ending::KeysChanged => {
+                    self.fleet.distrust(asked.model, backend.digest());
+                    Failure::keys_changed()
+                }
+            };
+            if attempt == MAX_ATTEMPTS {
+                return Err(failure);
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        asked: &Asked<'_>,
+        backend: &Verified,
+        nonce: ClientNonce,
+        listed: Price,
+    ) -> Result<Attempt, Failure> {
+        let (sealed, headers) = self.seal(asked, backend, nonce, listed).map_err(|error| {
+            tracing::error!(%error, keyset = %backend.digest(), "request could not be sealed");
+            Failure::internal()
+        })?;
+        let response = match self.gateway().post(asked.path, headers, sealed.frames.clone()).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::warn!(%error, "no answer from the gateway");
+                return Ok(Attempt::Failed(ending_of(error)));
+            }
+        };
+        let Some(response_nonce) = response.headers().get(RESPONSE_NONCE_HEADER) else {
+            return Ok(Attempt::Failed(self.plain(asked.model, response).await));
+        };
+        let head = Head {
+            status: response.status().as_u16(),
+            content_type: text(response.headers().get(CONTENT_TYPE)).to_owned(),
+        };
+        let answer = Answer::new(&sealed, text(Some(response_nonce)), head, backend.signer.clone());
+        let answer = answer.map_err(|error| Failure::answer_not_verified(&error.to_string()))?;
+        let (parts, body) = response.into_parts();
+        Ok(Attempt::Begun(Box::new(Begun {
+            answer,
+            body,
+            headers: parts.headers,
+            nonce,
+            keyset: backend.digest(),
+            listed,
+        })))
+    }
+
+    /// An answer in the clear: no attested machine stands for it.
+    async fn plain(&self, model: &str, response: Response<Incoming>) -> Ending {
+        let status = response.status();
+        tracing::warn!(status = status.as_u16(), "the gateway answered in the clear");
+        if status.is_success() {
+            return Ending::Final(Failure::answer_not_sealed());
+        }
+        if status == StatusCode::BAD_REQUEST {
+            // The backend does not say why. It may be that the price has risen since the list was read.
+            self.prices.forget(model);
+        }
+        ending_of(gateway::refused(response).await)
+    }
+
+    fn seal(
+        &self,
+        asked: &Asked<'_>,
+        backend: &Verified,
+        nonce: ClientNonce,
+        listed: Price,
+    ) -> Result<(Sealed, HeaderMap), SealError> {
+        let encapsulated = Encapsulated::new(&backend.key).map_err(cocoon_exchange::RequestError::from)?;
+        let context = XConf {
+            v: 1,
+            nonce,
+            ts: self.clock().now_ms(),
+            path: asked.path.to_owned(),
+            model: asked.model.to_owned(),
+            keyset: backend.digest(),
+            price_max: Some(listed),
+            max_cost: self.max_cost,
+            acct: Some(asked.key.tag.tag(encapsulated.key())),
+            pad: None,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, asked.key.authorization.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        if let Some(accept) = asked.accept {
+            headers.insert(ACCEPT, accept.clone());
+        }
+        let ours = [
+            (ENCAPSULATED_KEY_HEADER, encode_hex(encapsulated.key())),
+            (KEY_DIGEST_HEADER, backend.digest().to_string()),
+            (MODEL_HEADER, asked.model.to_owned()),
+        ];
+        for (name, value) in ours {
+            headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
+        }
+        if let Some(ceiling) = asked.ceiling {
+            headers.insert(HeaderName::from_static(MAX_TOKENS_HEADER), HeaderValue::from(ceiling));
+        }
+        Ok((encapsulated.seal(asked.body, &context)?, headers))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SealError {
+    #[error(transparent)]
+    Exchange(#[from] cocoon_exchange::RequestError),
+    #[error("a header cannot be written")]
+    Header(#[from] http::header::InvalidHeaderValue),
+}
+
+/// One of the backends at random, one that was not tried where there is one: which of them a request goes to is not
+/// the gateway's to decide.
+fn choose(backends: &[Arc<Verified>], tried: &[Digest]) -> Option<Arc<Verified>> {
+    let fresh: Vec<&Arc<Verified>> =
+        backends.iter().filter(|backend| !tried.contains(&backend.digest())).collect();
+    if fresh.is_empty() {
+        return fastrand::choice(backends).cloned();
+    }
+    fastrand::choice(fresh).cloned()
+}
+
+/// The rule for retries: only where nothing can have been admitted.
+fn ending_of(error: GatewayError) -> Ending {
+    let no_bytes_sent = matches!(error, GatewayError::Unreachable(_));
+    let (room_missing, keys_changed) = match &error {
+        GatewayError::Refused(plain) => {
+            (plain.status == StatusCode::SERVICE_UNAVAILABLE, is_key_config_problem(plain))
+        }
+        _ => (false, false),
+    };
+    if keys_changed {
+        Ending::KeysChanged
+    } else if no_bytes_sent || room_missing {
+        Ending::NotAdmitted(error.into())
+    } else {
+        Ending::Final(error.into())
+    }
+}
+
+/// EHBP section 5.4.2.
+fn is_key_config_problem(plain: &PlainError) -> bool {
+    #[derive(Deserialize)]
+    struct Problem {
+        r#type: String,
+    }
+    plain.status == StatusCode::UNPROCESSABLE_ENTITY
+        && serde_json::from_slice::<Problem>(&plain.body)
+            .is_ok_and(|problem| problem.r#type == KEY_CONFIG_PROBLEM)
+}
+
+fn text(value: Option<&HeaderValue>) -> &str {
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, body: &str) -> GatewayError {
+        GatewayError::Refused(Box::new(PlainError {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::from(body.to_owned()),
+        }))
+    }
+
+    #[test]
+    fn only_what_no_backend_can_have_admitted_is_sent_again() {
+        let problem = format!(r#"{{"type":"{KEY_CONFIG_PROBLEM}","title":"t"}}"#);
+        for (error, expected) in [
+            (GatewayError::Unreachable(String::new()), "again"),
+            (refused(503, ""), "again"),
+            (refused(503, &problem), "again"),
+            (refused(422, &problem), "keys"),
+            (refused(422, r#"{"type":"another"}"#), "final"),
+            (refused(422, ""), "final"),
+            (refused(400, &problem), "final"),
+            (refused(401, ""), "final"),
+            (refused(402, ""), "final"),
+            (refused(429, ""), "final"),
+            (refused(500, ""), "final"),
+            (refused(502, ""), "final"),
+            (refused(504, ""), "final"),
+            (GatewayError::Broken(String::new()), "final"),
+            (GatewayError::Timeout, "final"),
+            (GatewayError::Redirect, "final"),
+            (GatewayError::Malformed, "final"),
+        ] {
+            let shown = format!("{error:?}");
+            let ending = match ending_of(error) {
+                Ending::NotAdmitted(_) => "again",
+                Ending::KeysChanged => "keys",
+                Ending::Final(_) => "final",
+            };
+            assert_eq!(ending, expected, "{shown}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The sidecar's options: flags, or variables `COCOON_CONNECT__NAME`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use cocoon_attestation::{Policy, PolicyError};
+use cocoon_receipts::NanoTon;
+use http::{HeaderValue, Uri};
+
+use crate::origin::GatewayUrl;
+
+/// Options that cannot be used; the message names the one.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("--gateway (or COCOON_CONNECT__GATEWAY) is needed: the gateway's address")]
+    NoGateway,
+    #[error(
+        "a policy is needed, or nothing could be believed: give --policy, or put one at {}",
+        .0.as_ref().map_or("$XDG_CONFIG_HOME/cocoon/policy.toml".into(), |path| path.display().to_string())
+    )]
+    NoPolicy(Option<PathBuf>),
+    #[error("--policy {path}: {source}")]
+    ReadPolicy { path: PathBuf, source: std::io::Error },
+    #[error("--policy {path}: {source}")]
+    Policy { path: PathBuf, source: PolicyError },
+    #[error("--listen {0}: the sidecar listens on loopback only; what comes in there is not encrypted")]
+    Listen(SocketAddr),
+    #[error("--state-dir is needed: neither XDG_STATE_HOME nor HOME is set")]
+    NoStateDir,
+    #[error("--api-key-file {path}: {message}")]
+    ApiKeyFile { path: PathBuf, message: String },
+}
+
+/// What both commands need.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The gateway's origin, with or without /v1. https; http for a loopback address only
+    #[arg(long, env = "COCOON_CONNECT__GATEWAY")]
+    pub gateway: Option<GatewayUrl>,
+    /// Which evidence is believed [default: $XDG_CONFIG_HOME/cocoon/policy.toml, if it is there]
+    #[arg(long, env = "COCOON_CONNECT__POLICY")]
+    pub policy: Option<PathBuf>,
+    /// Folder of the local token and the releases that were seen [default: $XDG_STATE_HOME/cocoon-connect]
+    #[arg(long, env = "COCOON_CONNECT__STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Longest wait for the gateway's answer, and for each next piece of it
+    #[arg(long, env = "COCOON_CONNECT__ANSWER_TIMEOUT_S", default_value_t = 600,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub answer_timeout_s: u64,
+}
+
+/// What serving needs beside.
+#[derive(Debug, Clone, Args)]
+pub struct ServeOptions {
+    #[command(flatten)]
+    pub common: Common,
+    /// Where local clients connect: a loopback address
+    #[arg(long, env = "COCOON_CONNECT__LISTEN", default_value = "127.0.0.1:4141")]
+    pub listen: SocketAddr,
+    /// An origin whose web pages may ask, such as https://chat.example; repeatable
+    #[arg(long = "allow-origin", env = "COCOON_CONNECT__ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
+    pub allow_origin: Vec<HeaderValue>,
+    /// A file with the API key to use; callers then present the token of the state folder in place of a key
+    #[arg(long, env = "COCOON_CONNECT__API_KEY_FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// The most that one request may cost, nanoTON
+    #[arg(long, env = "COCOON_CONNECT__MAX_COST")]
+    pub max_cost: Option<NanoTon>,
+    /// Largest request body, bytes
+    #[arg(long, env = "COCOON_CONNECT__BODY_LIMIT", default_value_t = 8 << 20)]
+    pub body_limit: usize,
+    /// How long running requests may go on after SIGTERM
+    #[arg(long, env = "COCOON_CONNECT__SHUTDOWN_GRACE_S", default_value_t = 30)]
+    pub shutdown_grace_s: u64,
+}
+
+/// An origin as browsers write it.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let expected = "an origin such as https://chat.example, without a path";
+    let uri: Uri = text.parse().map_err(|_| expected)?;
+    let is_origin = matches!(uri.scheme_str(), Some("http" | "https"))
+        && uri.authority().is_some_and(|authority| {
+            format!("{}://{authority}", uri.scheme_str().unwrap_or_default()) == text
+        });
+    if !is_origin || text.contains('@') || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(expected.into());
+    }
+    HeaderValue::from_str(text).map_err(|_| expected.into())
+}
+
+impl Common {
+    /// # Errors
+    /// [`ConfigError::NoGateway`].
+    pub fn gateway(&self) -> Result<GatewayUrl, ConfigError> {
+        self.gateway.clone().ok_or(ConfigError::NoGateway)
+    }
+
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.answer_timeout_s)
+    }
+
+    /// # Errors
+    /// [`ConfigError`]. There is none by default: who is to be believed is for the user to say.
+    pub fn load_policy(&self) -> Result<Policy, ConfigError> {
+        let default = home("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("cocoon/policy.toml"));
+        let path = match &self.policy {
+            Some(path) => path.clone(),
+            None => match default {
+                Some(path) if path.exists() => path,
+                default => return Err(ConfigError::NoPolicy(default)),
+            },
+        };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ConfigError::ReadPolicy { path: path.clone(), source })?;
+        Policy::from_toml(&text).map_err(|source| ConfigError::Policy { path, source })
+    }
+
+    /// # Errors
+    /// [`ConfigError::NoStateDir`].
+    pub fn state_path(&self) -> Result<PathBuf, ConfigError> {
+        self.state_dir
+            .clone()
+            .or_else(|| home("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("cocoon-connect")))
+            .ok_or(ConfigError::NoStateDir)
+    }
+}
+
+impl ServeOptions {
+    /// # Errors
+    /// [`ConfigError::Listen`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.listen.ip().is_loopback() { Ok(()) } else { Err(ConfigError::Listen(self.listen)) }
+    }
+
+    /// The key to use, where the sidecar has one.
+    ///
+    /// # Errors
+    /// [`ConfigError::ApiKeyFile`]; the message never has the key in it.
+    pub fn api_key(&self) -> Result<Option<zeroize::Zeroizing<String>>, ConfigError> {
+        let Some(path) = &self.api_key_file else { return Ok(None) };
+        let failed = |message: String| ConfigError::ApiKeyFile { path: path.clone(), message };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let text = zeroize::Zeroizing::new(text);
+        let key = text.trim();
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(failed("it must hold one API key and nothing else".into()));
+        }
+        Ok(Some(zeroize::Zeroizing::new(key.to_owned())))
+    }
+}
+
+/// A folder of the user's (XDG Base Directory Specification); a relative one is to be ignored.
+fn home(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below_home)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: ServeOptions,
+    }
+
+    fn options(arguments: &[&str]) -> Result<ServeOptions, String> {
+        let all = ["x", "--gateway", "https://gateway.example"].iter().chain(arguments);
+        Cli::try_parse_from(all).map(|cli| cli.options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn it_listens_on_loopback_only() {
+        for (listen, good) in [
+            ("127.0.0.1:4141", true),
+            ("[::1]:0", true),
+            ("0.0.0.0:4141", false),
+            ("[::]:4141", false),
+            ("10.0.0.1:4141", false),
+        ] {
+            assert_eq!(options(&["--listen", listen]).unwrap().check().is_ok(), good, "{listen}");
+        }
+        assert_eq!(options(&[]).unwrap().listen, "127.0.0.1:4141".parse().unwrap());
+    }
+
+    #[test]
+    fn without_a_policy_nothing_starts() {
+        let mut common = options(&[]).unwrap().common;
+        common.policy = Some("/nonexistent/policy.toml".into());
+        assert!(matches!(common.load_policy(), Err(ConfigError::ReadPolicy { .. })));
+        let message = ConfigError::NoPolicy(None).to_string();
+        assert!(message.contains("a policy is needed"), "{message}");
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        for good in ["https://chat.example", "http://localhost:3000", "http://[::1]:3000"] {
+            assert_eq!(options(&["--allow-origin", good]).unwrap().allow_origin, [good], "{good}");
+        }
+        for bad in
+            ["*", "null", "chat.example", "https://chat.example/", "https://Chat.example", "file://x", ""]
+        {
+            assert!(options(&["--allow-origin", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_holds_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            options(&["--api-key-file", path.to_str().unwrap()]).unwrap().api_key()
+        };
+        assert_eq!(read("sk-cocoon-a.b.c\n").unwrap().unwrap().as_str(), "sk-cocoon-a.b.c");
+        for bad in ["", "\n", "sk-secret one", "sk-secret\ntwo"] {
+            let message = read(bad).unwrap_err().to_string();
+            assert!(!message.contains("secret"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the gateway's list says a model costs. It is sealed into every request, and no receipt may charge more.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use cocoon_openapi::MODELS_PATH;
+use cocoon_receipts::Price;
+use http::HeaderValue;
+use serde::Deserialize;
+
+use crate::error::Failure;
+use crate::gateway::Gateway;
+
+/// A list is believed for five minutes.
+const FRESH_MS: u64 = 5 * 60 * 1000;
+const MAX_LIST: usize = 4 << 20;
+const MAX_MODELS: usize = 1024;
+
+#[derive(Deserialize)]
+struct List {
+    data: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    id: String,
+    pricing: Price,
+}
+
+/// Prices by model, with the time they were read.
+#[derive(Debug, Default)]
+pub struct Prices(Mutex<HashMap<String, (Price, u64)>>);
+
+impl Prices {
+    /// The price of `model`. `authorization` is the caller's: the list is not public, though what it says of a model is
+    /// the same for everybody.
+    ///
+    /// # Errors
+    /// The gateway's own; 404 where the list does not have the model.
+    pub async fn of(
+        &self,
+        gateway: &Gateway,
+        model: &str,
+        authorization: &HeaderValue,
+        now_ms: u64,
+    ) -> Result<Price, Failure> {
+        if let Some(price) = self.fresh(model, now_ms) {
+            return Ok(price);
+        }
+        let list: List = gateway.get_json(MODELS_PATH, Some(authorization.clone()), MAX_LIST).await?;
+        let mut prices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *prices =
+            list.data.into_iter().take(MAX_MODELS).map(|entry| (entry.id, (entry.pricing, now_ms))).collect();
+        prices.get(model).map(|(price, _)| *price).ok_or_else(|| Failure::model_not_found(model))
+    }
+
+    /// The next request reads the list again.
+    pub fn forget(&self, model: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(model);
+    }
+
+    fn fresh(&self, model: &str, now_ms: u64) -> Option<Price> {
+        let prices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (price, read_at) = prices.get(model)?;
+        (now_ms.saturating_sub(*read_at) < FRESH_MS).then_some(*price)
+    }
+}
+
+/// Whether `charged` asks for more than `listed` in any class of tokens.
+#[must_use]
+pub fn is_above(charged: &Price, listed: &Price) -> bool {
+    charged.prompt > listed.prompt
+        || charged.cached > listed.cached
+        || charged.completion > listed.completion
+        || charged.reasoning > listed.reasoning
+}
+
+#[cfg(test)]
+mod tests {
+    use cocoon_receipts::NanoTon;
+
+    use super::*;
+
+    #[test]
+    fn one_dearer_class_is_enough() {
+        let listed = Price {
+            table: 1,
+            prompt: NanoTon(2),
+            cached: NanoTon(1),
+            completion: NanoTon(3),
+            reasoning: NanoTon(3),
+        };
+        assert!(!is_above(&listed, &listed));
+        assert!(!is_above(&Price { table: 2, prompt: NanoTon(1), ..listed }, &listed));
+        for dearer in [
+            Price { prompt: NanoTon(3), ..listed },
+            Price { cached: NanoTon(2), ..listed },
+            Price { completion: NanoTon(4), ..listed },
+            Price { reasoning: NanoTon(4), ..listed },
+        ] {
+            assert!(is_above(&dearer, &listed), "{dearer:?}");
+        }
+    }
+}

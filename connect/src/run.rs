@@ -1,0 +1,91 @@
+//! `cocoon-connect serve` and `verify`: puts the parts together, and takes them apart in order.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use cocoon_process::Signals;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::{self, Sidecar};
+use crate::ask::{ApiKey, Asker};
+use crate::clock::Clock;
+use crate::config::{Common, ServeOptions};
+use crate::fleet::Fleet;
+use crate::floor::Floor;
+use crate::gateway::Gateway;
+use crate::local::Callers;
+use crate::prices::Prices;
+use crate::report::Report;
+use crate::state::StateDir;
+use crate::token::LocalToken;
+use crate::verify::Verifier;
+
+fn fleet(options: &Common, state: StateDir) -> anyhow::Result<Fleet> {
+    let gateway = Gateway::new(options.gateway()?, options.patience())?;
+    let policy = options.load_policy()?;
+    let floor = Mutex::new(Floor::load(state)?);
+    Ok(Fleet::new(Verifier { gateway, policy, floor, clock: Clock::system() }))
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// Where the process cannot start. Once it is ready it prints one JSON line with its address.
+pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot wait for signals")?;
+    options.check()?;
+    let state = StateDir::open(&options.common.state_path()?)?;
+    let own_key = match options.api_key()? {
+        None => None,
+        Some(key) => {
+            let key = ApiKey::new(&key).context("--api-key-file: the key is no header")?;
+            Some((key, LocalToken::load_or_create(&state)?))
+        }
+    };
+    let fleet = fleet(&options.common, state)?;
+    let listener =
+        TcpListener::bind(options.listen).await.with_context(|| format!("--listen {}", options.listen))?;
+    let address = listener.local_addr()?;
+    let sidecar = Arc::new(Sidecar {
+        asker: Asker { fleet, prices: Prices::default(), max_cost: options.max_cost },
+        callers: Callers { port: address.port(), origins: options.allow_origin },
+        own_key,
+        body_limit: options.body_limit,
+    });
+
+    let line = serde_json::json!({ "ready": true, "listen": address.to_string() });
+    writeln!(std::io::stdout(), "{line}").context("standard output is closed")?;
+    let draining = CancellationToken::new();
+    let grace = Duration::from_secs(options.shutdown_grace_s);
+    let grace_over = {
+        let draining = draining.clone();
+        async move {
+            draining.cancelled().await;
+            tokio::time::sleep(grace).await;
+        }
+    };
+    let serving = cocoon_process::serve(listener, accept::router(sidecar), draining.clone(), grace_over);
+    let told_to_end = async {
+        signals.next().await;
+        tracing::info!("draining: running requests may finish");
+        draining.cancel();
+    };
+    tokio::join!(serving, told_to_end);
+    Ok(())
+}
+
+/// Verifies every backend that the gateway lists, and prints what was found. Whether all of it is good.
+///
+/// # Errors
+/// Where nothing could be found out.
+pub async fn verify(options: &Common, model: Option<&str>, json: bool) -> anyhow::Result<bool> {
+    let fleet = fleet(options, StateDir::open(&options.state_path()?)?)?;
+    let overview = fleet.survey(model).await?;
+    let report = Report::new(&fleet, overview);
+    let text = if json { serde_json::to_string(&report)? + "\n" } else { report.text() };
+    std::io::stdout().write_all(text.as_bytes()).context("standard output is closed")?;
+    Ok(report.is_good())
+}
