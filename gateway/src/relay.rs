@@ -128,6 +128,7 @@ impl Flight {
         let names_keyset = named.is_some();
         let mut tried: Vec<Authority> = Vec::new();
         let mut causes = Vec::new();
+        let mut stale = Vec::new();
         for number in 1..=MAX_ATTEMPTS {
             let chosen = match named.take() {
                 Some(chosen) => Some(chosen),
@@ -153,7 +154,11 @@ impl Flight {
                     self.admitted = None;
                     return Ok((answered, chosen));
                 }
-                Outcome::Refused(StatusCode::UNPROCESSABLE_ENTITY) => causes.push(NotOpened::Key),
+                Outcome::Refused(StatusCode::UNPROCESSABLE_ENTITY) => {
+                    // Perhaps it was started again; perhaps the client seals to whatever it likes, so it stays in use.
+                    stale.push((Arc::clone(&chosen.backend), chosen.backend.ask_again()));
+                    causes.push(NotOpened::Key);
+                }
                 Outcome::Refused(StatusCode::SERVICE_UNAVAILABLE) | Outcome::Unreachable => {
                     causes.push(NotOpened::Away);
                 }
@@ -165,6 +170,10 @@ impl Flight {
                 }
             }
             tried.push(chosen.backend.authority.clone());
+        }
+        // Who is told to fetch the keys again must not be given the same ones.
+        for (backend, answered_at) in stale {
+            backend.checked(answered_at, PATIENCE).await;
         }
         let (reason, failure) = not_opened(&causes);
         Err(self.end(reason, failure).await)
