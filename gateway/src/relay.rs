@@ -165,16 +165,15 @@ impl Flight {
                 Outcome::Refused(status) => {
                     return Err(self.end(ReleaseReason::Rejected, refused(status)).await);
                 }
-                Outcome::Broken => {
-                    return Err(Failure::backend_failed());
-                }
+                // A backend acts on a whole body only.
+                Outcome::Broken if !self.source.is_whole() => return Err(Failure::backend_refused()),
+                Outcome::Broken => return Err(Failure::backend_failed()),
             }
             tried.push(chosen.backend.authority.clone());
         }
         // Who is told to fetch the keys again must not be given the same ones.
-        for (backend, answered_at) in stale {
-            backend.checked(answered_at, PATIENCE).await;
-        }
+        let checked = stale.iter().map(|(backend, answered_at)| backend.checked(*answered_at, PATIENCE));
+        futures_util::future::join_all(checked).await;
         let (reason, failure) = not_opened(&causes);
         Err(self.end(reason, failure).await)
     }

@@ -117,6 +117,7 @@ fn main() -> std::process::ExitCode {
         relay: bytes_pass_untouched_both_ways, chunks_are_handed_on_as_they_come, what_is_not_right_is_refused,
             a_key_for_sealed_requests_only_is_good_for_them, keys_and_evidence_need_no_api_key,
             another_backend_is_tried_where_the_key_is_not_known, a_request_that_was_not_kept_is_sent_once,
+            a_refusal_is_heard_by_who_still_sends,
             what_is_held_follows_from_the_headers, a_body_that_breaks_off_holds_nothing,
             heads_of_32_kib_arrive_over_both_versions, the_hop_is_sealed_with_x_wing_where_there_is_one;
         relay_ends: a_client_that_closes_at_done_is_charged_once, a_client_that_hangs_up_pays_for_what_was_generated,
