@@ -73,7 +73,8 @@ pub(crate) async fn a_client_that_hangs_up_pays_for_what_was_generated() -> anyh
     ensure!(receipt["finish"] == "cancelled" && receipt["complete"] == false, "{receipt:#}");
     let tokens = receipt["usage"]["completion"].as_u64().unwrap_or_default();
     ensure!((1..2000).contains(&tokens), "about what was generated until then: {receipt:#}");
-    ensure!(receipt["cost"] == account.charged.0.to_string(), "{account:?} {receipt:#}");
+    let charged = account.charged.0.to_string();
+    ensure!(receipt["cost"] == charged.as_str(), "{account:?} {receipt:#}");
     ensure!(account.balance.0 == GRANT - account.charged.0 && account.held.0 == 0, "{account:?}");
     eventually("the engine runs nothing", Duration::from_secs(10), || async {
         Ok((stack.engine_running().await? == 0).then_some(()))
