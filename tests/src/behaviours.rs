@@ -121,7 +121,7 @@ fn main() -> std::process::ExitCode {
             a_refusal_is_heard_by_who_still_sends,
             what_is_held_follows_from_the_headers, a_body_that_breaks_off_holds_nothing,
             heads_of_32_kib_arrive_over_both_versions, the_hop_is_sealed_with_x_wing_where_there_is_one;
-        relay_ends: a_client_that_closes_at_done_is_charged_once, a_client_that_hangs_up_pays_for_what_was_generated,
+        relay_ends: a_client_that_closes_at_done_is_charged_once, an_answer_near_its_end_is_read_on, a_client_that_hangs_up_pays_for_what_was_generated,
             a_backend_that_dies_ends_the_answer_without_an_end, an_answer_over_the_deadline_has_no_end;
         drain: running_streams_finish_after_sigterm;
         connect: a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,

@@ -159,6 +159,9 @@ fn header(name: &'static str, value: &str) -> impl Fn(&mut Ehbp) + use<> {
     move |request| request.header(name, Some(&value))
 }
 
+/// What makes a sealed request wrong.
+type Change = Box<dyn Fn(&mut Ehbp)>;
+
 /// What is refused by headers alone, and what only the backend can refuse.
 pub(crate) async fn what_is_not_right_is_refused() -> anyhow::Result<()> {
     let settings = Settings { gateway: "body_limit = 100000".into(), ..Settings::default() };
@@ -180,7 +183,7 @@ pub(crate) async fn what_is_not_right_is_refused() -> anyhow::Result<()> {
             request.headers.push((name.to_owned(), value));
         }
     };
-    let named: [(&str, Box<dyn Fn(&mut Ehbp)>, u16, Option<&str>); 11] = [
+    let named: [(&str, Change, u16, Option<&str>); 11] = [
         ("an encoding", Box::new(header("content-encoding", "gzip")), 415, None),
         ("no encoding", Box::new(header("content-encoding", "identity")), 415, None),
         ("no key", Box::new(header(ENCAPSULATED_KEY_HEADER, "xyz")), 400, Some(ENCAPSULATED_KEY_HEADER)),
@@ -418,7 +421,8 @@ pub(crate) async fn what_is_held_follows_from_the_headers() -> anyhow::Result<()
         let bound = if in_chunks { CONTEXT } else { length + 512 };
         let expected = bound * prompt + ceiling.unwrap_or(CONTEXT) * completion;
         let held = claims(&ticket)?["max_cost"].clone();
-        ensure!(held == expected.to_string(), "in chunks {in_chunks}, {ceiling:?}: {held} {expected}");
+        let expected = expected.to_string();
+        ensure!(held == expected.as_str(), "in chunks {in_chunks}, {ceiling:?}: {held} {expected}");
     }
     // Below what was asked for inside: the answer ends there.
     let mut request =
