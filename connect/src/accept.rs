@@ -12,6 +12,7 @@ use axum::routing::{any, get, post};
 use cocoon_openapi::{
     CLIENT_NONCE_HEADER, COST_HEADER, Endpoint, PRIVACY_HEADER, RECEIPT_HEADER, REQUEST_ID_HEADER,
 };
+use cocoon_receipts::RequestId;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use serde::Deserialize;
@@ -101,12 +102,18 @@ async fn admit(State(sidecar): State<Arc<Sidecar>>, request: Request<Body>, next
     }
 }
 
-/// One line in the log; a path that no route knows is the caller's own text and stays out of it.
+/// Around every request: one line in the log, in which a path that no route knows is left out as the caller's own text;
+/// and an id, where the gateway has given none.
 async fn note(request: Request<Body>, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().map_or("-", |path| path.as_str()).to_owned();
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    if !response.headers().contains_key(REQUEST_ID_HEADER)
+        && let Ok(id) = HeaderValue::from_str(&RequestId::generate().to_string())
+    {
+        response.headers_mut().insert(REQUEST_ID_HEADER, id);
+    }
     let (status, ms) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
     let id = response.headers().get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok()).unwrap_or("-");
     tracing::info!(request = id, %method, path, status, ms, "answered");

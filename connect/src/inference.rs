@@ -42,6 +42,10 @@ pub async fn infer(
         key: &key,
     };
     let begun = sidecar.asker.ask(&asked).await?;
+    if begun.answer.head().is_stream() && !wanted.stream {
+        // Its pieces would be handed on before its receipt is there to say otherwise.
+        return Err(Failure::answer_not_verified("it is a stream, which was not asked for"));
+    }
     deliver(begun, sidecar.asker.gateway().patience()).await
 }
 

@@ -134,6 +134,12 @@ impl Failure {
         Self::new(413, "invalid_request_error", "request_too_large", message)
     }
 
+    /// 413 for a sealed body that is more than its backend takes.
+    #[must_use]
+    pub fn sealed_too_large() -> Self {
+        Self::new(413, "invalid_request_error", "request_too_large", "The request body is too large.")
+    }
+
     /// 415.
     #[must_use]
     pub fn content_encoding() -> Self {
@@ -449,6 +455,7 @@ mod tests {
             Failure::body_too_large(1),
             Failure::content_encoding(),
             Failure::sealed_content_encoding(),
+            Failure::sealed_too_large(),
             Failure::key_config(),
             Failure::sealed_refused(),
             Failure::keyset_of_another_model(),

@@ -128,6 +128,7 @@ impl Flight {
         let names_keyset = named.is_some();
         let mut tried: Vec<Authority> = Vec::new();
         let mut causes = Vec::new();
+        let mut stale = Vec::new();
         for number in 1..=MAX_ATTEMPTS {
             let chosen = match named.take() {
                 Some(chosen) => Some(chosen),
@@ -153,22 +154,26 @@ impl Flight {
                     self.admitted = None;
                     return Ok((answered, chosen));
                 }
-                Outcome::Refused(StatusCode::UNPROCESSABLE_ENTITY) => causes.push(NotOpened::Key),
+                Outcome::Refused(StatusCode::UNPROCESSABLE_ENTITY) => {
+                    // Perhaps it was started again; perhaps the client seals to whatever it likes, so it stays in use.
+                    stale.push((Arc::clone(&chosen.backend), chosen.backend.ask_again()));
+                    causes.push(NotOpened::Key);
+                }
                 Outcome::Refused(StatusCode::SERVICE_UNAVAILABLE) | Outcome::Unreachable => {
                     causes.push(NotOpened::Away);
                 }
-                Outcome::Refused(StatusCode::BAD_REQUEST) => {
-                    return Err(self.end(ReleaseReason::Rejected, Failure::sealed_refused()).await);
+                Outcome::Refused(status) => {
+                    return Err(self.end(ReleaseReason::Rejected, refused(status)).await);
                 }
-                Outcome::Refused(_) => {
-                    return Err(self.end(ReleaseReason::Rejected, Failure::backend_refused()).await);
-                }
-                Outcome::Broken => {
-                    return Err(Failure::backend_failed());
-                }
+                // A backend acts on a whole body only.
+                Outcome::Broken if !self.source.is_whole() => return Err(Failure::backend_refused()),
+                Outcome::Broken => return Err(Failure::backend_failed()),
             }
             tried.push(chosen.backend.authority.clone());
         }
+        // Who is told to fetch the keys again must not be given the same ones.
+        let checked = stale.iter().map(|(backend, answered_at)| backend.checked(*answered_at, PATIENCE));
+        futures_util::future::join_all(checked).await;
         let (reason, failure) = not_opened(&causes);
         Err(self.end(reason, failure).await)
     }
@@ -196,6 +201,16 @@ fn not_opened(causes: &[NotOpened]) -> (ReleaseReason, Failure) {
     match causes {
         [NotOpened::Key, ..] => (ReleaseReason::Rejected, Failure::key_config()),
         _ => (ReleaseReason::NoBackend, Failure::no_backend()),
+    }
+}
+
+/// What a client is told of a refusal that ends its request. Nothing of a backend's own words: they came in the clear.
+fn refused(status: StatusCode) -> Failure {
+    match status {
+        StatusCode::BAD_REQUEST => Failure::sealed_refused(),
+        StatusCode::REQUEST_TIMEOUT => Failure::body_timeout(),
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::sealed_too_large(),
+        _ => Failure::backend_refused(),
     }
 }
 

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::attestations::Attestations;
 use crate::models::{Model, Models};
 use crate::names::*;
 use crate::ops::{AccountView, Health};
@@ -40,7 +41,13 @@ pub fn document() -> Value {
             "schemas": schemas(),
             "parameters": parameters(),
             "headers": headers(),
-            "responses": { "Error": error_response("A failure, in the shape that all have.") },
+            "responses": {
+                "Error": error_response("A failure, in the shape that all have."),
+                "KeyConfig": {
+                    "description": "The keys that the body is sealed to are not known: they are to be fetched again.",
+                    "content": { "application/problem+json": { "schema": schema_ref("Open") } },
+                },
+            },
         },
     })
 }
@@ -105,6 +112,9 @@ fn paths() -> Value {
         "get",
         read("retrieveModel", "One of them.", "Model", &[401, 404, 503], Some(model_id)),
     );
+    for (path, operation) in evidence() {
+        add(&path, "get", operation);
+    }
     let mut description = read("describe", "This document.", "Open", &[503], None);
     description["security"] = json!([]);
     add(OPENAPI_PATH, "get", description);
@@ -142,6 +152,11 @@ fn paths() -> Value {
     Value::Object(paths)
 }
 
+/// How a request is sealed, for every endpoint that runs a model.
+const SEALED: &str = "With `Ehbp-Encapsulated-Key` the body is sealed (EHBP) to a key of a backend, whatever its content type says, \
+and so is the answer, which has `Ehbp-Response-Nonce`. The gateway can read neither: headers say what it must know. \
+Refusals are in the clear.";
+
 /// An endpoint that runs a model; `events` is the schema of a stream's `data:` lines.
 fn inference(id: &str, summary: &str, request: &str, answer: &str, events: Option<&str>) -> Value {
     let mut content = json!({ "application/json": { "schema": schema_ref(answer) } });
@@ -161,10 +176,16 @@ fn inference(id: &str, summary: &str, request: &str, answer: &str, events: Optio
         "200".into(),
         json!({ "description": description, "headers": with_common(&named), "content": content }),
     );
+    responses.insert("422".into(), json!({ "$ref": "#/components/responses/KeyConfig" }));
     json!({
         "operationId": id,
         "summary": summary,
+        "description": SEALED,
         "parameters": [
+            { "$ref": "#/components/parameters/EncapsulatedKey" },
+            { "$ref": "#/components/parameters/SealedModel" },
+            { "$ref": "#/components/parameters/KeyDigest" },
+            { "$ref": "#/components/parameters/MaxTokens" },
             { "$ref": "#/components/parameters/IdempotencyKey" },
             { "$ref": "#/components/parameters/ClientNonce" },
             { "$ref": "#/components/parameters/ContentEncoding" },
@@ -190,6 +211,48 @@ fn read(id: &str, summary: &str, answer: &str, statuses: &[u16], parameter: Opti
     );
     let parameters: Vec<Value> = parameter.into_iter().collect();
     json!({ "operationId": id, "summary": summary, "parameters": parameters, "responses": responses })
+}
+
+/// What a client needs to seal and to verify. It is for everyone.
+fn evidence() -> [(String, Value); 3] {
+    let query = |name: &str, required: bool, schema: Value, description: &str| json!({ "name": name, "in": "query", "required": required, "schema": schema, "description": description });
+    let model = query("model", false, json!({ "type": "string" }), "Name or alias of a model.");
+    let mut keys = read(
+        "readKeys",
+        "The keys that sealed requests for a model are sealed to: EHBP's key configurations, X25519 first.",
+        "Open",
+        &[400, 404, 503],
+        Some(model.clone()),
+    );
+    keys["parameters"] = json!([model, { "$ref": "#/components/parameters/SealedModel" }]);
+    keys["responses"]["200"]["content"] =
+        json!({ "application/ohttp-keys": { "schema": { "type": "string", "contentEncoding": "binary" } } });
+    keys["responses"]["200"]["headers"] = with_common(&[KEY_DIGEST_HEADER]);
+    let list = read(
+        "listAttestations",
+        "Keysets in force, of one model or of all.",
+        "Attestations",
+        &[400, 404, 503],
+        Some(model),
+    );
+    let mut document = read(
+        "readAttestation",
+        "A backend's attestation document for the caller's nonce, as the backend wrote it.",
+        "Open",
+        &[400, 404, 503],
+        None,
+    );
+    document["parameters"] = json!([
+        { "name": "digest", "in": "path", "required": true, "schema": { "type": "string" }, "description": "Digest of a keyset." },
+        query("nonce", true, json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }), "Makes the evidence fresh."),
+    ]);
+    let of_a_keyset = format!("{ATTESTATIONS_PATH}/{{digest}}");
+    [(KEY_CONFIG_PATH.to_owned(), keys), (ATTESTATIONS_PATH.to_owned(), list), (of_a_keyset, document)].map(
+        |(path, mut operation)| {
+            operation["security"] = json!([]);
+            (path, operation)
+        },
+    )
 }
 
 fn ready() -> Value {
@@ -249,12 +312,30 @@ fn parameters() -> Value {
         "IdempotencyKey": {
             "name": "Idempotency-Key", "in": "header",
             "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
-            "description": "The same request under the same key is run and charged once.",
+            "description": "The same request under the same key is run and charged once. Passed over where the body is sealed.",
         },
         "ClientNonce": {
             "name": "Cocoon-Client-Nonce", "in": "header",
             "schema": { "type": "string", "pattern": "^[0-9a-fA-F]{64}$" },
             "description": "The nonce of the receipt's `body`; made where it is absent.",
+        },
+        "EncapsulatedKey": {
+            "name": "Ehbp-Encapsulated-Key", "in": "header",
+            "schema": { "type": "string", "pattern": "^([0-9a-f]{64}|[0-9a-f]{2240})$" },
+            "description": "The body is sealed: 64 characters for X25519, 2240 for X-Wing.",
+        },
+        "SealedModel": {
+            "name": "Cocoon-Model", "in": "header", "schema": { "type": "string" },
+            "description": "The model of a sealed request. Otherwise `?model=`, the virtual host, or the default model.",
+        },
+        "KeyDigest": {
+            "name": "Cocoon-Key-Digest", "in": "header",
+            "schema": { "type": "string", "pattern": "^[0-9a-f]{64}$" },
+            "description": "The keyset that the body is sealed to: it goes to that backend and no other.",
+        },
+        "MaxTokens": {
+            "name": "Cocoon-Max-Tokens", "in": "header", "schema": { "type": "integer", "minimum": 1 },
+            "description": "Completion tokens of a sealed request over all its choices: what is held follows from it.",
         },
         "ContentEncoding": {
             "name": "Content-Encoding", "in": "header",
@@ -266,6 +347,7 @@ fn parameters() -> Value {
 fn headers() -> Value {
     let described = [
         (CLIENT_NONCE_HEADER, "The nonce of the receipt's `body`, hexadecimal."),
+        (KEY_DIGEST_HEADER, "Digest of the keyset that the keys are of."),
         (COST_HEADER, "What the request cost, nanoTON."),
         (IDEMPOTENT_REPLAYED_HEADER, "`true` where the answer was kept for its Idempotency-Key."),
         (PRIVACY_HEADER, "Who could read the body, in the gateway's own word."),
@@ -298,6 +380,7 @@ fn schemas() -> Value {
     collect::<embedding::Embeddings>(&mut found);
     collect::<responses::Response>(&mut found);
     collect::<responses::ResponseEvent>(&mut found);
+    collect::<Attestations>(&mut found);
     collect::<Model>(&mut found);
     collect::<Models>(&mut found);
     collect::<Health>(&mut found);

@@ -4,6 +4,8 @@
 use cocoon_receipts::{Digest, NanoTon};
 use serde_json::{Map, Value};
 
+use crate::Endpoint;
+use crate::read::{Tokens, read};
 use crate::scan::{MAX_MEMBERS, ScanError, UNIQUE, scan};
 use crate::x_conf::{self, ClientNonce, XConf};
 
@@ -34,6 +36,22 @@ pub fn scanned(body: &[u8]) {
             assert_eq!(scanned.as_ref(), Some(value));
         } else {
             assert!(scanned.is_some());
+        }
+    }
+    read_alike(body, &full);
+}
+
+/// What routing and admission take from a body is what the full reading has there.
+fn read_alike(body: &[u8], full: &Map<String, Value>) {
+    for endpoint in Endpoint::ALL {
+        let Ok(wanted) = read(endpoint, body) else { continue };
+        assert!(!full.contains_key("x_conf"));
+        assert_eq!(full.get("model").and_then(Value::as_str), Some(wanted.model.as_str()));
+        let Tokens::Generated { choices, ceiling, .. } = wanted.tokens else { continue };
+        let number = |name| full.get(name).and_then(Value::as_u64);
+        if endpoint == Endpoint::ChatCompletions {
+            assert_eq!(ceiling, number("max_completion_tokens").or(number("max_tokens")));
+            assert_eq!(choices, number("n").unwrap_or(1));
         }
     }
 }

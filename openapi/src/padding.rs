@@ -11,7 +11,7 @@ pub const MIN_EVENT_PADDING: usize = 3;
 /// Texts up to this long look alike. Most tokens of any vocabulary are shorter.
 const SMALLEST_BUCKET: usize = 32;
 /// A shorter JSON answer looks as long as this.
-const SMALLEST_JSON: usize = 512;
+const SMALLEST_JSON: usize = 1024;
 const FILLER: u8 = b'p';
 const END: &[u8] = b"\n\n";
 
@@ -79,9 +79,9 @@ mod tests {
     #[test]
     fn json_grows_by_an_eighth_at_most_and_falls_into_few_lengths() {
         let targets: std::collections::BTreeSet<_> = (0..100_000).map(json_target).collect();
-        assert_eq!(targets.first(), Some(&512));
+        assert_eq!(targets.first(), Some(&SMALLEST_JSON));
         assert!(targets.len() < 150, "{}", targets.len());
-        for length in 512..100_000 {
+        for length in SMALLEST_JSON..100_000 {
             let target = json_target(length);
             assert!((length..=length + length / 8).contains(&target), "{length} {target}");
         }

@@ -21,6 +21,7 @@ const COMPLETIONS_DEFAULT: u64 = 16;
 pub struct Wanted {
     /// As the client wrote it; perhaps an alias.
     pub model: String,
+    pub stream: bool,
     pub tokens: Tokens,
 }
 
@@ -49,9 +50,10 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Wanted, ApiError> {
     if !is_model_name(&model) {
         return Err(ApiError::invalid("'model' is not the name of a model.").with_param("model"));
     }
-    if endpoint != Endpoint::Embeddings {
-        object.parse::<bool>("stream", "a boolean")?;
-    }
+    let stream = match endpoint {
+        Endpoint::Embeddings => false,
+        _ => object.parse("stream", "a boolean")?.unwrap_or(false),
+    };
     let tokens = match endpoint {
         Endpoint::ChatCompletions => {
             // The newer name wins, as it does where the tokens are generated.
@@ -71,7 +73,7 @@ pub fn read(endpoint: Endpoint, body: &[u8]) -> Result<Wanted, ApiError> {
         }
         Endpoint::Embeddings => Tokens::Embedded,
     };
-    Ok(Wanted { model, tokens })
+    Ok(Wanted { model, stream, tokens })
 }
 
 /// Whether `name` can be a model's, before it is looked up or repeated.

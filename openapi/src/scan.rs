@@ -77,8 +77,13 @@ pub struct Object<'a> {
 /// # Errors
 /// See [`ScanError`].
 pub fn scan(body: &[u8]) -> Result<Object<'_>, ScanError> {
+    up_to(MAX_MEMBERS, body)
+}
+
+/// The same of a body that may have `most` members.
+pub(crate) fn up_to(most: usize, body: &[u8]) -> Result<Object<'_>, ScanError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let members = deserializer.deserialize_any(Members).map_err(|error| match error.classify() {
+    let members = deserializer.deserialize_any(Members { most }).map_err(|error| match error.classify() {
         serde_json::error::Category::Data if error.to_string().starts_with(TOO_MANY) => {
             ScanError::TooManyMembers
         }
@@ -96,7 +101,9 @@ pub fn scan(body: &[u8]) -> Result<Object<'_>, ScanError> {
 
 const TOO_MANY: &str = "too many members";
 
-struct Members;
+struct Members {
+    most: usize,
+}
 
 impl<'de> Visitor<'de> for Members {
     type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
@@ -108,7 +115,7 @@ impl<'de> Visitor<'de> for Members {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
         while let Some(Name(name)) = map.next_key()? {
-            if members.len() == MAX_MEMBERS {
+            if members.len() == self.most {
                 return Err(serde::de::Error::custom(TOO_MANY));
             }
             members.push((name, map.next_value::<&'de RawValue>()?));

@@ -87,7 +87,8 @@ pub fn insert(body: &[u8], x_conf: &XConf) -> Result<Vec<u8>, XConfError> {
 /// # Errors
 /// [`XConfError`] where the body is not a JSON object, or its `x_conf` does not stand where [`insert`] puts it.
 pub fn remove(mut body: Vec<u8>) -> Result<(Option<XConf>, Vec<u8>), XConfError> {
-    let object = scan::scan(&body)?;
+    // The client's own body may have as many members as any, and this is one more.
+    let object = scan::up_to(scan::MAX_MEMBERS + 1, &body)?;
     if object.get(NAME).is_none() {
         return Ok((None, body));
     }
@@ -145,6 +146,14 @@ mod tests {
             assert_eq!(found, Some(x_conf()));
             assert_eq!(rest, body.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_body_with_as_many_members_as_it_may_have_can_carry_one() {
+        let members: Vec<String> = (0..scan::MAX_MEMBERS).map(|n| format!("\"m{n}\":1")).collect();
+        let body = format!("{{{}}}", members.join(","));
+        let (found, rest) = remove(insert(body.as_bytes(), &x_conf()).unwrap()).unwrap();
+        assert_eq!((found, rest), (Some(x_conf()), body.into_bytes()));
     }
 
     #[test]

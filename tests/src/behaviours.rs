@@ -32,6 +32,8 @@ mod openai;
 mod other_endpoints;
 mod refused_receipts;
 mod refused_requests;
+mod relay;
+mod relay_ends;
 mod sampling;
 mod sealed_clients;
 mod sealed_refusals;
@@ -113,6 +115,14 @@ fn main() -> std::process::ExitCode {
             the_same_ciphertext_after_a_rotation_and_within_the_overlap, a_key_whose_time_is_over,
             ciphertext_that_was_moved, a_bit_that_was_flipped, frames_that_were_moved, frames_that_are_none,
             members_that_are_there_twice;
+        relay: bytes_pass_untouched_both_ways, chunks_are_handed_on_as_they_come, what_is_not_right_is_refused,
+            a_key_for_sealed_requests_only_is_good_for_them, keys_and_evidence_need_no_api_key,
+            another_backend_is_tried_where_the_key_is_not_known, a_request_that_was_not_kept_is_sent_once,
+            a_refusal_is_heard_by_who_still_sends,
+            what_is_held_follows_from_the_headers, a_body_that_breaks_off_holds_nothing,
+            heads_of_32_kib_arrive_over_both_versions, the_hop_is_sealed_with_x_wing_where_there_is_one;
+        relay_ends: a_client_that_closes_at_done_is_charged_once, a_client_that_hangs_up_pays_for_what_was_generated,
+            a_backend_that_dies_ends_the_answer_without_an_end, an_answer_over_the_deadline_has_no_end;
         drain: running_streams_finish_after_sigterm;
         connect: a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
             requests_of_web_pages_are_403, verify_prints_what_it_checked;

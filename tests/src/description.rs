@@ -27,6 +27,7 @@ pub(crate) async fn what_it_describes_is_served() -> anyhow::Result<()> {
         for (method, operation) in methods.as_object().context("no methods")? {
             let ops = operation.get("servers").is_some();
             let path = path.replace("{id}", crate::harness::MODEL).replace("{account}", "tester");
+            let path = path.replace("{digest}", &"ab".repeat(32));
             let url = format!("{}{path}", if ops { stack.ops_url() } else { root.clone() });
             let method = Method::from_bytes(method.to_uppercase().as_bytes())?;
             let response = reqwest::Client::new().request(method, &url).body("{}").send().await?;

@@ -80,6 +80,8 @@ pub(crate) async fn what_a_process_reads_and_writes_is_seen() -> anyhow::Result<
     let traced = trace.finish()?;
     through(b"it runs on")?;
     ensure!(traced.find(&[&before, &absent, &there]) == [&there], "{traced:?}");
-    ensure!(traced.bytes() == 2 * there.len(), "once in and once out: {traced:?}");
+    // A read that was waiting when the watch began may not be seen to end.
+    let seen = [2 * there.len(), there.len() + second.len()];
+    ensure!(seen.contains(&traced.bytes()), "once in and once out: {traced:?}");
     Ok(())
 }

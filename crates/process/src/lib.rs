@@ -1,5 +1,6 @@
 //! What our servers have in common as processes: their log, their settings, how they listen and how they end.
 
+mod linger;
 mod log;
 mod serve;
 mod settings;

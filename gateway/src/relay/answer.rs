@@ -106,9 +106,12 @@ impl Relayed {
             Ok(trailers) => {
                 self.upstream = None;
                 let going_on = self.going_on.take()?;
-                // Booked before the client sees the end: what it reads of its balance then is settled.
-                let trailers = going_on.book(&self.gateway, &trailers).await?;
-                Some(Ok(Frame::trailers(trailers)))
+                let gateway = Arc::clone(&self.gateway);
+                // In a task of its own: a client that leaves now must not take the booking with it.
+                let booking =
+                    self.gateway.tracker.spawn(async move { going_on.book(&gateway, &trailers).await });
+                // Awaited, so that what the client reads of its balance at the end is settled.
+                Some(Ok(Frame::trailers(booking.await.ok()??)))
             }
         }
     }

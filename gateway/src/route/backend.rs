@@ -159,6 +159,13 @@ impl Backend {
         checks + 1
     }
 
+    /// Waits until there were that many checks, for `patience` at most.
+    pub async fn checked(&self, checks: u64, patience: Duration) {
+        let mut known = self.known.subscribe();
+        // Either way whoever waited goes on with what is known then.
+        let _ = tokio::time::timeout(patience, known.wait_for(|known| known.checks >= checks)).await;
+    }
+
     /// Resolves once the backend is to be verified out of turn.
     pub async fn suspicion(&self) {
         self.suspected.notified().await;

@@ -12,7 +12,11 @@ use cocoon_sealing::{
     ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, PublicKey, RESPONSE_NONCE_HEADER, RequestSealer,
     decode_key_configs, encode_hex, parse_response_nonce,
 };
+use futures_util::{Stream, TryStreamExt as _};
 use http::HeaderMap;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::stack::MODEL;
@@ -148,6 +152,25 @@ impl Ehbp {
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         headers.push(("authorization", &authorization));
         client.post_raw(&self.path, &headers, self.frames.concat()).await
+    }
+
+    /// Sends its headers, and these chunks for a body; an error breaks it off.
+    pub(crate) async fn begin_in_chunks(
+        &self,
+        origin: &str,
+        api_key: &str,
+        chunks: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    ) -> anyhow::Result<http::Response<hyper::body::Incoming>> {
+        let body = StreamBody::new(Box::pin(chunks.map_ok(Frame::data)));
+        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build_http();
+        let mut request = http::Request::post(format!("{origin}{}", self.path))
+            .header("authorization", format!("Bearer {api_key}"));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        Ok(client.request(request.body(body)?).await?)
     }
 
     /// Sends it to the stack's gateway with the test account's key, and opens the answer.

@@ -23,6 +23,7 @@ use cocoon_sealing::{
     ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, PrivateKey, RESPONSE_NONCE_HEADER, RequestOpener,
     parse_encapsulated_key,
 };
+use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -40,7 +41,7 @@ pub(crate) struct Liar {
     /// What it answers; without one a short JSON object.
     pub(crate) script: Option<Script>,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
-    private_key: Arc<PrivateKey>,
+    private_keys: Arc<[PrivateKey]>,
     port: u16,
     listener: Option<TcpListener>,
     tasks: JoinSet<()>,
@@ -90,10 +91,12 @@ pub(crate) struct Seen {
     /// The path that `x_conf` names.
     pub(crate) sealed_path: String,
     pub(crate) ticket: Ticket,
+    /// What the request was sealed with.
+    pub(crate) kem: Kem,
 }
 
 struct Answering {
-    private_key: Arc<PrivateKey>,
+    private_keys: Arc<[PrivateKey]>,
     receipt_key: Arc<SigningKey>,
     keyset: Digest,
     lie: Lie,
@@ -111,13 +114,17 @@ impl Liar {
     pub(crate) async fn new(model: &str) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let receipt_key = Arc::new(SigningKey::generate()?);
-        let private_key = Arc::new(PrivateKey::generate(Kem::X25519)?);
+        let private_keys = [PrivateKey::generate(Kem::X25519)?, PrivateKey::generate(Kem::XWing)?];
+        let hpke = private_keys.iter().zip(0..).map(|(key, id)| {
+            let key = key.public_key();
+            HpkeKey::new(id, key.kem().id(), key.as_bytes())
+        });
         let keyset = Keyset {
             version: KEYSET_VERSION,
             operator: Operator { address: "0:11".parse()?, workchain: 0 },
             not_before: 0,
             not_after: u64::MAX,
-            hpke: vec![HpkeKey::new(0, Kem::X25519.id(), private_key.public_key().as_bytes())],
+            hpke: hpke.collect(),
             receipt_key: receipt_key.public().to_jwk(),
             model: ModelInfo {
                 id: model.to_owned(),
@@ -138,7 +145,7 @@ impl Liar {
             lie: None,
             script: None,
             seen: Arc::default(),
-            private_key,
+            private_keys: Arc::new(private_keys),
             port,
             listener: Some(listener),
             tasks: JoinSet::new(),
@@ -184,7 +191,7 @@ impl Liar {
         let mut app = Router::new().route(ATTESTATION_PATH, get(document)).with_state(state);
         if let Some(lie) = &self.lie {
             let answering = Answering {
-                private_key: Arc::clone(&self.private_key),
+                private_keys: Arc::clone(&self.private_keys),
                 receipt_key: Arc::clone(&self.receipt_key),
                 keyset: self.digest,
                 lie: Arc::clone(lie),
@@ -229,23 +236,30 @@ impl Answering {
         body: bytes::Bytes,
     ) -> anyhow::Result<axum::response::Response> {
         let header = |name: &str| anyhow::Ok(headers.get(name).context("no such header")?.to_str()?);
-        let (_, encapsulated_key) = parse_encapsulated_key(header(ENCAPSULATED_KEY_HEADER)?)?;
+        let (kem, encapsulated_key) = parse_encapsulated_key(header(ENCAPSULATED_KEY_HEADER)?)?;
         let token = header(TICKET_HEADER)?;
         let payload = token.split('.').nth(1).context("no ticket")?;
         let ticket: Ticket = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
 
-        let mut opener = RequestOpener::new(&self.private_key, &encapsulated_key)?;
+        let key = self.private_keys.iter().find(|key| key.public_key().kem() == kem).context("no key")?;
+        let mut opener = RequestOpener::new(key, &encapsulated_key)?;
         let mut reader =
             FrameReader::new(FrameLimits { max_frame: MAX_BODY, max_total: MAX_BODY as u64, max_empty: 1 });
         reader.push(body.clone());
         let mut plain = Vec::new();
         while let Some(frame) = reader.next()? {
-            plain.extend(opener.open(&frame)?);
+            match opener.open(&frame) {
+                Ok(opened) => plain.extend(opened),
+                // As any backend: the key is another's.
+                Err(_) => {
+                    return Ok(axum::response::IntoResponse::into_response(StatusCode::UNPROCESSABLE_ENTITY));
+                }
+            }
         }
         let (x_conf, client_body) = x_conf::remove(plain)?;
         let x_conf = x_conf.context("no x_conf")?;
         let nonce = x_conf.nonce.0;
-        let seen = Seen { path: path.to_owned(), body: client_body, sealed_path: x_conf.path, ticket };
+        let seen = Seen { path: path.to_owned(), body: client_body, sealed_path: x_conf.path, ticket, kem };
         let scripted = self.script.as_ref().map_or_else(Scripted::default, |script| script(&seen));
         let Seen { body: client_body, ticket, .. } = seen.clone();
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);

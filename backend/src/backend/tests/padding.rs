@@ -57,7 +57,7 @@ async fn json_answers_have_few_lengths_and_errors_are_sealed_the_same_way() {
         assert_eq!(end.len() % 256, 0);
         sizes.push(open.len());
     }
-    assert_eq!(sizes[2..], [512, 512], "errors look alike");
+    assert_eq!(sizes[2..], [json_target(0); 2], "errors look alike");
     harness.stop().await;
 }
 

@@ -29,20 +29,15 @@ impl KnownRequest {
     }
 
     fn read(kem: Kem, encapsulated_key: &str, ciphertext: &str, plaintext: &'static [u8]) -> Self {
+        let counting: [u8; 32] = std::array::from_fn(|index| index as u8 + 1);
+        let Ok(private_key) = PrivateKey::from_bytes(kem, &counting) else { panic!("not a private key") };
         Self {
-            private_key: private_key(kem),
+            private_key,
             encapsulated_key: bytes(encapsulated_key),
             ciphertext: bytes(ciphertext),
             plaintext,
         }
     }
-}
-
-/// The private key 01..20.
-pub fn private_key(kem: Kem) -> PrivateKey {
-    let counting: [u8; 32] = std::array::from_fn(|index| index as u8 + 1);
-    let Ok(key) = PrivateKey::from_bytes(kem, &counting) else { panic!("not a private key") };
-    key
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
