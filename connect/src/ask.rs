@@ -117,8 +117,8 @@ impl Asker {
         let nonce = ClientNonce(nonce);
         let mut tried = Vec::new();
         let mut attempt = 1;
+        let mut backends = self.fleet.of(asked.model).await.map_err(|error| error.for_caller(asked.model))?;
         loop {
-            let backends = self.fleet.of(asked.model).await.map_err(|error| error.for_caller(asked.model))?;
             let backend = choose(&backends, &tried).ok_or_else(Failure::internal)?;
             let now = self.clock().now_ms();
             let authorization = &asked.key.authorization;
@@ -133,6 +133,10 @@ impl Asker {
                 Ending::NotAdmitted(failure) => failure,
                 Ending::KeysChanged => {
                     self.fleet.distrust(asked.model, backend.digest());
+                    if attempt < MAX_ATTEMPTS {
+                        let renewed = self.fleet.renewed(asked.model).await;
+                        backends = renewed.map_err(|error| error.for_caller(asked.model))?;
+                    }
                     Failure::keys_changed()
                 }
             };

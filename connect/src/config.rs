@@ -21,10 +21,10 @@ pub enum ConfigError {
         .0.as_ref().map_or("$XDG_CONFIG_HOME/cocoon/policy.toml".into(), |path| path.display().to_string())
     )]
     NoPolicy(Option<PathBuf>),
-    #[error("--policy {path}: {source}")]
-    ReadPolicy { path: PathBuf, source: std::io::Error },
-    #[error("--policy {path}: {source}")]
-    Policy { path: PathBuf, source: PolicyError },
+    #[error("--policy {path}: {cause}")]
+    ReadPolicy { path: PathBuf, cause: std::io::Error },
+    #[error("--policy {path}: {cause}")]
+    Policy { path: PathBuf, cause: PolicyError },
     #[error("--listen {0}: the sidecar listens on loopback only; what comes in there is not encrypted")]
     Listen(SocketAddr),
     #[error("--state-dir is needed: neither XDG_STATE_HOME nor HOME is set")]
@@ -114,8 +114,8 @@ impl Common {
             },
         };
         let text = std::fs::read_to_string(&path)
-            .map_err(|source| ConfigError::ReadPolicy { path: path.clone(), source })?;
-        Policy::from_toml(&text).map_err(|source| ConfigError::Policy { path, source })
+            .map_err(|cause| ConfigError::ReadPolicy { path: path.clone(), cause })?;
+        Policy::from_toml(&text).map_err(|cause| ConfigError::Policy { path, cause })
     }
 
     /// # Errors

@@ -3,7 +3,6 @@
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use cocoon_attestation::Refusal;
 use cocoon_openapi::{ApiError, REQUEST_ID_HEADER};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -135,11 +134,12 @@ impl Failure {
     }
 
     /// 502 where every backend that the gateway names was refused here. The reason is a refusal's or a fetch's own
-    /// words.
+    /// words; one that may pass is retried by SDKs.
     #[must_use]
-    pub fn not_verified(reason: &str) -> Self {
+    pub fn not_verified(reason: &str, may_pass: bool) -> Self {
         let message = format!("No backend of this model was verified, so nothing was sent: {reason}.");
-        Self::new(502, "server_error", "backend_not_verified", message).no_retry()
+        let failure = Self::new(502, "server_error", "backend_not_verified", message);
+        if may_pass { failure } else { failure.no_retry() }
     }
 
     /// 502 where an answer is not what an attested backend says it sent. It may have been billed.
@@ -207,30 +207,6 @@ impl Failure {
             Self::Ours { api, .. } => api.to_event(),
             Self::Theirs(plain) => [b"data: ".as_slice(), &marked(plain), b"\n\n"].concat(),
         }
-    }
-
-    /// For people and logs.
-    #[must_use]
-    pub fn message(&self) -> String {
-        match self {
-            Self::Ours { api, .. } => api.body.error.message.clone(),
-            Self::Theirs(plain) => {
-                let said = serde_json::from_slice::<Value>(&plain.body)
-                    .ok()
-                    .and_then(|body| Some(body["error"]["message"].as_str()?.to_owned()));
-                let status = plain.status.as_u16();
-                said.map_or_else(
-                    || format!("the gateway answered with status {status}"),
-                    |said| format!("the gateway answered with status {status}: {said}"),
-                )
-            }
-        }
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::not_verified(&refusal.to_string())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cocoon_attestation::Tee;
 use cocoon_openapi::ATTESTATIONS_PATH;
@@ -23,13 +24,21 @@ const MAX_LIST: usize = 256 << 10;
 const LIST_FRESH_MS: u64 = 60 * 1000;
 /// The same where no backend of it was verified.
 const BARREN_LIST_FRESH_MS: u64 = 1000;
-/// Documents that are fetched at once.
-const AT_ONCE: usize = 8;
+/// Documents that are fetched at once: a gateway has few places for callers that it does not know.
+const AT_ONCE: usize = 2;
+
+/// How long a gateway is given, in steps, to find out that a backend has new keys.
+const RENEWAL: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(600),
+    Duration::from_secs(1),
+];
 
 /// Why there is no backend to seal to.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    #[error("the gateway does not say which backends it has: {0}")]
+    #[error("the gateway does not say which backends it has")]
     List(#[from] GatewayError),
     #[error("the gateway lists no backend of this model")]
     NoneListed,
@@ -44,7 +53,16 @@ impl FleetError {
         match self {
             Self::List(error) => error.into(),
             Self::NoneListed => Failure::model_not_found(model),
-            Self::NoneVerified(error) => Failure::not_verified(&error.to_string()),
+            Self::NoneVerified(error) => Failure::not_verified(&error.to_string(), error.may_pass()),
+        }
+    }
+
+    /// Whether it may be otherwise in a moment.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::List(_) => false,
+            Self::NoneListed => true,
+            Self::NoneVerified(error) => error.may_pass(),
         }
     }
 }
@@ -181,6 +199,22 @@ impl Fleet {
             Err(error) => return Err(error.into()),
         };
         self.judge(model, &slot, listed).await
+    }
+
+    /// The same after keys were found to have changed, of which the gateway learns by the same refusal: what it lists
+    /// may be old for a moment.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub async fn renewed(&self, model: &str) -> Result<Vec<Arc<Verified>>, FleetError> {
+        for pause in RENEWAL {
+            match self.of(model).await {
+                Err(error) if error.may_pass() => tokio::time::sleep(pause).await,
+                outcome => return outcome,
+            }
+            self.slot(model).known().listed_at = None;
+        }
+        self.of(model).await
     }
 
     /// A backend no longer knows the keys that were sealed to: its verdict is worth nothing, and the list is old.

@@ -70,8 +70,7 @@ impl Floor {
         for (name, sequences) in read(&self.state)? {
             let known = self.seen.entry(name).or_default();
             for (sequence, first_seen) in sequences {
-                let known = known.entry(sequence).or_insert(first_seen);
-                *known = first_seen.min(*known);
+                known.entry(sequence).or_insert(first_seen);
             }
         }
         if self.seen.len() >= MAX_REMEMBERED && !self.seen.contains_key(&release.name) {

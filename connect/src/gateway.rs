@@ -34,7 +34,8 @@ pub enum GatewayError {
     Timeout,
     #[error("it answered with a redirect")]
     Redirect,
-    #[error("{}", Failure::Theirs(.0.clone()).message())]
+    /// Its words are not ours, and stay out of what we say.
+    #[error("it answered with status {}", .0.status.as_u16())]
     Refused(Box<PlainError>),
     #[error("its answer is larger than it may be")]
     TooLarge,

@@ -11,8 +11,8 @@ const MAX_FILE: u64 = 1 << 20;
 /// A folder or file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
+    #[error("{path}: {cause}")]
+    Io { path: PathBuf, cause: io::Error },
     #[error("{path}: others can read or write it; it must be mode {expected}")]
     Open { path: PathBuf, expected: &'static str },
     #[error("{path}: {message}; move it away only if you know why it is so")]
@@ -31,7 +31,7 @@ impl StateDir {
     /// # Errors
     /// [`StateError`]; also where others could change what is in it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let failed = |source| StateError::Io { path: path.into(), source };
+        let failed = |cause| StateError::Io { path: path.into(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let mode = path.metadata().map_err(failed)?.permissions().mode();
         if mode & 0o022 != 0 {
@@ -51,7 +51,7 @@ impl StateDir {
     /// [`StateError::Io`].
     pub fn read(&self, name: &str) -> Result<Option<String>, StateError> {
         let path = self.path(name);
-        let failed = |source| StateError::Io { path: path.clone(), source };
+        let failed = |cause| StateError::Io { path: path.clone(), cause };
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -80,7 +80,7 @@ impl StateDir {
     /// [`StateError`].
     pub fn replace(&self, name: &str, content: &str) -> Result<(), StateError> {
         let (temporary, path) = (self.write_aside(name, content)?, self.path(name));
-        std::fs::rename(&temporary, &path).map_err(|source| StateError::Io { path, source })
+        std::fs::rename(&temporary, &path).map_err(|cause| StateError::Io { path, cause })
     }
 
     /// Makes a file that is not there yet, at once; one that is there stays. Mode 0600.
@@ -93,7 +93,7 @@ impl StateDir {
         let removed = std::fs::remove_file(&temporary);
         match linked {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            outcome => outcome.and(removed).map_err(|source| StateError::Io { path, source }),
+            outcome => outcome.and(removed).map_err(|cause| StateError::Io { path, cause }),
         }
     }
 
@@ -101,7 +101,7 @@ impl StateDir {
         let mut suffix = [0; 8];
         cocoon_receipts::random(&mut suffix).map_err(|_| StateError::Randomness)?;
         let path = self.path(&format!(".{name}.{}", hex::encode(suffix)));
-        let failed = |source| StateError::Io { path: path.clone(), source };
+        let failed = |cause| StateError::Io { path: path.clone(), cause };
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
         file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;

@@ -35,6 +35,14 @@ pub enum VerifyError {
     Randomness,
 }
 
+impl VerifyError {
+    /// Whether the next attempt may end otherwise: the gateway was busy, or listed a backend that has new keys.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Fetch(_) | Self::WrongKeyset)
+    }
+}
+
 /// A backend that may be sealed to.
 #[derive(Debug, Clone)]
 pub struct Verified {

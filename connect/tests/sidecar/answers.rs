@@ -56,6 +56,15 @@ async fn a_stream_ends_with_done_and_its_receipt_as_trailer() {
     assert_eq!(got.trailers["cocoon-receipt"].to_str().unwrap().split('.').count(), 3);
 }
 
+/// Who calls an answer a stream has its pieces handed on before the receipt could say that it is none.
+#[tokio::test]
+async fn a_stream_that_was_not_asked_for_is_not_handed_on() {
+    let stand = Stand::new().await;
+    stand.fake.behave().outer = Some((200, "text/event-stream; charset=utf-8"));
+    let got = read(stand.post(r#"{"model":"m"}"#).await).await;
+    must_be_broken(false, &got, "JSON that is called a stream");
+}
+
 #[tokio::test]
 async fn pieces_are_handed_on_as_they_come() {
     let stand = Stand::new().await;
@@ -291,8 +300,9 @@ async fn a_stream_that_does_not_ask_for_trailers_gets_none() {
     stand.fake.behave().script = Script::stream();
     let authorization = format!("Bearer {}", crate::stand::KEY);
     let headers = [("authorization", authorization.as_str())];
-    let response =
-        stand.send(axum::http::Method::POST, "/v1/chat/completions", &headers, r#"{"model":"m"}"#).await;
+    let response = stand
+        .send(axum::http::Method::POST, "/v1/chat/completions", &headers, r#"{"model":"m","stream":true}"#)
+        .await;
     let got = read(response).await;
     assert!(got.whole && got.body.ends_with("data: [DONE]\n\n"));
     assert!(got.trailers.is_empty());

@@ -167,7 +167,10 @@ async fn document(
     let nonce = asked.nonce.unwrap_or_default().parse::<Nonce>().unwrap();
     match behaviour.vms.iter().find(|vm| vm.digest().to_string() == digest) {
         Some(vm) => axum::Json((behaviour.evidence)(&fake.root, vm, nonce)).into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => {
+            let error = r#"{"error":{"message":"the gateway's words","type":"server_error"}}"#;
+            (StatusCode::NOT_FOUND, error).into_response()
+        }
     }
 }
 

@@ -175,7 +175,8 @@ impl Stand {
 
     /// A chat for the one model.
     pub(crate) async fn chat(&self) -> Got {
-        read(self.post(&format!(r#"{{"model":"{MODEL}","messages":[]}}"#)).await).await
+        let stream = self.fake.behave().script.content_type.starts_with("text/event-stream");
+        read(self.post(&format!(r#"{{"model":"{MODEL}","messages":[],"stream":{stream}}}"#)).await).await
     }
 
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Got {
