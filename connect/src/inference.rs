@@ -42,9 +42,13 @@ pub async fn infer(
         key: &key,
     };
     let begun = sidecar.asker.ask(&asked).await?;
-    if begun.answer.head().is_stream() && !wanted.stream {
-        // Its pieces would be handed on before its receipt is there to say otherwise.
+    // A stream's head and pieces are handed on before its receipt is there to say otherwise.
+    let head = begun.answer.head();
+    if head.is_stream() && !wanted.stream {
         return Err(Failure::answer_not_verified("it is a stream, which was not asked for"));
+    }
+    if head.is_stream() && head.status != 200 {
+        return Err(Failure::answer_not_verified("it is a stream, with a status that streams do not have"));
     }
     deliver(begun, sidecar.asker.gateway().patience()).await
 }
