@@ -60,13 +60,18 @@ pub(crate) struct Recipient {
 impl Recipient {
     /// What the backend at `backend_url` itself says now.
     pub(crate) async fn of_backend(backend_url: &str, kem: Kem) -> anyhow::Result<Self> {
-        let url = format!("{backend_url}{ATTESTATION_PATH}?nonce={}", Nonce([7; 32]));
-        let document: Document = reqwest::get(url).await?.error_for_status()?.json().await?;
-        let keyset = Keyset::from_bytes(&document.keyset.0)?;
+        let (keyset, digest) = keyset(backend_url).await?;
         let key = keyset.hpke.iter().find(|key| key.kem == kem.id()).context("no such key")?;
         let key = PublicKey::new(kem, &key.bytes().context("not base64url")?)?;
-        Ok(Self { keyset: Digest::of(&[&document.keyset.0]), key })
+        Ok(Self { keyset: digest, key })
     }
+}
+
+/// The keyset that the backend at `backend_url` publishes, and its digest.
+pub(super) async fn keyset(backend_url: &str) -> anyhow::Result<(Keyset, Digest)> {
+    let url = format!("{backend_url}{ATTESTATION_PATH}?nonce={}", Nonce([7; 32]));
+    let document: Document = reqwest::get(url).await?.error_for_status()?.json().await?;
+    Ok((Keyset::from_bytes(&document.keyset.0)?, Digest::of(&[&document.keyset.0])))
 }
 
 impl Ehbp {

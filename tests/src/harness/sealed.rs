@@ -1,21 +1,20 @@
 //! What a gateway does on the hop, done by hand, so that a test can do it wrongly.
 
-use anyhow::Context;
 use bytes::Bytes;
-use cocoon_attestation::{Document, Keyset, Nonce};
+use cocoon_attestation::Keyset;
 use cocoon_openapi::x_conf::{self, ClientNonce, XConf};
-use cocoon_openapi::{ATTESTATION_PATH, CHAT_COMPLETIONS_PATH, TICKET_HEADER};
+use cocoon_openapi::{CHAT_COMPLETIONS_PATH, TICKET_HEADER};
 use cocoon_receipts::{
     AccountTagKey, DeploymentKey, Digest, NanoTon, Payer, Price, RequestId, SigningKey, Ticket,
 };
 use cocoon_sealing::{
-    ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, PublicKey, RESPONSE_NONCE_HEADER, RequestSealer,
-    encode_hex, parse_response_nonce,
+    ENCAPSULATED_KEY_HEADER, FrameLimits, FrameReader, Kem, RESPONSE_NONCE_HEADER, RequestSealer, encode_hex,
+    parse_response_nonce,
 };
 use serde_json::Value;
 
 use super::stack::{ACCOUNT, MODEL};
-use super::{Client, Stack};
+use super::{Client, Recipient, Stack};
 
 /// The prices of the test's gateway.
 pub(crate) const PRICE: Price = Price {
@@ -73,16 +72,14 @@ impl Sealed {
 
     /// The keyset the backend publishes, and its digest.
     pub(crate) async fn keyset(stack: &Stack) -> anyhow::Result<(Keyset, Digest)> {
-        let url = format!("{}{ATTESTATION_PATH}?nonce={}", stack.backend_url(), Nonce([7; 32]));
-        let document: Document = reqwest::get(url).await?.error_for_status()?.json().await?;
-        Ok((Keyset::from_bytes(&document.keyset.0)?, Digest::of(&[&document.keyset.0])))
+        super::ehbp::keyset(&stack.backend_url()).await
     }
 
     /// Seals `body` as the gateway would, but for `twist`.
     pub(crate) async fn new(stack: &Stack, body: &Value, twist: Twist<'_>) -> anyhow::Result<Self> {
-        let (keyset, digest) = Self::keyset(stack).await?;
-        let key = keyset.hpke.first().and_then(cocoon_attestation::HpkeKey::bytes).context("no key")?;
-        let mut sealer = RequestSealer::new(&PublicKey::new(Kem::X25519, &key)?)?;
+        let to = Recipient::of_backend(&stack.backend_url(), Kem::XWing).await?;
+        let digest = to.keyset;
+        let mut sealer = RequestSealer::new(&to.key)?;
         let request = RequestId::generate();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
         let mut ticket = Ticket {
