@@ -15,7 +15,7 @@ use cocoon_openapi::{
 };
 use cocoon_receipts::RequestId;
 use cocoon_sealing::{ENCAPSULATED_KEY_HEADER, KEY_CONFIG_MEDIA_TYPE};
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Uri, header};
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
@@ -121,22 +121,12 @@ async fn health(State(app): State<Arc<App>>) -> Json<Health> {
     })
 }
 
-async fn unknown_path() -> Response {
-    respond(&ApiError::new(
-        404,
-        "invalid_request_error",
-        Some("unknown_url"),
-        "There is nothing at this path.",
-    ))
+async fn unknown_path(method: Method, uri: Uri) -> Response {
+    respond(&ApiError::no_such_path(method.as_str(), uri.path()))
 }
 
-async fn wrong_method() -> Response {
-    respond(&ApiError::new(
-        405,
-        "invalid_request_error",
-        Some("method_not_allowed"),
-        "This path does not take this method.",
-    ))
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    respond(&ApiError::method_not_allowed(method.as_str(), uri.path()))
 }
 
 /// A sealed request without a body cannot be one (EHBP 4.1).

@@ -62,7 +62,9 @@ pub fn router(sidecar: Arc<Sidecar>) -> Router {
         .route("/v1/{*path}", any(pass::pass))
         .route("/verification", get(verification))
         .fallback(async |method: Method, uri: Uri| Failure::no_such_path(&method, &uri))
-        .method_not_allowed_fallback(async |method: Method| Failure::method_not_allowed(&method))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            Failure::method_not_allowed(&method, &uri)
+        })
         .layer(cors(&sidecar.callers))
         .layer(middleware::from_fn_with_state(Arc::clone(&sidecar), admit))
         .layer(middleware::from_fn(note))

@@ -70,13 +70,7 @@ impl Failure {
     /// 401 without a key.
     #[must_use]
     pub fn no_key() -> Self {
-        ApiError::new(
-            401,
-            "invalid_request_error",
-            None,
-            "You didn't provide an API key. Send it in an Authorization header: 'Authorization: Bearer YOUR_KEY'.",
-        )
-        .into()
+        ApiError::no_key().into()
     }
 
     /// 401 where the sidecar has the key, and its callers present the local token.
@@ -90,31 +84,25 @@ impl Failure {
     /// 404 for a path nothing answers at, as OpenAI words it. The path is the caller's own.
     #[must_use]
     pub fn no_such_path(method: &http::Method, uri: &http::Uri) -> Self {
-        const MAX_SHOWN: usize = 256;
-        let path = uri.path();
-        let path = path.get(..MAX_SHOWN).unwrap_or(path);
-        Self::new(404, "invalid_request_error", "unknown_url", format!("Invalid URL ({method} {path})"))
+        ApiError::no_such_path(method.as_str(), uri.path()).into()
     }
 
     /// 405; the router says in `allow` what would do.
     #[must_use]
-    pub fn method_not_allowed(method: &http::Method) -> Self {
-        let message =
-            format!("Not allowed to {method} here (HINT: Perhaps you meant to use a different HTTP method?)");
-        Self::new(405, "invalid_request_error", "method_not_allowed", message)
+    pub fn method_not_allowed(method: &http::Method, uri: &http::Uri) -> Self {
+        ApiError::method_not_allowed(method.as_str(), uri.path()).into()
     }
 
     /// 408: nothing of it was sent on.
     #[must_use]
     pub fn body_timeout() -> Self {
-        Self::new(408, "invalid_request_error", "request_timeout", "The request body did not arrive in time.")
+        ApiError::body_timeout().into()
     }
 
     /// 413.
     #[must_use]
     pub fn body_too_large(limit: usize) -> Self {
-        let message = format!("The request body is larger than {limit} bytes.");
-        Self::new(413, "invalid_request_error", "request_too_large", message)
+        ApiError::body_too_large(limit).into()
     }
 
     /// 415: what is sealed are the bytes that came, and the other end unpacks nothing.
@@ -127,10 +115,7 @@ impl Failure {
     /// 404 as OpenAI words it.
     #[must_use]
     pub fn model_not_found(model: &str) -> Self {
-        let message = format!("The model `{model}` does not exist or you do not have access to it.");
-        ApiError::new(404, "invalid_request_error", Some("model_not_found"), message)
-            .with_param("model")
-            .into()
+        ApiError::model_not_found(model).into()
     }
 
     /// 502 where every backend that the gateway names was refused here. The reason is a refusal's or a fetch's own

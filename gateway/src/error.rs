@@ -12,8 +12,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// As `retry-after`, finer.
 pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-/// Most bytes of a client's path that an error repeats.
-const MAX_SHOWN: usize = 256;
 
 /// A failure on its way to the client.
 #[derive(Debug, Clone)]
@@ -69,13 +67,7 @@ impl Failure {
     /// 401 without a key.
     #[must_use]
     pub fn no_key() -> Self {
-        ApiError::new(
-            401,
-            "invalid_request_error",
-            None,
-            "You didn't provide an API key. Send it in an Authorization header: 'Authorization: Bearer YOUR_KEY'.",
-        )
-        .into()
+        ApiError::no_key().into()
     }
 
     /// 401 for every key that is not good; `why` must not quote it.
@@ -98,40 +90,31 @@ impl Failure {
     /// 404 as OpenAI words it. The name is the client's own and is bounded by the reader.
     #[must_use]
     pub fn model_not_found(model: &str) -> Self {
-        let message = format!("The model `{model}` does not exist or you do not have access to it.");
-        ApiError::new(404, "invalid_request_error", Some("model_not_found"), message)
-            .with_param("model")
-            .into()
+        ApiError::model_not_found(model).into()
     }
 
     /// 404 for a path nothing answers at, as OpenAI words it. The path is the client's own.
     #[must_use]
     pub fn no_such_path(method: &http::Method, uri: &http::Uri) -> Self {
-        let message = format!("Invalid URL ({method} {})", shown(uri));
-        Self::new(404, "invalid_request_error", "unknown_url", message)
+        ApiError::no_such_path(method.as_str(), uri.path()).into()
     }
 
     /// 405; the router says in `allow` what would do.
     #[must_use]
     pub fn method_not_allowed(method: &http::Method, uri: &http::Uri) -> Self {
-        let message = format!(
-            "Not allowed to {method} on {} (HINT: Perhaps you meant to use a different HTTP method?)",
-            shown(uri)
-        );
-        Self::new(405, "invalid_request_error", "method_not_allowed", message)
+        ApiError::method_not_allowed(method.as_str(), uri.path()).into()
     }
 
     /// 408: nothing of it was admitted.
     #[must_use]
     pub fn body_timeout() -> Self {
-        Self::new(408, "invalid_request_error", "request_timeout", "The request body did not arrive in time.")
+        ApiError::body_timeout().into()
     }
 
     /// 413.
     #[must_use]
     pub fn body_too_large(limit: usize) -> Self {
-        let message = format!("The request body is over the limit of {limit} bytes.");
-        Self::new(413, "invalid_request_error", "request_too_large", message)
+        ApiError::body_too_large(limit).into()
     }
 
     /// 413 for a sealed body that is more than its backend takes.
@@ -340,12 +323,6 @@ impl Failure {
         self.may_be_billed = false;
         self
     }
-}
-
-/// The path and nothing of the query, at a length that is worth reading.
-fn shown(uri: &http::Uri) -> &str {
-    let path = uri.path();
-    path.get(..MAX_SHOWN).unwrap_or(path)
 }
 
 /// `x-should-retry`, for answers that are not ours but a backend's too.
