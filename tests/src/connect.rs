@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::harness::{Direction, MODEL, Proxy, Settings, Sidecar, Stack, chat};
+use crate::transport::write_pair;
 
 /// A text that the scripted engine says again, and that nothing else says.
 const MARKER: &str = "zanzibar-7f3a9c51";
@@ -51,6 +52,43 @@ pub(crate) async fn a_chat_completes_and_streams_sealed() -> anyhow::Result<()> 
             ensure!(!found, "'{word}' is on the wire, {direction:?}");
         }
     }
+    Ok(())
+}
+
+/// Guards against: a sidecar that does not ask who the gateway is, or that takes development evidence from an address
+/// that need not be this machine's.
+pub(crate) async fn a_gateway_is_reached_over_tls() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    write_pair(folder.path())?;
+    let tls =
+        format!("tls = {{ certificate = \"{0}/cert.pem\", key = \"{0}/key.pem\" }}", folder.path().display());
+    let stack = Stack::start(Settings { gateway: tls, ..Settings::default() }).await?;
+    let (port, body) = (stack.gateway_port(), chat(MARKER, json!({ "max_tokens": 30 })));
+    let certificate = folder.path().join("cert.pem");
+
+    let sidecar = Sidecar::start_trusting(&stack, &format!("https://127.0.0.1:{port}"), &certificate).await?;
+    let (status, headers, answer) = sidecar.client(&stack).complete(&body).await?;
+    ensure!(status == 200 && headers["cocoon-privacy"] == "sealed", "{answer}");
+    let events = sidecar.client(&stack).stream(&body).await?.rest().await?;
+    ensure!(events.last().is_some_and(|last| last == "[DONE]"), "{events:?}");
+    drop(sidecar);
+
+    // A name could be another machine's tomorrow.
+    let sidecar = Sidecar::start_trusting(&stack, &format!("https://localhost:{port}"), &certificate).await?;
+    let (status, _, answer) = sidecar.client(&stack).complete(&body).await?;
+    ensure!(status == 502 && answer["error"]["code"] == "backend_not_verified", "{answer}");
+    drop(sidecar);
+
+    let stranger = tempfile::tempdir()?;
+    write_pair(stranger.path())?;
+    let sidecar = Sidecar::start_trusting(
+        &stack,
+        &format!("https://127.0.0.1:{port}"),
+        &stranger.path().join("cert.pem"),
+    )
+    .await?;
+    let (status, _, answer) = sidecar.client(&stack).complete(&body).await?;
+    ensure!(status == 503 && answer["error"]["code"] == "gateway_unreachable", "{answer}");
     Ok(())
 }
 

@@ -105,8 +105,9 @@ pub(crate) async fn http2_without_tls_streams_with_trailers() -> anyhow::Result<
     Ok(())
 }
 
-fn write_pair(folder: &Path) -> anyhow::Result<CertificateDer<'static>> {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
+/// A certificate of this machine's own, and its key, as `cert.pem` and `key.pem`.
+pub(crate) fn write_pair(folder: &Path) -> anyhow::Result<CertificateDer<'static>> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
     std::fs::write(folder.join("cert.pem"), made.cert.pem())?;
     std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem())?;
     Ok(made.cert.der().clone())

@@ -1,5 +1,6 @@
 //! The real `cocoon-connect`.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::Context;
@@ -16,7 +17,23 @@ impl Sidecar {
     /// Seals what it is asked for the backends that the gateway at `gateway` lists, under the stack's policy.
     pub(crate) async fn start(stack: &Stack, gateway: &str, more: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(environment::path("COCOON_CONNECT_BIN")?);
-        common(&mut command, stack, gateway).args(["--listen", "127.0.0.1:0"]).args(more);
+        command.args(more);
+        Self::run(command, stack, gateway)
+    }
+
+    /// The same on a machine that trusts the certificate in this file, and no other.
+    pub(crate) async fn start_trusting(
+        stack: &Stack,
+        gateway: &str,
+        certificate: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(environment::path("COCOON_CONNECT_BIN")?);
+        command.env("SSL_CERT_FILE", certificate).env_remove("SSL_CERT_DIR");
+        Self::run(command, stack, gateway)
+    }
+
+    fn run(mut command: Command, stack: &Stack, gateway: &str) -> anyhow::Result<Self> {
+        common(&mut command, stack, gateway).args(["--listen", "127.0.0.1:0"]);
         let (process, ready) = Process::start(&mut command, &stack.path("connect.log"))?;
         let address = ready["listen"].as_str().context("no address")?.to_owned();
         Ok(Self { _process: process, address })
