@@ -82,7 +82,7 @@ pub fn without_x_conf(body: &[u8]) {
         acct: None,
         pad: None,
     });
-    if object.len() < MAX_MEMBERS {
+    if object.len() <= MAX_MEMBERS {
         let Ok(with) = x_conf::insert(&rest, &context) else { panic!("an object takes no context") };
         assert_eq!(x_conf::remove(with), Ok((Some(context), rest)));
     }

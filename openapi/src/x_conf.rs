@@ -90,7 +90,11 @@ pub fn remove(mut body: Vec<u8>) -> Result<(Option<XConf>, Vec<u8>), XConfError>
     // The client's own body may have as many members as any, and this is one more.
     let object = scan::up_to(scan::MAX_MEMBERS + 1, &body)?;
     if object.get(NAME).is_none() {
-        return Ok((None, body));
+        return if object.len() > scan::MAX_MEMBERS {
+            Err(ScanError::TooManyMembers.into())
+        } else {
+            Ok((None, body))
+        };
     }
     let (name, span) = object.first().ok_or(XConfError::Malformed)?;
     let start = opening_brace(&body).ok_or(XConfError::Malformed)? + 1;
@@ -154,6 +158,8 @@ mod tests {
         let body = format!("{{{}}}", members.join(","));
         let (found, rest) = remove(insert(body.as_bytes(), &x_conf()).unwrap()).unwrap();
         assert_eq!((found, rest), (Some(x_conf()), body.into_bytes()));
+        let one_more = format!("{{{},\"m\":1}}", members.join(","));
+        assert_eq!(remove(one_more.into_bytes()), Err(ScanError::TooManyMembers.into()));
     }
 
     #[test]
