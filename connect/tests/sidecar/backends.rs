@@ -227,7 +227,10 @@ async fn a_backend_that_restarted_is_waited_for() {
         Arc::new(move |root, _, nonce| root.document(&restarted.keyset.to_bytes(), nonce));
     stand.fake.next_plain(422, &[], &format!(r#"{{"type":"{KEY_CONFIG_PROBLEM}"}}"#));
     let noticing = async {
-        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        // It has asked again after the 422, and was given the old one.
+        while stand.fake.behave().lists < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
         stand.fake.behave().listed = vec![new.digest()];
     };
     let (got, ()) = tokio::join!(stand.chat(), noticing);
