@@ -62,7 +62,7 @@ pub fn root_of(nonce: &Nonce, path: &[u8]) -> Option<Digest> {
     let index = usize::try_from(u32::from_be_bytes(*head.first_chunk()?)).ok()?;
     let leaves = usize::try_from(u32::from_be_bytes(*head.last_chunk()?)).ok()?;
     // A tree of one has one proof, the empty one.
-    if leaves < 2 || leaves > MAX_LEAVES || index >= leaves || !hashes.len().is_multiple_of(HASH) {
+    if !(2..=MAX_LEAVES).contains(&leaves) || index >= leaves || !hashes.len().is_multiple_of(HASH) {
         return None;
     }
     // RFC 9162 section 2.1.3.2.
