@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use cocoon_attestation::{Refusal, Release};
+use cocoon_attestation::Release;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{StateDir, StateError};
@@ -49,13 +49,6 @@ impl Floor {
         let mature =
             |first_seen: &u64| now_ms.checked_sub(*first_seen).is_some_and(|age| age > MATURE_AFTER_MS);
         sequences.iter().rev().find(|(_, first_seen)| mature(first_seen)).map_or(0, |(sequence, _)| *sequence)
-    }
-
-    /// # Errors
-    /// [`Refusal::OldRelease`].
-    pub fn check(&self, release: &Release, now_ms: u64) -> Result<(), Refusal> {
-        let (sequence, floor) = (release.sequence, self.of(&release.name, now_ms));
-        if sequence < floor { Err(Refusal::OldRelease { sequence, floor }) } else { Ok(()) }
     }
 
     /// Remembers a release whose document was verified in full: no other may raise the floor.
@@ -137,10 +130,6 @@ mod tests {
             assert_eq!(floor.of("cocoon", now), expected, "day {day} + {after} ms");
             assert_eq!(floor.of("other", now), 0);
         }
-        let now = START + 11 * DAY;
-        assert_eq!(floor.check(&release(6), now), Err(Refusal::OldRelease { sequence: 6, floor: 7 }));
-        assert_eq!(floor.check(&release(7), now), Ok(()));
-        assert_eq!(floor.check(&release(8), now), Ok(()));
     }
 
     #[test]

@@ -13,9 +13,6 @@ use crate::floor::Floor;
 use crate::gateway::{Gateway, GatewayError};
 use crate::state::StateError;
 
-/// A verdict is good for an hour at most.
-const MAX_VERDICT_AGE_MS: u64 = 3600 * 1000;
-
 /// Why a backend is not sealed to.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -104,7 +101,7 @@ impl Verifier {
     /// What the policy does not know: which backend and model were asked for, and what was seen before.
     fn accept(
         &self,
-        verdict: Verdict,
+        mut verdict: Verdict,
         keyset: Digest,
         model: &str,
         now: u64,
@@ -116,11 +113,15 @@ impl Verifier {
             return Err(VerifyError::WrongModel);
         }
         let key = self.key(&verdict.keyset.hpke).ok_or(VerifyError::NoKey)?;
-        let receipt_key =
-            verdict.keyset.receipt_key().map_err(|_| Refusal::Keyset("the receipt key is not Ed25519"))?;
+        let receipt_key = verdict.keyset.receipt_key().map_err(|_| VerifyError::NoKey)?;
+        let release = &verdict.keyset.release;
         let mut floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
-        floor.check(&verdict.keyset.release, now)?;
-        floor.remember(&verdict.keyset.release, now)?;
+        let seen = floor.of(&release.name, now);
+        if release.sequence < seen {
+            verdict.findings.release(&release.name, release.sequence, seen);
+            return Err(Refusal { findings: verdict.findings }.into());
+        }
+        floor.remember(release, now)?;
         drop(floor);
         let not_after = verdict.keyset.not_after;
         Ok(Verified {
@@ -130,7 +131,7 @@ impl Verifier {
             kems: verdict.keyset.hpke.iter().map(|key| key.kem).collect(),
             release: verdict.keyset.release,
             verified_at: now,
-            valid_until: not_after.min(now.saturating_add(MAX_VERDICT_AGE_MS)),
+            valid_until: verdict.valid_until,
             not_after,
         })
     }

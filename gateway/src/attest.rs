@@ -38,7 +38,7 @@ pub enum AttestError {
     NotADocument,
     #[error("refused by the policy: {0}")]
     Refused(#[from] Refusal),
-    #[error("its keyset has no usable X25519 key, or another key that cannot be used")]
+    #[error("its keyset has no usable X25519 key, or a key that cannot be used")]
     Keys,
     #[error("the accepted keyset could not be kept: {0}")]
     Store(#[from] LedgerError),
@@ -108,7 +108,7 @@ impl Verifier {
         let loopback = self.gateway_on_loopback && is_loopback(backend.authority.host());
         let verdict = self.policy.verify(&document, nonce, now_ms(), loopback)?;
         let keys = usable_keys(&verdict.keyset)?;
-        let receipt_key = verdict.keyset.receipt_key().map_err(|_| Refusal::Keyset("no receipt key"))?;
+        let receipt_key = verdict.keyset.receipt_key().map_err(|_| AttestError::Keys)?;
         // Before the first request: any gateway must be able to check a receipt of it, today and next week.
         self.ledger.put_keyset(&verdict.keyset_bytes).await?;
         Ok(Attested { verdict, keys, receipt_key })

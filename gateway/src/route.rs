@@ -105,7 +105,8 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use cocoon_attestation::{
-        EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release, Tee, Verdict,
+        EngineInfo, Findings, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release,
+        Tee, Verdict,
     };
     use cocoon_receipts::{Digest, SigningKey, VerifyingKey};
     use cocoon_sealing::{Kem, PrivateKey};
@@ -147,7 +148,15 @@ mod tests {
         };
         let keyset_bytes = keyset.to_bytes();
         let digest = Digest::of(&[&keyset_bytes]);
-        let verdict = Verdict { tee: Tee::Dev, keyset, keyset_bytes, digest };
+        let verdict = Verdict {
+            tee: Tee::Dev,
+            keyset,
+            keyset_bytes,
+            digest,
+            verified_at: 0,
+            valid_until: not_after,
+            findings: Findings::default(),
+        };
         let keys = vec![(0, private.public_key().clone())];
         Attested { verdict, keys, receipt_key: receipt_key.clone() }
     }

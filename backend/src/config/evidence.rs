@@ -89,6 +89,8 @@ impl EvidenceConfig {
             ("evidence.vcek", self.vcek.is_some()),
             ("evidence.crl", self.crl.is_some()),
             ("evidence.event_log", self.event_log.is_some()),
+            ("evidence.gpu_command", !self.gpu_command.is_empty()),
+            ("evidence.gpu_file", self.gpu_file.is_some()),
         ] {
             if set && self.kind == EvidenceKind::Dev {
                 return Err(bad(key, "is only for the kind tsm"));

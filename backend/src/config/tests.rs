@@ -12,7 +12,7 @@ fn text() -> String {
         model_name = "m"
         receipt_urls = ["http://127.0.0.1:8081/internal/receipts"]
         gateway_keys = ["/k"]
-        dev_root = "/d"
+        evidence = { kind = "dev", dev_root = "/d" }
         operator = "{OPERATOR}"
         "#
     )

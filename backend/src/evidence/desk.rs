@@ -126,9 +126,11 @@ impl<W: Witness> Maker<W> {
             }
         };
         for (index, waiting) in batch.into_iter().enumerate() {
-            let document = Document { nonce_path: Section(tree.path(index)), ..document.clone() };
-            // One who has gone needs none.
-            drop(waiting.document.send(document));
+            if let Some(path) = tree.path(index) {
+                let document = Document { nonce_path: Section(path), ..document.clone() };
+                // One who has gone needs none.
+                drop(waiting.document.send(document));
+            }
         }
     }
 }

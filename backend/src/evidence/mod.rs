@@ -112,20 +112,21 @@ impl Evidence {
         keyset: Vec<u8>,
         devices: Vec<u8>,
     ) -> Result<Document, EvidenceError> {
-        let data = report_data(root, &keyset, &devices);
-        let (quote, collateral) = match &self.signer {
-            Signer::Dev(root) => (root.quote(&data), Vec::new()),
-            Signer::Hardware(hardware) => hardware.quote(data).await?,
-        };
-        let document = Document {
-            tee: self.tee(),
-            keyset: Section(keyset),
-            devices: Section(devices),
-            quote: Section(quote),
-            nonce_path: Section::default(),
-            collateral: Section(collateral),
-            event_log: Section(self.event_log.read().await.map_err(EvidenceError::EventLog)?),
-            release_bundle: Section::default(),
+        let document = match &self.signer {
+            Signer::Dev(key) => key.document_under(&keyset, root, Vec::new()),
+            Signer::Hardware(hardware) => {
+                let (quote, collateral) = hardware.quote(report_data(root, &keyset, &devices)).await?;
+                Document {
+                    tee: hardware.tee(),
+                    keyset: Section(keyset),
+                    devices: Section(devices),
+                    quote: Section(quote),
+                    nonce_path: Section::default(),
+                    collateral: Section(collateral),
+                    event_log: Section(self.event_log.read().await.map_err(EvidenceError::EventLog)?),
+                    release_bundle: Section::default(),
+                }
+            }
         };
         let length = sections::encoded_len(&document) + PROOF_ROOM;
         if length > MAX_DOCUMENT { Err(EvidenceError::TooLarge(length)) } else { Ok(document) }

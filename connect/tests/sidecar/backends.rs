@@ -149,7 +149,7 @@ async fn a_verdict_ends_with_its_keyset() {
     assert_eq!(stand.chat().await.status, 200);
     stand.fake.behave().seen.clear();
     stand.pass(10_000);
-    refused(&stand, "not valid at this time").await;
+    refused(&stand, "keyset_validity").await;
 }
 
 #[tokio::test]

@@ -6,8 +6,6 @@ use cocoon_receipts::Digest;
 use serde::{Deserialize, Serialize};
 
 const REPORT_LABEL: &[u8] = b"cocoon/report-data/v1";
-/// RFC 6962 section 2.1: hash of a leaf.
-const LEAF: &[u8] = &[0];
 
 /// Largest document that is read, bytes.
 pub const MAX_DOCUMENT: usize = 1 << 20;
@@ -27,14 +25,6 @@ impl std::str::FromStr for Nonce {
 impl std::fmt::Display for Nonce {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl Nonce {
-    /// Root of the Merkle tree that has this nonce as its only leaf.
-    #[must_use]
-    pub fn root(&self) -> Digest {
-        Digest::of(&[LEAF, &self.0])
     }
 }
 

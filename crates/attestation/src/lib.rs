@@ -5,10 +5,24 @@
 
 mod dev;
 mod document;
+mod findings;
+mod gpu;
 mod keyset;
 mod policy;
+mod roots;
+mod snp;
+mod tdx;
+pub mod tree;
+mod verdict;
+mod verify;
 
 pub use dev::DevRoot;
 pub use document::{Document, MAX_DOCUMENT, Nonce, Section, Tee, report_data};
+pub use findings::{Check, Finding, Findings, Outcome};
 pub use keyset::{EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release};
-pub use policy::{Policy, PolicyError, Refusal, RequiredKem, Verdict};
+pub use policy::{
+    Event, GpuPolicy, Hex, MAX_POLICY, Policy, PolicyError, Register, RequiredKem, SnpImage, SnpPolicy,
+    SnpProduct, SnpTcb, TcbStatus, TdxImage, TdxPolicy,
+};
+pub use roots::Roots;
+pub use verdict::{Refusal, Verdict};

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::TsmError;
+pub(crate) use error::TsmError;
 pub(super) use fs::{StdFs, TsmFs};
 
 /// Largest `outblob` and `auxblob`, bytes.

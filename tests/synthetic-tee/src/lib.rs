@@ -1,0 +1,3 @@
+//! Makes evidence in the form that TDX, SEV-SNP and NVIDIA give it, under roots of its own. It stands for hardware in tests
+//! and proves nothing about any: no evidence that a vendor signed binds the keys of these tests. Only a policy that was
+//! given these roots believes it, and no program can be given any.
