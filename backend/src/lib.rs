@@ -37,5 +37,5 @@ pub use config::{
 };
 pub use engine::EngineError;
 pub use error::Error;
-pub use evidence::EvidenceError;
+pub use evidence::{EvidenceError, evidence_once};
 pub use weights::WeightsError;

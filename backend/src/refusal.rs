@@ -118,9 +118,11 @@ impl IntoResponse for Refusal {
             Self::EngineUnavailable => {
                 retry_soon(server(503, "engine_unavailable", "The engine is starting again."))
             }
-            Self::Evidence(Unavailable::Busy) => {
-                retry_soon(server(503, "attestation_busy", "Too many callers wait for an attestation document."))
-            }
+            Self::Evidence(Unavailable::Busy) => retry_soon(server(
+                503,
+                "attestation_busy",
+                "Too many callers wait for an attestation document.",
+            )),
             Self::Evidence(Unavailable::Failed) => retry_soon(server(
                 503,
                 "attestation_unavailable",
@@ -181,12 +183,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_may_be_tried_again_says_when() {
-        for refusal in [
-            Refusal::Busy,
-            Refusal::EngineUnavailable,
-            Unavailable::Busy.into(),
-            Unavailable::Failed.into(),
-        ] {
+        for refusal in
+            [Refusal::Busy, Refusal::EngineUnavailable, Unavailable::Busy.into(), Unavailable::Failed.into()]
+        {
             let (status, headers, _) = answer(refusal).await;
             assert_eq!((status.as_u16(), headers["retry-after"].as_bytes()), (503, b"1".as_slice()));
         }

@@ -115,7 +115,10 @@ impl EvidenceConfig {
         }
         let names_nonce = self.gpu_command.iter().skip(1).any(|part| part.contains(NONCE_ARGUMENT));
         if !self.gpu_command.is_empty() && !names_nonce {
-            return Err(bad("evidence.gpu_command", "must have {nonce} in an argument: evidence without it is stale"));
+            return Err(bad(
+                "evidence.gpu_command",
+                "must have {nonce} in an argument: evidence without it is stale",
+            ));
         }
         Ok(())
     }

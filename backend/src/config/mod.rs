@@ -332,7 +332,9 @@ fn receipt_uri(url: &str, kind: EvidenceKind) -> Result<Uri, ConfigError> {
     let problem = |what: &str| bad("receipt_urls", format!("'{url}' {what}"));
     let uri: Uri = url.parse().map_err(|_| problem("is not a URL"))?;
     if uri.scheme_str() != Some("http") {
-        return Err(problem("must start with http://: receipts are signed and carry nothing in the clear to hide"));
+        return Err(problem(
+            "must start with http://: receipts are signed and carry nothing in the clear to hide",
+        ));
     }
     let host = uri.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();

@@ -49,8 +49,12 @@ mod tests {
         ];
         let own = own.into_iter().map(|(name, value)| (name.into(), value.into()));
         let given: Vec<_> = of_engine(own).map(|(name, value)| (name.into_string(), value)).collect();
-        let expected =
-            [("PATH", "/bin"), ("CUDA_VISIBLE_DEVICES", "0"), ("HF_HUB_OFFLINE", "1"), ("TRANSFORMERS_OFFLINE", "1")];
+        let expected = [
+            ("PATH", "/bin"),
+            ("CUDA_VISIBLE_DEVICES", "0"),
+            ("HF_HUB_OFFLINE", "1"),
+            ("TRANSFORMERS_OFFLINE", "1"),
+        ];
         let expected: Vec<_> =
             expected.into_iter().map(|(name, value)| (Ok(name.to_owned()), value.into())).collect();
         assert_eq!(given, expected);

@@ -81,8 +81,8 @@ async fn output(mut command: Command, program: &str) -> Result<Vec<u8>, DevicesE
         spawned.map_err(|source| DevicesError::Spawn { program: PathBuf::from(program), source })?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     // Side by side: a pipe that nobody empties stops the command.
-    let (evidence, complaint) = tokio::try_join!(read_some(stdout, MAX_DEVICES), read_first(stderr))
-        .map_err(DevicesError::Output)?;
+    let (evidence, complaint) =
+        tokio::try_join!(read_some(stdout, MAX_DEVICES), read_first(stderr)).map_err(DevicesError::Output)?;
     if evidence.len() > MAX_DEVICES {
         return Err(DevicesError::TooLarge);
     }

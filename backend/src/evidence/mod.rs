@@ -7,6 +7,7 @@ mod collateral;
 mod desk;
 mod devices;
 mod hardware;
+mod once;
 mod sections;
 mod tsm;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use collateral::CollateralError;
 pub(crate) use desk::{Desk, Published, Unavailable};
 pub(crate) use devices::DevicesError;
+pub use once::evidence_once;
 pub(crate) use tsm::TsmError;
 
 use crate::config::{ConfigError, EvidenceConfig, EvidenceKind};

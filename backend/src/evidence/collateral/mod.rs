@@ -58,7 +58,8 @@ impl Collateral {
                     key: "evidence.pccs",
                     problem: "must be set in a TDX guest: verifiers need Intel's collateral".to_owned(),
                 })?;
-                let pccs = tdx::Pccs::new(pccs).map_err(CollateralError::from).map_err(EvidenceError::from)?;
+                let pccs =
+                    tdx::Pccs::new(pccs).map_err(CollateralError::from).map_err(EvidenceError::from)?;
                 Ok(Self::Tdx(pccs))
             }
             Provider::SevSnp => {

@@ -46,10 +46,9 @@ impl Source {
             Some((at, bytes)) if at.elapsed() < FRESH_FOR => Ok(bytes),
             last => match self.fetch(url, fetcher).await {
                 Ok(bytes) => Ok(bytes),
-                Err(error) => last
-                    .filter(|(at, _)| at.elapsed() < KEPT_FOR)
-                    .map(|(_, bytes)| bytes)
-                    .ok_or(error),
+                Err(error) => {
+                    last.filter(|(at, _)| at.elapsed() < KEPT_FOR).map(|(_, bytes)| bytes).ok_or(error)
+                }
             },
         }
     }

@@ -73,8 +73,7 @@ impl Pccs {
             Some(kept) => kept,
             None => self.fetch(platform).await?,
         };
-        let collateral =
-            QuoteCollateralV3 { pck_certificate_chain: Some(chain), ..kept.collateral.clone() };
+        let collateral = QuoteCollateralV3 { pck_certificate_chain: Some(chain), ..kept.collateral.clone() };
         serde_json::to_vec(&collateral).map_err(|_| self.malformed("the collateral"))
     }
 
@@ -118,7 +117,8 @@ impl Pccs {
             pck_crl_issuer_chain: self.chain(&pck_crl, &["sgx-pck-crl-issuer-chain"])?,
             root_ca_crl,
             pck_crl: pck_crl_der,
-            tcb_info_issuer_chain: self.chain(&tcb, &["tcb-info-issuer-chain", "sgx-tcb-info-issuer-chain"])?,
+            tcb_info_issuer_chain: self
+                .chain(&tcb, &["tcb-info-issuer-chain", "sgx-tcb-info-issuer-chain"])?,
             tcb_info,
             tcb_info_signature,
             qe_identity_issuer_chain: self.chain(&identity, &["sgx-enclave-identity-issuer-chain"])?,
