@@ -93,6 +93,11 @@ fn in_tee(without: &str, with: &str) -> Result<Config, String> {
     load(&format!("{}\n{with}", kept.join("\n")), &[])
 }
 
+/// Table `[evidence]` of a backend in a TEE, with nothing but what must be there.
+pub(crate) fn evidence() -> EvidenceConfig {
+    in_tee("", "").unwrap().evidence
+}
+
 #[test]
 fn in_a_tee_a_backend_may_be_anywhere() {
     let config = in_tee("", "").unwrap();

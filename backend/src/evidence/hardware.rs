@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::EvidenceError;
 use super::collateral::{Collateral, snp, tdx};
-use super::tsm::{Provider, Report, StdFs, TsmError, TsmFs, report};
+use super::tsm::{Provider, Report, TsmError, TsmFs, report};
+use crate::clock::now_ms;
 use crate::config::EvidenceConfig;
 
 /// The guest's TEE, by way of configfs-tsm.
 #[derive(Debug)]
-pub(crate) struct Hardware<F = StdFs> {
+pub(crate) struct Hardware<F> {
     fs: Arc<F>,
     dir: PathBuf,
     provider: Provider,
@@ -23,25 +24,19 @@ pub(crate) struct Hardware<F = StdFs> {
     reporting: Mutex<()>,
 }
 
-impl Hardware {
+impl<F: TsmFs> Hardware<F> {
     /// Takes a first quote, and tries to gather its collateral.
     ///
     /// # Errors
     /// [`crate::Error::Evidence`] where there is no TEE; [`crate::Error::Config`] where the platform needs a key that
     /// is not set. Collateral that cannot be had now is tried again for each document.
-    pub(super) async fn open(config: &EvidenceConfig) -> Result<Self, crate::Error> {
-        Self::open_on(StdFs, config).await
-    }
-}
-
-impl<F: TsmFs> Hardware<F> {
-    pub(super) async fn open_on(fs: F, config: &EvidenceConfig) -> Result<Self, crate::Error> {
+    pub(super) async fn open(fs: F, config: &EvidenceConfig) -> Result<Self, crate::Error> {
         let fs = Arc::new(fs);
         let first = blocking_report(Arc::clone(&fs), config.tsm_dir.clone(), [0; 64]).await;
         let first = first.map_err(EvidenceError::from)?;
         let collateral = Collateral::new(config, &first)?;
         let provider = first.provider;
-        if let Err(error) = collateral.section(&first).await {
+        if let Err(error) = collateral.section(&first, now_ms()).await {
             tracing::warn!(%error, "no collateral yet: documents are refused until there is");
         }
         let dir = config.tsm_dir.clone();
@@ -69,7 +64,7 @@ impl<F: TsmFs> Hardware<F> {
         if report_data_of(&report)? != data {
             return Err(TsmError::OtherData.into());
         }
-        let collateral = self.collateral.section(&report).await?;
+        let collateral = self.collateral.section(&report, now_ms()).await?;
         Ok((report.quote, collateral))
     }
 
@@ -93,4 +88,4 @@ fn report_data_of(report: &Report) -> Result<[u8; 64], TsmError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

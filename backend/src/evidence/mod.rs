@@ -25,6 +25,7 @@ use crate::config::{ConfigError, EvidenceConfig, EvidenceKind};
 use devices::Devices;
 use hardware::Hardware;
 use sections::Optional;
+use tsm::{StdFs, TsmFs};
 
 /// Largest event log, bytes.
 const MAX_EVENT_LOG: usize = 256 << 10;
@@ -51,16 +52,16 @@ pub enum EvidenceError {
 
 /// What turns a root and a keyset into a document.
 #[derive(Debug)]
-pub(crate) struct Evidence {
-    signer: Signer,
+pub(crate) struct Evidence<F = StdFs> {
+    signer: Signer<F>,
     devices: Devices,
     event_log: Optional,
 }
 
 #[derive(Debug)]
-enum Signer {
+enum Signer<F> {
     Dev(DevRoot),
-    Hardware(Box<Hardware>),
+    Hardware(Box<Hardware<F>>),
 }
 
 impl Evidence {
@@ -73,13 +74,23 @@ impl Evidence {
         config: &EvidenceConfig,
         dev_root: Option<DevRoot>,
     ) -> Result<Self, crate::Error> {
+        Self::open_on(StdFs, config, dev_root).await
+    }
+}
+
+impl<F: TsmFs> Evidence<F> {
+    async fn open_on(
+        fs: F,
+        config: &EvidenceConfig,
+        dev_root: Option<DevRoot>,
+    ) -> Result<Self, crate::Error> {
         let signer = match (config.kind, dev_root) {
             (EvidenceKind::Dev, Some(root)) => Signer::Dev(root),
             (EvidenceKind::Dev, None) => {
                 let problem = "must be set where the kind is dev".to_owned();
                 return Err(ConfigError::Value { key: "evidence.dev_root", problem }.into());
             }
-            (EvidenceKind::Tsm, _) => Signer::Hardware(Box::new(Hardware::open(config).await?)),
+            (EvidenceKind::Tsm, _) => Signer::Hardware(Box::new(Hardware::open(fs, config).await?)),
         };
         Ok(Self {
             signer,
@@ -141,3 +152,8 @@ impl Evidence {
         }
     }
 }
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

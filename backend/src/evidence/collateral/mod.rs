@@ -14,6 +14,7 @@ pub(crate) use fetch::FetchError;
 use super::EvidenceError;
 use super::sections::ReadError;
 use super::tsm::{Provider, Report};
+use crate::clock::now_ms;
 use crate::config::{ConfigError, EvidenceConfig};
 
 /// How often collateral is fetched anew.
@@ -69,14 +70,14 @@ impl Collateral {
         }
     }
 
-    /// The document's section for a report.
+    /// The document's section for a report, at `now_ms` since 1970.
     ///
     /// # Errors
     /// [`CollateralError`].
-    pub(super) async fn section(&self, report: &Report) -> Result<Vec<u8>, CollateralError> {
+    pub(super) async fn section(&self, report: &Report, now_ms: u64) -> Result<Vec<u8>, CollateralError> {
         match self {
-            Self::Tdx(pccs) => pccs.section(&report.quote).await,
-            Self::Snp(certificates) => certificates.section(report).await,
+            Self::Tdx(pccs) => pccs.section(&report.quote, now_ms).await,
+            Self::Snp(certificates) => certificates.section(report, now_ms).await,
         }
     }
 
@@ -86,7 +87,7 @@ impl Collateral {
         loop {
             tokio::time::sleep(pause).await;
             let fetched = match self {
-                Self::Tdx(pccs) => pccs.refresh().await,
+                Self::Tdx(pccs) => pccs.refresh(now_ms()).await,
                 Self::Snp(certificates) => certificates.refresh().await,
             };
             pause = match fetched {

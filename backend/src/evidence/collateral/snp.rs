@@ -12,7 +12,6 @@ use x509_cert::der::Decode as _;
 use super::fetch::Fetcher;
 use super::source::Source;
 use super::{CollateralError, FetchError};
-use crate::clock::now_ms;
 use crate::config::EvidenceConfig;
 use crate::evidence::tsm::Report;
 
@@ -89,9 +88,9 @@ impl Certificates {
     }
 
     /// The certificates for a report. What is configured goes before what the host hands over.
-    pub(super) async fn section(&self, report: &Report) -> Result<Vec<u8>, CollateralError> {
+    pub(super) async fn section(&self, report: &Report, now_ms: u64) -> Result<Vec<u8>, CollateralError> {
         let table = table(&report.auxiliary)?;
-        let mut section = Section { crl: self.list(&table).await?, ..Section::default() };
+        let mut section = Section { crl: self.list(&table, now_ms).await?, ..Section::default() };
         match signer(&report.quote)? {
             Signer::Vcek => section.vcek = Some(self.vcek(&table).await?),
             Signer::Vlek => {
@@ -122,10 +121,10 @@ impl Certificates {
     }
 
     /// The revocation list. One that the host hands over is left out where it is out of date: it is a help, no more.
-    async fn list(&self, table: &[Entry<'_>]) -> Result<Option<String>, CollateralError> {
+    async fn list(&self, table: &[Entry<'_>], now_ms: u64) -> Result<Option<String>, CollateralError> {
         let in_date = |der: &[u8]| {
             let next = CertificateList::<Rfc5280>::from_der(der).ok()?.tbs_cert_list.next_update?;
-            Some(next.to_unix_duration().as_millis() > u128::from(now_ms()))
+            Some(next.to_unix_duration().as_millis() > u128::from(now_ms))
         };
         let Some(source) = &self.crl else {
             let found = find(table, &CRL).filter(|der| in_date(der) == Some(true));

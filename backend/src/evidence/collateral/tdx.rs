@@ -15,7 +15,6 @@ use x509_cert::der::{DateTime, Decode as _};
 
 use super::CollateralError;
 use super::fetch::{Fetched, Fetcher};
-use crate::clock::now_ms;
 
 /// Certification data in a quote that is the platform's certificate chain (Intel's quote format, appendix A.3.11).
 const CERTIFICATE_CHAIN: u16 = 5;
@@ -66,21 +65,21 @@ impl Pccs {
     }
 
     /// The collateral for a quote as `dcap_qvl`'s JSON. What is kept is used while it is in date.
-    pub(super) async fn section(&self, quote: &[u8]) -> Result<Vec<u8>, CollateralError> {
+    pub(super) async fn section(&self, quote: &[u8], now_ms: u64) -> Result<Vec<u8>, CollateralError> {
         let (platform, chain) = platform(quote)?;
-        let kept = self.kept().filter(|kept| kept.platform == platform && kept.until > now_ms());
+        let kept = self.kept().filter(|kept| kept.platform == platform && kept.until > now_ms);
         let kept = match kept {
             Some(kept) => kept,
-            None => self.fetch(platform).await?,
+            None => self.fetch(platform, now_ms).await?,
         };
         let collateral = QuoteCollateralV3 { pck_certificate_chain: Some(chain), ..kept.collateral.clone() };
         serde_json::to_vec(&collateral).map_err(|_| self.malformed("the collateral"))
     }
 
     /// Fetches anew what is kept.
-    pub(super) async fn refresh(&self) -> Result<(), CollateralError> {
+    pub(super) async fn refresh(&self, now_ms: u64) -> Result<(), CollateralError> {
         match self.kept() {
-            Some(kept) => self.fetch(kept.platform.clone()).await.map(drop),
+            Some(kept) => self.fetch(kept.platform.clone(), now_ms).await.map(drop),
             None => Ok(()),
         }
     }
@@ -89,7 +88,7 @@ impl Pccs {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn fetch(&self, platform: Platform) -> Result<Arc<Kept>, CollateralError> {
+    async fn fetch(&self, platform: Platform, now_ms: u64) -> Result<Arc<Kept>, CollateralError> {
         let Platform { fmspc, issuer } = &platform;
         let at = |path: String| format!("{}/{path}", self.base);
         let urls = [
@@ -110,7 +109,7 @@ impl Pccs {
         let (tcb_info, tcb_info_signature, tcb_until) = self.signed::<TcbInfo>(&tcb)?;
         let (qe_identity, qe_identity_signature, identity_until) = self.signed::<Identity>(&identity)?;
         let until = pck_until.min(root_until).min(tcb_until).min(identity_until);
-        if until <= now_ms() {
+        if until <= now_ms {
             return Err(CollateralError::OutOfDate("Intel's collateral at the PCCS"));
         }
         let collateral = QuoteCollateralV3 {
