@@ -1,5 +1,6 @@
 //! The configuration: a TOML file, and environment variables over it.
 
+mod defaults;
 mod evidence;
 
 use std::net::{IpAddr, SocketAddr};
@@ -132,45 +133,6 @@ impl MinPrice {
             && price.cached >= self.cached
             && price.completion >= self.completion
             && price.reasoning >= self.reasoning
-    }
-}
-
-mod defaults {
-    pub(super) fn max_running() -> u32 {
-        20
-    }
-    pub(super) fn keepalive_ms() -> u64 {
-        10_000
-    }
-    pub(super) fn coalesce_ms() -> u64 {
-        20
-    }
-    pub(super) fn key_lifetime_ms() -> u64 {
-        6 * 3_600_000
-    }
-    pub(super) fn xwing_overlap_ms() -> u64 {
-        10 * 60_000
-    }
-    pub(super) fn x25519_overlap_ms() -> u64 {
-        24 * 3_600_000
-    }
-    pub(super) fn checkpoint_ms() -> u64 {
-        5_000
-    }
-    pub(super) fn receipt_confirm_ms() -> u64 {
-        60_000
-    }
-    pub(super) fn request_deadline_ms() -> u64 {
-        600_000
-    }
-    pub(super) fn max_body() -> u64 {
-        8 << 20
-    }
-    pub(super) fn engine_ready_ms() -> u64 {
-        120_000
-    }
-    pub(super) fn shutdown_grace_ms() -> u64 {
-        30_000
     }
 }
 
@@ -326,14 +288,14 @@ fn read_dev_root(path: &Path) -> Result<DevRoot, ConfigError> {
     SigningKey::from_pem(&pem).map(DevRoot::new).map_err(|error| bad(key, error.to_string()))
 }
 
-/// Receipts are signed, and what they say of the payer is sealed under the deployment's own key: TLS would hide from
-/// the network what it sees anyway, and the client that posts them has none.
+/// Receipts are signed, and what they say of the payer is sealed under the deployment's own key: they need no TLS, and
+/// the client that posts them has none. What a network sees is model, amounts and times.
 fn receipt_uri(url: &str, kind: EvidenceKind) -> Result<Uri, ConfigError> {
     let problem = |what: &str| bad("receipt_urls", format!("'{url}' {what}"));
     let uri: Uri = url.parse().map_err(|_| problem("is not a URL"))?;
     if uri.scheme_str() != Some("http") {
         return Err(problem(
-            "must start with http://: receipts are signed and carry nothing in the clear to hide",
+            "must start with http://: receipts are signed, and who pays is encrypted in them",
         ));
     }
     let host = uri.host().unwrap_or_default();

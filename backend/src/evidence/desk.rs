@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::tsm::{StdFs, TsmFs};
 use super::{Evidence, EvidenceError};
 use crate::keyring::Keyring;
 
@@ -34,12 +35,12 @@ pub(crate) trait Witness: Send + Sync + 'static {
 
 /// The witness of a running backend.
 #[derive(Debug)]
-pub(crate) struct Published {
-    pub(crate) evidence: Arc<Evidence>,
+pub(crate) struct Published<F = StdFs> {
+    pub(crate) evidence: Arc<Evidence<F>>,
     pub(crate) keyring: Arc<Keyring>,
 }
 
-impl Witness for Published {
+impl<F: TsmFs> Witness for Published<F> {
     async fn attest(&self, root: Digest) -> Result<Document, EvidenceError> {
         let devices = self.evidence.devices(root).await?;
         // Not before: that may have taken seconds, and the keys may have been replaced meanwhile.

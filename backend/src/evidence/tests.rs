@@ -1,8 +1,14 @@
+use std::process::Command;
+use std::sync::Arc;
+
 use cocoon_attestation::{Nonce, tree};
 
+use super::desk::Witness as _;
 use super::hardware::tests::{config, snp_guest};
 use super::*;
 use crate::config::EvidenceConfig;
+use crate::keyring::Keyring;
+use crate::keyring::tests::PERIODS;
 
 fn root() -> Digest {
     tree::leaf(&Nonce([5; 32]))
@@ -53,4 +59,30 @@ async fn without_what_is_configured_there_is_no_document() {
     assert!(matches!(devices, Err(EvidenceError::Devices(_))));
     let log = document(&EvidenceConfig { event_log: missing(), ..config() }).await;
     assert!(matches!(log, Err(EvidenceError::EventLog(_))));
+}
+
+/// GPU evidence may take seconds. The document is then of the keys that are published when the quote is made.
+#[tokio::test]
+async fn keys_that_are_replaced_while_the_gpu_is_asked_are_not_attested() {
+    let dir = tempfile::tempdir().unwrap();
+    let (asked, go) = (dir.path().join("asked"), dir.path().join("go"));
+    assert!(Command::new("mkfifo").arg(&asked).arg(&go).status().unwrap().success());
+    // Each waits for the other at the pipe's other end.
+    let script = format!("echo $1 > '{}'; read _ < '{}'; echo gpu", asked.display(), go.display());
+    let gpu = ["sh", "-c", &script, "gpu", "{nonce}"].map(str::to_owned).to_vec();
+    let config = EvidenceConfig { gpu_command: gpu, ..config() };
+    let evidence = Arc::new(Evidence::open_on(snp_guest(), &config, None).await.unwrap());
+    let keyring = Arc::new(Keyring::of_tests(PERIODS, 10));
+    let first = keyring.published();
+    let published = Published { evidence, keyring: Arc::clone(&keyring) };
+    let replacing = async {
+        let read = tokio::fs::read_to_string(asked).await.unwrap();
+        assert_eq!(read.trim(), root().to_string());
+        keyring.rotate();
+        tokio::fs::write(go, "\n").await.unwrap();
+    };
+    let (document, ()) = tokio::join!(published.attest(root()), replacing);
+    let attested = Digest::of(&[&document.unwrap().keyset.0]);
+    assert_ne!(attested, first);
+    assert_eq!(attested, keyring.published());
 }

@@ -37,10 +37,13 @@ impl Guest {
     /// Refuses a file that the host could change between two readings, and a link to one.
     pub(super) fn check(&self, file: &Path) -> Result<(), WeightsError> {
         let target = fs::canonicalize(file).map_err(WeightsError::read(file))?;
+        let folder = file.parent().unwrap_or(file);
+        if fs::canonicalize(folder).map_err(WeightsError::read(folder))? != folder {
+            return Err(unmeasured(file, "below a folder that is a link"));
+        }
         if fs::symlink_metadata(file).map_err(WeightsError::read(file))?.is_symlink() {
             // The link must be as safe as what it points to. Of further links between the two nothing would be known.
             let link = fs::read_link(file).map_err(WeightsError::read(file))?;
-            let folder = file.parent().unwrap_or(file);
             if lexical(&folder.join(link)) != target {
                 return Err(unmeasured(file, "a link by way of other links"));
             }

@@ -140,3 +140,25 @@ fn fill(mut file: &File, mut buffer: Vec<u8>) -> std::io::Result<Vec<u8>> {
     buffer.truncate(filled);
     Ok(buffer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_longer_what_it_was_when_it_was_opened_has_no_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m");
+        std::fs::write(&path, b"abc").unwrap();
+        let file = ModelFile { name: "m".to_owned(), path: path.clone() };
+        let (handle, before) = open(&file).unwrap();
+        std::fs::write(&path, b"abcd").unwrap();
+        let longer = one(&file, &handle, &before, &Progress::new(3));
+        assert!(matches!(longer, Err(WeightsError::Changing(_))));
+
+        let (handle, before) = open(&file).unwrap();
+        handle.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let touched = one(&file, &handle, &before, &Progress::new(4));
+        assert!(matches!(touched, Err(WeightsError::Changing(_))));
+    }
+}

@@ -34,13 +34,21 @@ pub(crate) struct Measuring {
     pub(crate) cache: PathBuf,
 }
 
-/// The path to load a model from: absolute, so that an engine never takes it for a name on a hub; or its copy in
-/// `copies`. Blocks.
+/// The path to load a model from, or its copy in `copies`. It begins at the root, so that an engine never takes it for
+/// a name on a hub, and no folder on its way is a link, which could lead elsewhere the next time. Blocks.
 ///
 /// # Errors
 /// [`WeightsError`].
 pub(crate) fn place(path: &Path, copies: Option<&Path>) -> Result<PathBuf, WeightsError> {
-    let path = std::path::absolute(path).map_err(WeightsError::read(path))?;
+    let real = |path: &Path| path.canonicalize().map_err(WeightsError::read(path));
+    let path = match (path.is_dir(), path.parent(), path.file_name()) {
+        // Not what a file is linked to: it may have another name, and others beside it.
+        (false, Some(folder), Some(name)) if folder.as_os_str().is_empty() => {
+            real(Path::new("."))?.join(name)
+        }
+        (false, Some(folder), Some(name)) => real(folder)?.join(name),
+        _ => real(path)?,
+    };
     match copies {
         None => Ok(path),
         Some(copies) => copy::copy(&Manifest::of(&path)?, copies),

@@ -106,7 +106,21 @@ fn a_missing_or_empty_model_is_an_error() {
 
 #[test]
 fn a_path_is_given_to_the_engine_so_that_it_is_no_name_on_a_hub() {
-    assert!(place(Path::new("owner/name"), None).unwrap().is_absolute());
+    let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+    assert_eq!(place(Path::new("src/lib.rs"), None).unwrap(), here.join("src/lib.rs"));
+    assert_eq!(place(Path::new("src"), None).unwrap(), here.join("src"));
+    assert_eq!(place(Path::new("Cargo.toml"), None).unwrap(), here.join("Cargo.toml"));
+    assert!(matches!(place(Path::new("owner/name"), None), Err(WeightsError::Read { .. })));
+
+    // A link to a folder is followed, one to a file is not: a blob has no name to go by.
+    let dir = Folder::new();
+    let file = dir.write("blobs/0123", b"abc");
+    fs::create_dir(dir.path("model")).unwrap();
+    symlink(&file, dir.path("model/m.gguf")).unwrap();
+    symlink(dir.path("model"), dir.path("link")).unwrap();
+    let real = dir.0.path().canonicalize().unwrap();
+    assert_eq!(place(&dir.path("link/m.gguf"), None).unwrap(), real.join("model/m.gguf"));
+    assert_eq!(place(&dir.path("link"), None).unwrap(), real.join("model"));
 }
 
 /// Lies in the cache, to see who believes them.
@@ -245,6 +259,9 @@ fn in_a_tee_a_link_is_as_safe_as_all_it_leads_through() {
     assert!(matches!(back, WeightsError::Unmeasured { .. }), "and so is a link between");
     let from_disk = machine.check(&disk.path("back")).unwrap_err();
     assert!(matches!(from_disk, WeightsError::Unmeasured { .. }), "or the link itself");
+    symlink(memory.path("blobs"), memory.path("folder")).unwrap();
+    let below = machine.check(&memory.path("folder/m")).unwrap_err();
+    assert!(below.to_string().contains("below a folder that is a link"), "{below}");
 }
 
 #[test]

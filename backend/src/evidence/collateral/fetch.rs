@@ -24,13 +24,13 @@ pub enum FetchError {
     #[error("{0} is not a URL")]
     Url(String),
     #[error("{url} cannot be reached: {source}")]
-    Unreachable { url: Uri, source: hyper_util::client::legacy::Error },
+    Unreachable { url: String, source: hyper_util::client::legacy::Error },
     #[error("{url} did not answer within {} s", ANSWER_LIMIT.as_secs())]
-    TooLong { url: Uri },
+    TooLong { url: String },
     #[error("{url} answered {status}")]
-    Status { url: Uri, status: StatusCode },
+    Status { url: String, status: StatusCode },
     #[error("the answer of {url} broke off or has more than {MAX_ANSWER} bytes")]
-    Body { url: Uri },
+    Body { url: String },
 }
 
 /// An answer with status 200.
@@ -67,20 +67,20 @@ impl Fetcher {
     /// # Errors
     /// [`FetchError`].
     pub(super) async fn get(&self, url: &str) -> Result<Fetched, FetchError> {
-        let url: Uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
-        let answer = tokio::time::timeout(ANSWER_LIMIT, self.answer(&url)).await;
-        answer.unwrap_or(Err(FetchError::TooLong { url }))
+        let answer = tokio::time::timeout(ANSWER_LIMIT, self.answer(url)).await;
+        answer.unwrap_or_else(|_| Err(FetchError::TooLong { url: url.to_owned() }))
     }
 
-    async fn answer(&self, url: &Uri) -> Result<Fetched, FetchError> {
-        let response = self.0.get(url.clone()).await;
-        let response = response.map_err(|source| FetchError::Unreachable { url: url.clone(), source })?;
+    async fn answer(&self, url: &str) -> Result<Fetched, FetchError> {
+        let uri: Uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
+        let response = self.0.get(uri).await;
+        let response = response.map_err(|source| FetchError::Unreachable { url: url.to_owned(), source })?;
         let (parts, body) = response.into_parts();
         if parts.status != StatusCode::OK {
-            return Err(FetchError::Status { url: url.clone(), status: parts.status });
+            return Err(FetchError::Status { url: url.to_owned(), status: parts.status });
         }
         let body = Limited::new(body, MAX_ANSWER).collect().await;
-        let body = body.map_err(|_| FetchError::Body { url: url.clone() })?.to_bytes();
+        let body = body.map_err(|_| FetchError::Body { url: url.to_owned() })?.to_bytes();
         Ok(Fetched { headers: parts.headers, body })
     }
 }
