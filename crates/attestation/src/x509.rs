@@ -76,8 +76,7 @@ pub(crate) fn issued(
     let signed = tbs.to_der().map_err(|_| CertificateError::Malformed)?;
     let named = tbs.issuer == above.subject && tbs.signature == subject.signature_algorithm;
     let key = &above.subject_public_key_info;
-    let good = named
-        && is_signed(&signed, &subject.signature_algorithm, &subject.signature, key, schemes);
+    let good = named && is_signed(&signed, &subject.signature_algorithm, &subject.signature, key, schemes);
     if good { Ok(()) } else { Err(CertificateError::Signature) }
 }
 

@@ -1,5 +1,6 @@
 //! SEV-SNP evidence that AMD's hardware made: a report of a Milan chip with its certificate, which the source of the `sev`
 //! crate has. It binds none of our keys, so that REPORT_DATA must fail, and nothing else may.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -117,7 +118,10 @@ fn a_flipped_bit_anywhere_in_a_real_report_or_its_certificate_is_refused() {
         let mut changed = vcek.clone();
         changed[at] ^= 1 << (at % 8);
         let failed = failed(&report, &changed, POLICY, NOW);
-        assert!(matches!(failed[..], [Check::Quote | Check::Collateral]), "byte {at} of the VCEK: {failed:?}");
+        assert!(
+            matches!(failed[..], [Check::Quote | Check::Collateral]),
+            "byte {at} of the VCEK: {failed:?}"
+        );
     }
 }
 

@@ -39,8 +39,7 @@ impl Claims {
     pub(super) fn covers(&self, gpus: &BTreeMap<String, String>) -> bool {
         /// `["DIGEST", ["SHA-256", hex]]`.
         type Submodule = (String, (String, Digest));
-        let Some(Ok(submodules)) =
-            self.more.get("submods").map(BTreeMap::<String, Submodule>::deserialize)
+        let Some(Ok(submodules)) = self.more.get("submods").map(BTreeMap::<String, Submodule>::deserialize)
         else {
             return false;
         };

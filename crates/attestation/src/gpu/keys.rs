@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cocoon_receipts::Digest;
 use x509_cert::Certificate;
-use x509_cert::der::asn1::{PrintableStringRef, Utf8StringRef};
 use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::asn1::{PrintableStringRef, Utf8StringRef};
 use x509_cert::der::{Encode, Tag, Tagged};
 
 use super::anchors::{Anchor, anchors};
@@ -132,12 +132,15 @@ fn declared(key: &Jwk) -> Option<Vec<u8>> {
 /// Whether the certificate's subject has the organization NVIDIA Corporation, and no other.
 fn is_nvidias(certificate: &Certificate) -> bool {
     let names = certificate.tbs_certificate.subject.0.iter().flat_map(|name| name.0.iter());
-    let mut organizations = names.filter(|name| name.oid == ORGANIZATION).map(|name| match name.value.tag() {
-        Tag::Utf8String => name.value.decode_as::<Utf8StringRef<'_>>().ok().map(|text| text.as_str() == NVIDIA),
-        Tag::PrintableString => {
-            name.value.decode_as::<PrintableStringRef<'_>>().ok().map(|text| text.as_str() == NVIDIA)
-        }
-        _ => None,
-    });
+    let mut organizations =
+        names.filter(|name| name.oid == ORGANIZATION).map(|name| match name.value.tag() {
+            Tag::Utf8String => {
+                name.value.decode_as::<Utf8StringRef<'_>>().ok().map(|text| text.as_str() == NVIDIA)
+            }
+            Tag::PrintableString => {
+                name.value.decode_as::<PrintableStringRef<'_>>().ok().map(|text| text.as_str() == NVIDIA)
+            }
+            _ => None,
+        });
     organizations.next() == Some(Some(true)) && organizations.next().is_none()
 }

@@ -91,12 +91,7 @@ struct Evidence {
 }
 
 impl Evidence {
-    fn read(
-        section: &[u8],
-        roots: &Roots,
-        policy: &GpuPolicy,
-        now_ms: u64,
-    ) -> Result<Self, EvidenceError> {
+    fn read(section: &[u8], roots: &Roots, policy: &GpuPolicy, now_ms: u64) -> Result<Self, EvidenceError> {
         let devices = Devices::read(section)?;
         let mut keys = Keys::new(&devices.jwks, roots);
         let mut verified = |name: &str, token: &str| -> Result<Verified, EvidenceError> {

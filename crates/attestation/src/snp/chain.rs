@@ -9,7 +9,7 @@ use x509_cert::crl::CertificateList;
 use x509_cert::der::asn1::{Ia5StringRef, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode};
 
-use super::collateral::{Collateral, Key};
+use super::collateral::Collateral;
 use super::report::{self, Report};
 use crate::policy::SnpProduct;
 use crate::roots::Roots;
@@ -94,32 +94,28 @@ pub(crate) fn verify<'a>(
     collateral: &'a Collateral,
     roots: &Roots,
 ) -> Result<Chain<'a>, ChainError> {
-    let (name, key) = match &collateral.key {
-        Key::Vcek(vcek) => ("VCEK", vcek),
-        Key::Vlek { vlek, .. } => ("VLEK", vlek),
-    };
+    let (name, key) = (collateral.key_name(), &collateral.key);
     let product = product(key).ok_or(ChainError::Product)?;
     if let Some(own) = report.product.filter(|own| *own != product) {
         return Err(ChainError::OtherProduct(report::name(own), report::name(product)));
     }
     let (ark, ask) = authorities(product, roots)?;
-    let authority = match &collateral.key {
-        Key::Vcek(_) => ("ASK", ask),
-        Key::Vlek { asvk, .. } => ("ASVK", asvk.clone()),
+    let authority = match &collateral.asvk {
+        None => ("ASK", ask),
+        Some(asvk) => ("ASVK", asvk.clone()),
     };
     let named = |name| move |problem| ChainError::Certificate(name, problem);
     x509::issued(&authority.1, &ark, &SCHEMES).map_err(named(authority.0))?;
     x509::is_authority(&authority.1).map_err(named(authority.0))?;
     x509::issued(key, &authority.1, &SCHEMES).map_err(named(name))?;
 
-    match &collateral.key {
-        Key::Vcek(_) => is_of_chip(key, product, &report.fields.chip_id)?,
-        Key::Vlek { .. } => {
-            x509::extension(key, PROVIDER_ID).ok_or(ChainError::Provider)?;
-        }
+    if collateral.asvk.is_none() {
+        is_of_chip(key, product, &report.fields.chip_id)?;
+    } else {
+        x509::extension(key, PROVIDER_ID).ok_or(ChainError::Provider)?;
     }
     is_at_tcb(key, product, &report.fields.reported_tcb)?;
-    is_signed(report, &collateral.key, key)?;
+    is_signed(report, collateral)?;
     Ok(Chain { product, ark, authority, key: (name, key), crl: collateral.crl.as_ref() })
 }
 
@@ -161,8 +157,10 @@ impl Chain<'_> {
         }
         let revoked = body.revoked_certificates.as_deref().unwrap_or_default();
         // Such as one that makes the list say nothing of these certificates (RFC 5280 section 5.2).
-        let mut extensions =
-            revoked.iter().filter_map(|entry| entry.crl_entry_extensions.as_ref()).chain(&body.crl_extensions);
+        let mut extensions = revoked
+            .iter()
+            .filter_map(|entry| entry.crl_entry_extensions.as_ref())
+            .chain(&body.crl_extensions);
         if extensions.any(|extensions| extensions.iter().any(|extension| extension.critical)) {
             return Err(ValidityError::ListExtension);
         }
@@ -184,7 +182,8 @@ impl Chain<'_> {
 fn authorities(product: SnpProduct, roots: &Roots) -> Result<(Certificate, Certificate), ChainError> {
     let unreadable = |name| move |_| ChainError::Certificate(name, CertificateError::Malformed);
     if let Some(own) = roots.amd.get(&product) {
-        let read = |name, der: &[u8]| x509::read(der).map_err(|problem| ChainError::Certificate(name, problem));
+        let read =
+            |name, der: &[u8]| x509::read(der).map_err(|problem| ChainError::Certificate(name, problem));
         return Ok((read("ARK", &own.ark)?, read("ASK", &own.ask)?));
     }
     let (ark, ask) = match product {
@@ -238,12 +237,9 @@ fn is_at_tcb(key: &Certificate, product: SnpProduct, tcb: &TcbVersion) -> Result
     Ok(())
 }
 
-fn is_signed(report: &Report, kind: &Key, key: &Certificate) -> Result<(), ChainError> {
+fn is_signed(report: &Report, collateral: &Collateral) -> Result<(), ChainError> {
     let info = report.fields.key_info;
-    let expected = match kind {
-        Key::Vcek(_) => SIGNED_BY_VCEK,
-        Key::Vlek { .. } => SIGNED_BY_VLEK,
-    };
+    let expected = if collateral.asvk.is_none() { SIGNED_BY_VCEK } else { SIGNED_BY_VLEK };
     if info.mask_chip_key() {
         return Err(ChainError::Unsigned);
     }
@@ -253,7 +249,8 @@ fn is_signed(report: &Report, kind: &Key, key: &Certificate) -> Result<(), Chain
     if report.fields.sig_algo != ECDSA_P384 {
         return Err(ChainError::Algorithm);
     }
-    let point = x509::p384_point(&key.tbs_certificate.subject_public_key_info).ok_or(ChainError::Curve)?;
+    let point =
+        x509::p384_point(&collateral.key.tbs_certificate.subject_public_key_info).ok_or(ChainError::Curve)?;
     let signature = report.signature().ok_or(ChainError::Signature)?;
     UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
         .verify(report.signed(), &signature)

@@ -77,7 +77,8 @@ fn tcb(policy: &SnpPolicy, product: SnpProduct, found: &[(&str, TcbVersion)], fi
             }
         }
     }
-    findings.passed(Check::SnpTcb, format!("{}: reported and committed are not too low", report::name(product)));
+    findings
+        .passed(Check::SnpTcb, format!("{}: reported and committed are not too low", report::name(product)));
 }
 
 fn parts(tcb: &TcbVersion, least: &SnpTcb) -> [(&'static str, u8, u8); 5] {

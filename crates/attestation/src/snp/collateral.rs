@@ -43,18 +43,13 @@ struct Written {
     crl: Option<String>,
 }
 
-/// The certificate of the key that signed the report. None of it is proven yet.
-#[derive(Debug)]
-pub(crate) enum Key {
-    /// The chip's own, under AMD's authority for them (ASK), which is known here.
-    Vcek(Certificate),
-    /// One that AMD gave to a provider, and the authority above it.
-    Vlek { vlek: Certificate, asvk: Certificate },
-}
-
+/// Nothing of it is proven yet.
 #[derive(Debug)]
 pub(crate) struct Collateral {
-    pub(crate) key: Key,
+    /// Of the key that signed the report: the chip's own (VCEK), or one that AMD gave to a provider (VLEK).
+    pub(crate) key: Certificate,
+    /// The authority above a VLEK (ASVK). That above a VCEK (ASK) is known here.
+    pub(crate) asvk: Option<Certificate>,
     /// AMD's list of keys that are not good any more.
     pub(crate) crl: Option<CertificateList>,
 }
@@ -65,23 +60,18 @@ impl Collateral {
             return Err(CollateralError::TooLong);
         }
         let written: Written = serde_json::from_slice(section)?;
-        let key = match (&written.vcek, &written.vlek, &written.asvk) {
-            (Some(vcek), None, None) => Key::Vcek(certificate("vcek", vcek)?),
-            (None, Some(vlek), Some(asvk)) => {
-                Key::Vlek { vlek: certificate("vlek", vlek)?, asvk: certificate("asvk", asvk)? }
-            }
+        let (key, asvk) = match (&written.vcek, &written.vlek, &written.asvk) {
+            (Some(vcek), None, None) => (certificate("vcek", vcek)?, None),
+            (None, Some(vlek), Some(asvk)) => (certificate("vlek", vlek)?, Some(certificate("asvk", asvk)?)),
             _ => return Err(CollateralError::Keys),
         };
         let crl = written.crl.as_deref().map(revocations).transpose()?;
-        Ok(Self { key, crl })
+        Ok(Self { key, asvk, crl })
     }
 
     /// What AMD calls the key.
     pub(crate) fn key_name(&self) -> &'static str {
-        match self.key {
-            Key::Vcek(_) => "VCEK",
-            Key::Vlek { .. } => "VLEK",
-        }
+        if self.asvk.is_some() { "VLEK" } else { "VCEK" }
     }
 }
 
