@@ -15,6 +15,7 @@ mod tdx;
 pub mod tree;
 mod verdict;
 mod verify;
+mod x509;
 
 pub use dev::DevRoot;
 pub use document::{Document, MAX_DOCUMENT, Nonce, Section, Tee, report_data};
@@ -24,5 +25,5 @@ pub use policy::{
     Event, GpuPolicy, Hex, MAX_POLICY, Policy, PolicyError, Register, RequiredKem, SnpImage, SnpPolicy,
     SnpProduct, SnpTcb, TcbStatus, TdxImage, TdxPolicy,
 };
-pub use roots::Roots;
+pub use roots::{AmdRoots, Roots};
 pub use verdict::{Refusal, Verdict};
