@@ -2,6 +2,8 @@
 
 mod text;
 
+pub(crate) use text::{is_obeyed, quoted};
+
 use std::collections::BTreeMap;
 
 use cocoon_attestation::{Findings, Policy, Tee};

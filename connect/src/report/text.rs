@@ -144,14 +144,15 @@ fn when(at: u64, now: u64) -> String {
     }
 }
 
-/// Text of the gateway's or a backend's, which a terminal must not obey: no control characters, none that turn the
-/// direction of what follows.
+/// Text of the gateway's or a backend's, without what a terminal obeys.
 pub(crate) fn quoted(text: &str) -> String {
-    let obeyed = |char: char| {
-        char.is_control()
-            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().take(MAX_QUOTED).map(|char| if obeyed(char) { '\u{fffd}' } else { char }).collect()
+    text.chars().take(MAX_QUOTED).map(|char| if is_obeyed(char) { '\u{fffd}' } else { char }).collect()
+}
+
+/// What a terminal would obey: control characters, and those that turn the direction of what follows.
+pub(crate) fn is_obeyed(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn kem_name(kem: u16) -> &'static str {

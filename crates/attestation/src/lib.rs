@@ -3,6 +3,7 @@
 //! Formats: `docs/PROTOCOL.md`, "Attestation document". Verifying fetches and reads nothing: bytes come in,
 //! a verdict goes out. Files are those of a policy: its text, its signature, and which versions were seen.
 
+mod claimed;
 mod dev;
 mod document;
 mod findings;
@@ -16,6 +17,7 @@ pub mod tree;
 mod verdict;
 mod verify;
 
+pub use claimed::{Claimed, ClaimedError, ClaimedMachine, ClaimedSnp, ClaimedTdx};
 pub use dev::DevRoot;
 pub use document::{Document, MAX_DOCUMENT, Nonce, Section, Tee, report_data};
 pub use findings::{Check, Finding, Findings, Outcome};
