@@ -31,7 +31,7 @@ fn write(kind: Option<Kind>, claims: &[Claimed], now_ms: u64, text: &mut String)
     let end =
         i64::try_from(now_ms / 1000 + LIFE_S).ok().and_then(|end| jiff::Timestamp::from_second(end).ok());
     text.push_str(TITLE);
-    writeln!(text, "name = \"{BLANK}\"\nversion = 1")?;
+    writeln!(text, "# name = \"production\"\nversion = 1")?;
     if let Some(end) = end {
         writeln!(text, "not_after = {end}")?;
     }
@@ -105,15 +105,20 @@ fn write_tdx(claims: &[&ClaimedTdx], text: &mut String) -> fmt::Result {
         false => writeln!(text, "mr_seam = [{}]", modules.into_iter().collect::<Vec<_>>().join(", "))?,
     }
     text.push_str(TDX_MORE);
-    if let [first, ..] = claims {
-        for (key, value) in [
-            ("mr_config_id", first.mr_config_id),
-            ("mr_owner", first.mr_owner),
-            ("mr_owner_config", first.mr_owner_config),
-        ] {
-            writeln!(text, "{key} = \"{value}\"")?;
+    match claims {
+        [] => {
+            writeln!(text, "# mr_config_id, mr_owner, mr_owner_config: 96 hexadecimal characters; xfam: 16")?
         }
-        writeln!(text, "xfam = \"{}\"", first.xfam)?;
+        [first, ..] => {
+            for (key, value) in [
+                ("mr_config_id", first.mr_config_id),
+                ("mr_owner", first.mr_owner),
+                ("mr_owner_config", first.mr_owner_config),
+            ] {
+                writeln!(text, "{key} = \"{value}\"")?;
+            }
+            writeln!(text, "xfam = \"{}\"", first.xfam)?;
+        }
     }
     text.push_str(IMAGES);
     for (at, claim) in claims.iter().enumerate() {
@@ -134,11 +139,14 @@ fn write_tdx(claims: &[&ClaimedTdx], text: &mut String) -> fmt::Result {
 fn write_snp(claims: &[&ClaimedSnp], text: &mut String) -> fmt::Result {
     text.push_str(SNP);
     writeln!(text, "[snp]")?;
-    if let [first, ..] = claims {
-        for (key, value) in [("id_key", first.id_key), ("author_key", first.author_key)] {
-            writeln!(text, "{key} = \"{value}\"")?;
+    match claims {
+        [] => writeln!(text, "# id_key, author_key: 96 hexadecimal characters; host_data: 64")?,
+        [first, ..] => {
+            for (key, value) in [("id_key", first.id_key), ("author_key", first.author_key)] {
+                writeln!(text, "{key} = \"{value}\"")?;
+            }
+            writeln!(text, "host_data = \"{}\"", first.host_data)?;
         }
-        writeln!(text, "host_data = \"{}\"", first.host_data)?;
     }
     let smt = claims.iter().any(|claim| claim.allows_smt);
     writeln!(text, "# Whether another VM may run on a core's other thread.\nallow_smt = {smt}")?;
