@@ -197,13 +197,11 @@ fn a_quote_with_one_changed_byte_is_refused_for_the_quote() {
         // Nor is white space between a certificate's lines.
         let (quote, end) = (sample.quote.clone(), last_certificate(&sample.quote));
         let chain = quote.windows(5).position(|window| window == b"-----").unwrap();
-        let read = |at: usize| at < end && (at < chain || quote[at] != b'\n');
-        each_changed_byte_is_refused(
-            &sample.quote,
-            |at| at < end,
-            &[Check::Quote],
-            |quote| findings(&policy, &document(&Sample { quote, ..sample.clone() }), at),
-        );
+        let judge = |quote| findings(&policy, &document(&Sample { quote, ..sample.clone() }), at);
+        each_changed_byte_is_refused(&quote, |at| at < chain, &[Check::Quote], judge);
+        // A certificate's dates are looked at before its signature.
+        let read = |at: usize| (chain..end).contains(&at) && quote[at] != b'\n';
+        each_changed_byte_is_refused(&quote, read, &[Check::Quote, Check::Collateral], judge);
     }
 }
 
