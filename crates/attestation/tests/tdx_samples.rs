@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use cocoon_attestation::{
     Check, Document, Findings, Nonce, Outcome, Policy, Refusal, Section, Tee, Verdict, report_data, tree,
 };
-use cocoon_receipts::Digest;
+use cocoon_synthetic_tee::keyset;
 use cocoon_synthetic_tee::samples::{Sample, sample};
 
 /// Seconds since 1970 at which a sample's collateral was in date.
@@ -14,6 +14,7 @@ const TDX_QUOTE_AT: u64 = 1_751_000_000;
 const TD15EX_AT: u64 = 1_791_504_000;
 const OUTDATED_AT: u64 = 1_771_500_000;
 const H200_AT: u64 = 1_791_600_000;
+const SGX_AT: u64 = 1_750_400_000;
 const DAY: u64 = 24 * 3600;
 const NONCE: Nonce = Nonce([5; 32]);
 /// Where the report stands in a quote of version 4, and of version 5, whose body says its type and length first.
@@ -21,9 +22,10 @@ const REPORT_V4: usize = 48;
 const REPORT_V5: usize = 54;
 
 fn document(sample: &Sample) -> Document {
+    let keyset = keyset();
     Document {
         tee: Tee::Tdx,
-        keyset: Section(keyset()),
+        keyset: Section(keyset.to_bytes()),
         devices: Section::default(),
         quote: Section(sample.quote.clone()),
         nonce_path: Section::default(),
@@ -31,24 +33,6 @@ fn document(sample: &Sample) -> Document {
         event_log: Section::default(),
         release_bundle: Section::default(),
     }
-}
-
-/// A keyset that stands for ever, so that nothing fails by it.
-fn keyset() -> Vec<u8> {
-    let key = cocoon_receipts::SigningKey::generate().unwrap().public().to_jwk();
-    let keyset = serde_json::json!({
-        "version": 1,
-        "operator": { "address": "0:00", "workchain": 0 },
-        "not_before": 0,
-        "not_after": u64::MAX,
-        "hpke": [{ "key_id": 0, "kem": 0x20, "public_key": "" }],
-        "receipt_key": key,
-        "model": { "id": "m", "sha256": Digest([3; 32]), "quantization": "q8_0", "context_length": 8192 },
-        "engine": { "name": "mistral.rs", "version": "0.8.1" },
-        "prefix_cache": "off",
-        "release": { "name": "r", "sequence": 1 },
-    });
-    serde_json::to_vec(&keyset).unwrap()
 }
 
 /// A policy of exactly what the report at `from` measures.
@@ -156,6 +140,11 @@ fn a_quote_of_an_enclave_is_none_of_a_vm() {
         assert_eq!(failed(&findings), [Check::Kind], "{findings:#?}");
         assert!(detail(&findings, Check::Kind).contains("'sgx'"));
     }
+    // It is a good one, on a platform that no policy for VMs would be asked about.
+    let collateral: dcap_qvl::QuoteCollateralV3 = serde_json::from_slice(&sample.collateral).unwrap();
+    let report = dcap_qvl::verify::rustcrypto::verify(&sample.quote, &collateral, SGX_AT).unwrap();
+    assert_eq!(report.status, "ConfigurationAndSWHardeningNeeded");
+    assert_eq!(report.advisory_ids, ["INTEL-SA-00289", "INTEL-SA-00615"]);
 }
 
 /// The beginning of the last certificate of a chain, which is the root's: the verifier has its own and does not read it.
@@ -286,7 +275,7 @@ fn the_quote_of_a_vm_with_a_gpu_is_good_but_for_the_keys() {
     // It covers what its owner put in, and nothing of ours.
     let covered = &sample.quote[REPORT_V4 + 520..REPORT_V4 + 584];
     assert_eq!(covered, put_in);
-    let ours = report_data(tree::Tree::new(&[NONCE]).unwrap().root(), &keyset(), b"");
+    let ours = report_data(tree::Tree::new(&[NONCE]).unwrap().root(), &keyset().to_bytes(), b"");
     assert_ne!(covered, ours);
     // The same with one byte of that changed is a quote of nobody.
     let mut quote = sample.quote.clone();

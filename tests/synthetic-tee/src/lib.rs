@@ -6,7 +6,9 @@
 
 #![expect(clippy::expect_used, reason = "evidence for tests: what cannot be made fails the test")]
 
+mod keyset;
 pub mod samples;
 mod tdx;
 
+pub use keyset::keyset;
 pub use tdx::{Form, LoggedEvent, Statements, SyntheticTdx, Td, TdxEvidence};
