@@ -1,13 +1,13 @@
 //! Real quotes, signed by Intel, at the times when their collateral was in date. None of them binds keys of ours: each passes
 //! every check but `report_data`, which is the most that can be shown without the hardware.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use cocoon_attestation::{
     Check, Document, Findings, Nonce, Outcome, Policy, Refusal, Section, Tee, Verdict, report_data, tree,
 };
 use cocoon_synthetic_tee::keyset;
-use cocoon_synthetic_tee::samples::{Sample, sample};
+use cocoon_synthetic_tee::samples::{self, Sample, sample};
 
 /// Seconds since 1970 at which a sample's collateral was in date.
 const TDX_QUOTE_AT: u64 = 1_751_000_000;
@@ -223,45 +223,10 @@ fn collateral_with_one_changed_byte_is_refused_for_the_collateral_or_the_chain()
     }
 }
 
-/// The statement inside `{"NAME": STATEMENT, "signature": "…"}`, byte for byte as it was signed, and its signature.
-fn signed<'a>(answer: &'a str, name: &str) -> (&'a str, &'a str) {
-    let inner = answer.strip_prefix(&format!("{{\"{name}\":")).unwrap();
-    let (statement, signature) = inner.split_once(",\"signature\":\"").unwrap();
-    (statement, signature.strip_suffix("\"}").unwrap())
-}
-
-/// The quote of a VM with an H200, and the report data that was put into it. The package has no revocation lists of that
-/// time; those that came later with another quote, of the same authorities, are in date at [`H200_AT`].
 fn h200() -> (Sample, Vec<u8>) {
-    let folder = std::env::var_os("COCOON_TEST_VOLTAGE_VERIFY")
-        .map(PathBuf::from)
-        .expect("COCOON_TEST_VOLTAGE_VERIFY is not set: run `cargo xtask test`")
-        .join("tests/fixtures");
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    let published: serde_json::Value =
-        serde_json::from_slice(&read("intel_collateral_90c06f000000_2026-09-12.json")).unwrap();
-    let (tcb_info, tcb_signature) = signed(published["tcb_info"]["body"].as_str().unwrap(), "tcbInfo");
-    let (qe, qe_signature) = signed(published["qe_identity"]["body"].as_str().unwrap(), "enclaveIdentity");
-    let mut collateral: serde_json::Value =
-        serde_json::from_slice(&sample("tdx_quote_td15ex").collateral).unwrap();
-    // The quote brings its own.
-    collateral.as_object_mut().unwrap().remove("pck_certificate_chain").unwrap();
-    for (member, value) in [
-        ("tcb_info", tcb_info),
-        ("tcb_info_signature", tcb_signature),
-        ("qe_identity", qe),
-        ("qe_identity_signature", qe_signature),
-    ] {
-        collateral[member] = value.into();
-    }
-    let sample = Sample {
-        quote: read("quote_h200_2026-09-04.bin"),
-        collateral: serde_json::to_vec(&collateral).unwrap(),
-    };
-    (sample, read("report_data_h200_2026-09-04.bin"))
+    let package = std::env::var_os("COCOON_TEST_VOLTAGE_VERIFY")
+        .expect("COCOON_TEST_VOLTAGE_VERIFY is not set: run `cargo xtask test`");
+    samples::h200(Path::new(&package))
 }
 
 #[test]
