@@ -42,6 +42,7 @@ mod second_implementation;
 mod seen;
 mod shapes;
 mod surface;
+mod tdx_agreement;
 mod transport;
 mod verbatim;
 mod watching;
@@ -78,6 +79,7 @@ fn main() -> std::process::ExitCode {
         sealed_clients: each_is_served_and_charged_by_its_receipts;
         watching: a_marker_in_memory_is_found_and_another_is_not, a_marker_in_two_pieces_is_found,
             what_a_process_reads_and_writes_is_seen;
+        tdx_agreement: another_verifier_says_the_same_of_every_sample, another_verifier_says_the_same_of_changed_ones;
         judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;

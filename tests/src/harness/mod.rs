@@ -24,7 +24,7 @@ mod wire;
 pub(crate) use client::{Client, chat};
 pub(crate) use ehbp::{Ehbp, EhbpReply, Recipient};
 pub(crate) use embedding_model::{CONTEXT as EMBEDDING_CONTEXT, DIMENSIONS};
-pub(crate) use environment::full;
+pub(crate) use environment::{full, path};
 pub(crate) use held::{Held, Transport};
 pub(crate) use liar::{Liar, Scripted, Seen};
 pub(crate) use meddler::{Carried, Meddler};
