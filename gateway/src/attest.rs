@@ -170,3 +170,6 @@ fn report(backend: &Backend, error: &AttestError, reason: &str) {
         tracing::warn!(backend = %backend.authority, %reason, "backend is not used");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use cocoon_gateway::account;
-use cocoon_gateway::attest::load_policy;
 use cocoon_gateway::authenticate::{ApiKey, Scope};
 use cocoon_gateway::clock::{now_ms, now_s};
 use cocoon_gateway::config::Config;
@@ -136,7 +135,6 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(ConfigCommand::Check { config }) => {
             let config = Config::load(&config)?;
             Keys::load(&config.keys_dir).context("keys_dir")?;
-            load_policy(&config)?;
             run::load_tls(&config).await?;
             print("the configuration can be used")?;
         }

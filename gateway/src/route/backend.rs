@@ -2,14 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cocoon_attestation::Verdict;
 use cocoon_receipts::{Digest, VerifyingKey};
 use cocoon_sealing::{Kem, PublicKey};
 use http::uri::Authority;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 
 use super::{Checked, Standing};
 use crate::clock::now_ms;
@@ -191,6 +190,12 @@ impl Backend {
         });
     }
 
+    /// When the verdict runs out, or has.
+    #[cfg(test)]
+    pub(crate) fn runs_out(&self) -> Option<Instant> {
+        self.known.borrow().until
+    }
+
     /// Whether the last verification refused the backend.
     #[must_use]
     pub fn is_refused(&self) -> bool {
@@ -269,3 +274,6 @@ impl Drop for Chosen {
         self.backend.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;
