@@ -201,7 +201,7 @@ impl Scene {
     }
 
     /// Its evidence is good again: it is used again, and no request has failed from first to last.
-    async fn is_back(mut self) -> anyhow::Result<()> {
+    async fn end_whole(mut self) -> anyhow::Result<()> {
         eventually("it is verified again", NOTICED, || async {
             Ok(self.stack.backends_command(&[])?.0.then_some(()))
         })
@@ -233,7 +233,7 @@ pub(crate) async fn a_changed_quote_drains_its_backend() -> anyhow::Result<()> {
     });
     scene.is_drained("quote").await?;
     scene.stack.proxy.as_ref().context("no proxy")?.change(|_, _| ());
-    scene.is_back().await
+    scene.end_whole().await
 }
 
 /// The policy no longer believes whoever signed it. Before that a policy that cannot be read changes nothing.
@@ -262,5 +262,5 @@ pub(crate) async fn a_policy_that_refuses_it_drains_a_backend() -> anyhow::Resul
     })
     .await?;
     ensure!(scene.root == scene.stack.dev_root()?);
-    scene.is_back().await
+    scene.end_whole().await
 }

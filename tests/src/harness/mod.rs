@@ -22,7 +22,7 @@ mod stack;
 mod trace;
 mod wire;
 
-pub(crate) use client::{Client, chat};
+pub(crate) use client::{Client, EventStream, chat};
 pub(crate) use ehbp::{Ehbp, EhbpReply, Recipient};
 pub(crate) use embedding_model::{CONTEXT as EMBEDDING_CONTEXT, DIMENSIONS};
 pub(crate) use environment::full;

@@ -26,7 +26,7 @@ impl SecondBackend {
         std::fs::create_dir_all(&keys)?;
         let root = dev_root_in(&keys)?;
         let mut config: toml::Table = std::fs::read_to_string(stack.path("backend.toml"))?.parse()?;
-        let text = |path: PathBuf| path.to_str().map(|path| Value::from(path)).context("not UTF-8");
+        let text = |path: PathBuf| path.to_str().map(Value::from).context("not UTF-8");
         config.insert("listen".into(), Value::from(format!("127.0.0.1:{port}")));
         config.insert("state_dir".into(), text(folder.clone())?);
         config.insert("dev_root".into(), text(keys.join("dev-root.pem"))?);
