@@ -4,8 +4,8 @@
 mod error;
 mod fetch;
 mod judge;
-mod policy;
 mod renewal;
+mod source;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 pub use error::AttestError;
 pub use fetch::fetch;
 pub use judge::{is_loopback, judge};
-pub use policy::{PolicySource, load_policy};
 pub use renewal::renew_after;
+pub use source::PolicySource;
 
 use crate::clock::now_ms;
 use crate::hop::HttpClient;

@@ -23,6 +23,7 @@ pub mod keys;
 pub mod metrics;
 pub mod models;
 pub mod ops;
+pub mod policy;
 pub mod relay;
 pub mod route;
 pub mod run;

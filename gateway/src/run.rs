@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{self, Gateway};
-use crate::attest::{PolicySource, Verifier, load_policy};
+use crate::attest::{PolicySource, Verifier};
 use crate::config::Config;
 use crate::hop::{self, Sender};
 use crate::keys::Keys;
 use crate::metrics::{Metrics, Watched};
 use crate::route::{Backend, Fleet};
 use crate::settle::Settler;
-use crate::{evidence, ops};
+use crate::{evidence, ops, policy};
 
 /// Work that is left when the last request has ended: settling, giving holds back.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let keys =
         Arc::new(Keys::load(&config.keys_dir).context("keys_dir: the deployment's secrets cannot be used")?);
-    let policy = Arc::new(watch::Sender::new(Arc::new(load_policy(&config)?)));
+    let policy = Arc::new(watch::Sender::new(Arc::new(policy::load(&config)?)));
     let tls = load_tls(&config).await?;
     let ledger = open_ledger(&config).await?;
     let listener =

@@ -112,6 +112,11 @@ impl Policy {
             findings.unreached(&[Check::Quote], Check::Kind);
             return None;
         }
+        if tee == Tee::SevSnp && !snp::is_report(&document.quote.0) {
+            findings.failed(Check::Kind, "the document says 'sev-snp', and the quote is of another kind");
+            findings.unreached(&[Check::Quote], Check::Kind);
+            return None;
+        }
         findings.passed(Check::Kind, tee.as_str());
         match tee {
             Tee::Dev => dev::judge(self.dev_roots(), document, loopback, findings),

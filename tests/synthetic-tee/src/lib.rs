@@ -1,3 +1,12 @@
 //! Makes evidence in the form that TDX, SEV-SNP and NVIDIA give it, under roots of its own. It stands for hardware in tests
 //! and proves nothing about any: no evidence that a vendor signed binds the keys of these tests. Only a policy that was
 //! given these roots believes it, and no program can be given any.
+
+mod authority;
+mod keyset;
+pub mod nvidia;
+pub mod snp;
+
+pub use keyset::keyset;
+pub use nvidia::SyntheticNvidia;
+pub use snp::SyntheticSnp;

@@ -1,30 +1,17 @@
-//! The policy in force, and the file it is read from.
+//! Follows the policy's file.
 
-use std::io::Read;
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
-use cocoon_attestation::{MAX_POLICY, Policy};
+use anyhow::ensure;
+use cocoon_attestation::Policy;
 use cocoon_process::Reload;
 use cocoon_receipts::Digest;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::policy;
 
-/// The policy that `config` names.
-///
-/// # Errors
-/// Where it cannot be read or used.
-pub fn load_policy(config: &Config) -> anyhow::Result<Policy> {
-    let file = std::fs::File::open(&config.policy).context("policy: the file cannot be read")?;
-    let mut text = String::new();
-    let read = file.take(MAX_POLICY as u64 + 1).read_to_string(&mut text);
-    read.context("policy: the file cannot be read")?;
-    ensure!(!text.is_empty(), "policy: the file is empty");
-    Policy::from_toml(&text).context("policy")
-}
-
-/// Follows the policy's file: a new policy is put in force for all who watch.
+/// Puts a new policy in force for all who watch.
 #[derive(Debug)]
 pub struct PolicySource {
     config: Config,
@@ -56,6 +43,8 @@ impl PolicySource {
         }
         self.tried = tried;
         let policy = loaded?;
+        // As it is for a moment while it is written. A policy that is meant to believe nothing can say so in a comment.
+        ensure!(policy.digest() != Digest::of(&[]), "policy: the file is empty");
         if policy.digest() == self.in_force.borrow().digest() {
             return Ok(false);
         }
@@ -75,7 +64,7 @@ impl Reload for PolicySource {
 
     async fn reload(&mut self) -> Result<bool, Unusable> {
         let config = self.config.clone();
-        let loading = tokio::task::spawn_blocking(move || load_policy(&config)).await;
+        let loading = tokio::task::spawn_blocking(move || policy::reread(&config)).await;
         let loaded = loading.unwrap_or_else(|error| Err(error.into()));
         self.take(loaded).map_err(Unusable)
     }
@@ -92,7 +81,7 @@ mod tests {
         let config = Config { policy: folder.path().join("policy.toml"), ..good() };
         let write = |text: &str| std::fs::write(&config.policy, text).unwrap();
         write("version = 1");
-        let in_force = Arc::new(watch::Sender::new(Arc::new(load_policy(&config).unwrap())));
+        let in_force = Arc::new(watch::Sender::new(Arc::new(policy::load(&config).unwrap())));
         let mut watcher = in_force.subscribe();
         let mut source = PolicySource::new(config.clone(), Arc::clone(&in_force));
         assert!(!source.reload().await.unwrap(), "nothing has changed");
