@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use cocoon_attestation::Tee;
 use cocoon_receipts::SigningKey;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -15,15 +16,16 @@ use crate::Error;
 use crate::admission::Admission;
 use crate::binding::Binding;
 use crate::completion::Services;
-use crate::config::Config;
+use crate::config::{Config, EvidenceKind};
 use crate::engine::{Engine, Launch};
+use crate::evidence::{Desk, Evidence, Published};
 use crate::identity::Identity;
 use crate::keyring::Keyring;
 use crate::receipts::{Backlog, Chain, Checkpoints, Delivering, Gateways, Outbox, Signer};
 use crate::replay::MAX_KEYS;
 use crate::routes::{self, App};
 use crate::unseal::Unsealer;
-use crate::weights;
+use crate::weights::{self, Measuring, WeightsError};
 
 /// Time for cancelled requests to get their receipts.
 const RECEIPTS_LIMIT: Duration = Duration::from_secs(15);
@@ -74,15 +76,19 @@ impl Backend {
         // Until all is started: a start that fails, or is given up, ends the engine with it.
         let unfinished = stops.background.clone().drop_guard();
         let (fatal, failures) = mpsc::channel(1);
-        let model_path = config.model_path.clone();
-        let weights = async {
-            let digest = tokio::task::spawn_blocking(move || weights::digest(&model_path)).await;
-            let digest = digest.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-            digest.map_err(Error::file("cannot read model_path", &config.model_path))
+        let evidence = Arc::new(Evidence::open(&config.evidence, keys.dev_root).await?);
+        let (model, copies) = (config.model_path.clone(), config.model_copy_dir.clone());
+        let model = blocking(move || weights::place(&model, copies.as_deref())).await?;
+        let measuring = Measuring {
+            path: model.clone(),
+            expected: config.model_sha256,
+            in_tee: config.evidence.kind == EvidenceKind::Tsm,
+            cache: config.state_dir.clone(),
         };
+        let weights = async { blocking(move || weights::measure(&measuring)).await.map_err(Error::from) };
         let launch = Launch {
             program: config.engine.clone(),
-            model: config.model_path.clone(),
+            model,
             max_sequences: config.max_running,
             arguments: config.engine_args.clone(),
             ready_within: Duration::from_millis(config.engine_ready_ms),
@@ -91,11 +97,14 @@ impl Backend {
             let started = Engine::start(launch, &background, stops.background.clone(), fatal.clone());
             started.await.map_err(Error::from)
         };
-        let (weights, (engine, ready)) = tokio::try_join!(weights, engine)?;
+        // A digest that is asked for is looked at before the engine reads a byte of what may be another model.
+        let (weights, (engine, ready)) = match config.model_sha256 {
+            Some(_) => (weights.await?, engine.await?),
+            None => tokio::try_join!(weights, engine)?,
+        };
 
         let receipt_key = SigningKey::generate().map_err(Error::ReceiptKey)?;
-        let identity =
-            Arc::new(Identity::new(&config, keys.dev_root, weights, &ready, receipt_key.public())?);
+        let identity = Arc::new(Identity::new(&config, weights, &ready, receipt_key.public())?);
         let keyring = Arc::new(Keyring::new(Arc::clone(&identity), config.key_periods(), MAX_KEYS)?);
         let chain = Chain::new(receipt_key, config.model_name.clone(), weights);
         let (backlog, checkpoints) = (Backlog::default(), Checkpoints::default());
@@ -113,6 +122,13 @@ impl Backend {
         background.spawn(delivering.run(stops.background.clone()));
         background.spawn(checkpoints.clone().run(gateways, stops.background.clone()));
         background.spawn(Arc::clone(&keyring).run(stops.background.clone(), fatal));
+
+        let interval = Duration::from_millis(config.evidence.quote_interval_ms);
+        let published = Published { evidence: Arc::clone(&evidence), keyring: Arc::clone(&keyring) };
+        let (desk, maker) = Desk::new(published, interval);
+        background.spawn(maker.run(stops.background.clone()));
+        let (tee, stop) = (evidence.tee(), stops.background.clone());
+        background.spawn(async move { evidence.refresh(stop).await });
 
         let binding = Binding {
             model: config.model_name.clone(),
@@ -133,6 +149,7 @@ impl Backend {
         let app = Arc::new(App {
             unsealer: Unsealer::new(Arc::clone(&keyring), binding, config.max_body),
             keyring: Arc::clone(&keyring),
+            desk,
             admission: Admission::new(config.max_running, backlog),
             services: Arc::new(services),
             requests: TaskTracker::new(),
@@ -143,11 +160,10 @@ impl Backend {
             answered.cancelled().await;
             tokio::time::sleep(FAREWELL).await;
         }));
-        tracing::warn!(
-            keyset = %keyring.published(),
-            model = identity.model(),
-            "the evidence is of kind dev: it proves nothing about this machine"
-        );
+        tracing::info!(keyset = %keyring.published(), model = identity.model(), %weights, tee = tee.as_str(), "serving");
+        if tee == Tee::Dev {
+            tracing::warn!("the evidence is of kind dev: it proves nothing about this machine");
+        }
         unfinished.disarm();
         let grace = Duration::from_millis(config.shutdown_grace_ms);
         Ok(Self { address, grace, app, signing, background, stops, failures })
@@ -197,6 +213,13 @@ impl Backend {
         }
         tracing::info!("ended");
     }
+}
+
+/// Reads a model on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WeightsError> + Send + 'static,
+) -> Result<T, WeightsError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(WeightsError::Thread))
 }
 
 #[cfg(test)]

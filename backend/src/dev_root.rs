@@ -31,7 +31,7 @@ pub fn ensure(dir: &Path) -> Result<String, Error> {
     }
     let pem = fs::read_to_string(&path).map_err(Error::file("cannot read", &path))?;
     let key = SigningKey::from_pem(&pem).map_err(|error| ConfigError::Value {
-        key: "dev_root",
+        key: "evidence.dev_root",
         problem: format!("{}: {error}", path.display()),
     })?;
     Ok(key.public().to_base64url())

@@ -8,6 +8,8 @@ use cocoon_sealing::SealingError;
 
 use crate::config::ConfigError;
 use crate::engine::EngineError;
+use crate::evidence::EvidenceError;
+use crate::weights::WeightsError;
 
 /// A failure of the backend as a whole; what a request meets is answered to it, and is not here.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,10 @@ pub enum Error {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     /// A receipt that is not on disk must not leave, and an answer without one must not either.
     #[error("receipts cannot be kept")]
     Outbox(#[source] io::Error),

@@ -1,8 +1,7 @@
-//! What this backend says it is, and the evidence for it: all that does not change while it runs.
+//! What this backend says it is: all that does not change while it runs.
 
 use cocoon_attestation::{
-    DevRoot, Document, EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Nonce, Operator, PrefixCache,
-    Release,
+    EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release,
 };
 use cocoon_engine_api::Ready;
 use cocoon_receipts::{Digest, Jwk, VerifyingKey};
@@ -20,7 +19,6 @@ pub(crate) struct Identity {
     prefix_cache: PrefixCache,
     release: Release,
     fingerprint: String,
-    root: DevRoot,
     engine: Ready,
 }
 
@@ -29,7 +27,6 @@ impl Identity {
     /// Where the operator's address is none.
     pub(crate) fn new(
         config: &Config,
-        root: DevRoot,
         weights: Digest,
         engine: &Ready,
         receipt_key: &VerifyingKey,
@@ -41,7 +38,7 @@ impl Identity {
             context_length: engine.context_length,
         };
         let engine_info = EngineInfo { name: engine.engine.clone(), version: engine.engine_version.clone() };
-        let release = Release { name: env!("CARGO_PKG_VERSION").to_owned(), sequence: 0 };
+        let release = config.release.release();
         Ok(Self {
             operator: Operator { address: config.operator.clone(), workchain: config.workchain()? },
             receipt_key: receipt_key.to_jwk(),
@@ -50,7 +47,6 @@ impl Identity {
             engine_info,
             prefix_cache: if engine.prefix_cache { PrefixCache::Shared } else { PrefixCache::Off },
             release,
-            root,
             engine: engine.clone(),
         })
     }
@@ -84,11 +80,6 @@ impl Identity {
     /// OpenAI's `system_fingerprint`.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
-    }
-
-    /// The attestation document of a keyset, given in its exact bytes, for a verifier's nonce.
-    pub(crate) fn document(&self, keyset: &[u8], nonce: Nonce) -> Document {
-        self.root.document(keyset, nonce)
     }
 }
 
@@ -124,9 +115,9 @@ pub(crate) mod tests {
     }
 
     fn identity_of(weights: Digest, engine: &Ready) -> Identity {
-        let key = || SigningKey::generate().unwrap();
         let config = crate::config::tests::config();
-        Identity::new(&config, DevRoot::new(key()), weights, engine, key().public()).unwrap()
+        let key = SigningKey::generate().unwrap();
+        Identity::new(&config, weights, engine, key.public()).unwrap()
     }
 
     pub(crate) fn identity() -> Identity {

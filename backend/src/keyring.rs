@@ -3,7 +3,6 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use cocoon_attestation::{Document, Nonce};
 use cocoon_openapi::x_conf::MAX_SKEW_MS;
 use cocoon_receipts::Digest;
 use cocoon_sealing::Kem;
@@ -86,9 +85,9 @@ impl Keyring {
         self.held().published.digest
     }
 
-    /// The attestation document of the published keyset for a verifier's nonce.
-    pub(crate) fn document(&self, nonce: Nonce) -> Document {
-        self.identity.document(&self.held().published.keyset, nonce)
+    /// The published keyset's exact bytes.
+    pub(crate) fn keyset(&self) -> Vec<u8> {
+        self.held().published.keyset.clone()
     }
 
     /// The published key configurations.

@@ -17,6 +17,7 @@ pub mod dev_root;
 mod engine;
 mod epoch;
 mod error;
+mod evidence;
 mod generation;
 mod identity;
 mod keyring;
@@ -31,6 +32,10 @@ mod unseal;
 mod weights;
 
 pub use backend::Backend;
-pub use config::{Config, ConfigError, ConfiguredKeys, MinPrice};
+pub use config::{
+    Config, ConfigError, ConfiguredKeys, EvidenceConfig, EvidenceKind, MinPrice, ReleaseConfig,
+};
 pub use engine::EngineError;
 pub use error::Error;
+pub use evidence::{EvidenceError, evidence_once};
+pub use weights::WeightsError;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use cocoon_backend::{Backend, Config, dev_root};
+use cocoon_attestation::Nonce;
+use cocoon_backend::{Backend, Config, dev_root, evidence_once};
 use cocoon_process::Signals;
 
 /// Answers sealed requests with a model, and signs a receipt for each.
@@ -30,6 +31,14 @@ enum Command {
     DevRoot {
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
+    },
+    /// Print the attestation document of this machine once, with an empty keyset, or say why there is none.
+    Evidence {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// What the evidence is to be fresh for: 64 lower-case hexadecimal characters; random where none is given.
+        #[arg(long, value_name = "HEX")]
+        nonce: Option<Nonce>,
     },
     /// Questions about the configuration.
     #[command(subcommand)]
@@ -63,6 +72,7 @@ fn main() -> ExitCode {
     cocoon_process::start_log();
     let result = match arguments.command {
         Command::Serve { config, engine } => serve(&config, engine.as_deref()),
+        Command::Evidence { config, nonce } => evidence(&config, nonce),
         Command::DevRoot { dir } => dev_root::ensure(&dir).map(|public| say(&public)).map_err(Into::into),
         Command::Config(ConfigCommand::Check(config)) => check(&config),
     };
@@ -78,6 +88,17 @@ fn main() -> ExitCode {
 fn check(config: &ConfigFile) -> anyhow::Result<()> {
     config.load(None)?.read_keys()?;
     say("the configuration is valid");
+    Ok(())
+}
+
+fn evidence(config: &ConfigFile, nonce: Option<Nonce>) -> anyhow::Result<()> {
+    let config = config.load(None)?;
+    // Nobody relies on it: whoever verifies gives their own.
+    let nonce = nonce.unwrap_or_else(|| Nonce(std::array::from_fn(|_| fastrand::u8(..))));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let document = runtime.block_on(evidence_once(&config, nonce))?;
+    tracing::info!(%nonce, tee = document.tee.as_str(), "gathered");
+    say(&serde_json::to_string(&document)?);
     Ok(())
 }
 

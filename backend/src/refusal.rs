@@ -6,6 +6,8 @@ use cocoon_receipts::JwsError;
 use cocoon_sealing::{FrameError, KEY_CONFIG_PROBLEM, SealingError};
 use http::{HeaderValue, StatusCode, header};
 
+use crate::evidence::Unavailable;
+
 /// What a caller is told apart.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -27,6 +29,8 @@ pub(crate) enum Refusal {
     Busy,
     #[error("the engine is down")]
     EngineUnavailable,
+    #[error("no attestation document: {0}")]
+    Evidence(#[from] Unavailable),
     #[error("the task of the request ended without an answer")]
     Lost,
 }
@@ -114,6 +118,16 @@ impl IntoResponse for Refusal {
             Self::EngineUnavailable => {
                 retry_soon(server(503, "engine_unavailable", "The engine is starting again."))
             }
+            Self::Evidence(Unavailable::Busy) => retry_soon(server(
+                503,
+                "attestation_busy",
+                "Too many callers wait for an attestation document.",
+            )),
+            Self::Evidence(Unavailable::Failed) => retry_soon(server(
+                503,
+                "attestation_unavailable",
+                "The evidence of this backend cannot be gathered now.",
+            )),
             Self::Lost => respond(&server(500, "internal_error", "The request could not be answered.")),
         }
     }
@@ -169,7 +183,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_may_be_tried_again_says_when() {
-        for refusal in [Refusal::Busy, Refusal::EngineUnavailable] {
+        for refusal in
+            [Refusal::Busy, Refusal::EngineUnavailable, Unavailable::Busy.into(), Unavailable::Failed.into()]
+        {
             let (status, headers, _) = answer(refusal).await;
             assert_eq!((status.as_u16(), headers["retry-after"].as_bytes()), (503, b"1".as_slice()));
         }

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::completion::{Completion, Services};
+use crate::evidence::Desk;
 use crate::keyring::Keyring;
 use crate::refusal::{Cause, Refusal, respond};
 use crate::reply;
@@ -30,6 +31,7 @@ use crate::unseal::Unsealer;
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) desk: Desk,
     pub(crate) unsealer: Unsealer,
     pub(crate) admission: Admission,
     pub(crate) services: Arc<Services>,
@@ -86,13 +88,16 @@ async fn attestation(
     query: Result<Query<AttestationQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let nonce = query.ok().and_then(|Query(query)| query.nonce.parse::<Nonce>().ok());
-    match nonce {
-        Some(nonce) => Json(app.keyring.document(nonce)).into_response(),
-        None => respond(
+    let Some(nonce) = nonce else {
+        return respond(
             &ApiError::invalid("'nonce' must be 64 lower-case hexadecimal characters.")
                 .with_param("nonce")
                 .with_code("invalid_nonce"),
-        ),
+        );
+    };
+    match app.desk.document(nonce).await {
+        Ok(document) => Json(document).into_response(),
+        Err(unavailable) => Refusal::from(unavailable).into_response(),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod inference;
 pub mod keys;
 pub mod models;
 pub mod ops;
+pub mod policy;
 pub mod relay;
 pub mod route;
 pub mod run;

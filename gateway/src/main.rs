@@ -8,10 +8,10 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use cocoon_gateway::account;
 use cocoon_gateway::authenticate::{ApiKey, Scope};
-use cocoon_gateway::clock::now_s;
+use cocoon_gateway::clock::{now_ms, now_s};
 use cocoon_gateway::config::Config;
 use cocoon_gateway::keys::Keys;
-use cocoon_gateway::run;
+use cocoon_gateway::{policy, run};
 use cocoon_ledger::{Booked, Grant};
 use cocoon_receipts::{AccountId, NanoTon, ProjectId, RequestId};
 
@@ -124,6 +124,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Check { config }) => {
             let config = Config::load(&config)?;
             Keys::load(&config.keys_dir).context("keys_dir")?;
+            policy::check(&config, now_ms())?;
             run::load_tls(&config).await?;
             print("the configuration can be used")
         }

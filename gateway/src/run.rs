@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use cocoon_attestation::Policy;
 use cocoon_ledger::Ledger;
 use cocoon_process::{Signals, Tls};
 use tokio::net::TcpListener;
@@ -20,7 +19,7 @@ use crate::hop::{self, Sender};
 use crate::keys::Keys;
 use crate::route::{Backend, Fleet};
 use crate::settle::Settler;
-use crate::{evidence, ops};
+use crate::{evidence, ops, policy};
 
 /// Work that is left when the last request has ended: settling, giving holds back.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -54,8 +53,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let keys =
         Arc::new(Keys::load(&config.keys_dir).context("keys_dir: the deployment's secrets cannot be used")?);
-    let policy = std::fs::read_to_string(&config.policy).context("policy: the file cannot be read")?;
-    let policy = Policy::from_toml(&policy).context("policy")?;
+    let policy = policy::load(&config)?;
     let tls = load_tls(&config).await?;
     let ledger = open_ledger(&config).await?;
     let listener =

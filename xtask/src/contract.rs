@@ -252,9 +252,10 @@ impl Deployment {
         writeln!(text, "model_name = {}", quoted(&self.model.name)?)?;
         writeln!(text, "receipt_urls = [{}]", quoted(&receipts)?)?;
         writeln!(text, "gateway_keys = [{}]", quoted_path(&keys.join("ticket.pub.json"))?)?;
-        writeln!(text, "dev_root = {}", quoted_path(&keys.join("dev-root.pem"))?)?;
         writeln!(text, "operator = {}", quoted(NO_OPERATOR)?)?;
         writeln!(text, "max_running = {MAX_RUNNING}")?;
+        writeln!(text, "\n[evidence]\nkind = \"dev\"")?;
+        writeln!(text, "dev_root = {}", quoted_path(&keys.join("dev-root.pem"))?)?;
         Ok(text)
     }
 }

@@ -1,5 +1,6 @@
 //! The engine as requests see it: exchanges with a child process that may die and come back.
 
+mod environment;
 mod exchange;
 mod process;
 mod supervisor;

@@ -10,7 +10,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::exchange::Link;
-use super::{EngineError, Launch};
+use super::{EngineError, Launch, environment};
 
 const READ_BUFFER: usize = 64 << 10;
 /// How long an engine may take to end once its input has, before it is killed.
@@ -30,6 +30,7 @@ impl Process {
         let mut command = tokio::process::Command::new(&launch.program);
         command.arg("serve").arg("--model").arg(&launch.model);
         command.arg("--max-sequences").arg(launch.max_sequences.to_string()).args(&launch.arguments);
+        command.env_clear().envs(environment::of_engine(std::env::vars_os()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         // A group of its own: Ctrl-C on a terminal is for the backend, which ends the engine once it is through.
         command.process_group(0).kill_on_drop(true);

@@ -45,12 +45,7 @@ fn keys_are_published_for_their_time_and_not_longer() {
     keyring.turn(until, NOW_MS).unwrap();
     assert_ne!(keyring.published(), first);
     assert_ne!(keyring.key_configs(), configs);
-    let document = keyring.document(Nonce([1; 32]));
-    assert_eq!(
-        Digest::of(&[&document.keyset.0]),
-        keyring.published(),
-        "the document is of what is published"
-    );
+    assert_eq!(Digest::of(&[&keyring.keyset()]), keyring.published());
 }
 
 #[test]

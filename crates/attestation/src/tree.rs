@@ -88,7 +88,8 @@ pub fn root_of(nonce: &Nonce, path: &[u8]) -> Option<Digest> {
 }
 
 /// The root of the tree that has this nonce alone.
-pub(crate) fn leaf(nonce: &Nonce) -> Digest {
+#[must_use]
+pub fn leaf(nonce: &Nonce) -> Digest {
     Digest::of(&[LEAF, &nonce.0])
 }
 

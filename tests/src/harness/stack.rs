@@ -323,7 +323,7 @@ impl Stack {
             model_name = "{MODEL}"
             receipt_urls = ["{ops}{RECEIPTS_PATH}"]
             gateway_keys = ["{gateway_key}"]
-            dev_root = "{dev_root}"
+            evidence = {{ kind = "dev", dev_root = "{dev_root}" }}
             operator = "0:{operator}"
             max_running = 20
             "#,

@@ -169,7 +169,8 @@ pub(super) async fn harness_around(more: &str, wrap: impl FnOnce(&Path, PathBuf)
 
     let config = format!(
         "listen = \"127.0.0.1:0\"\nstate_dir = \"{}\"\nengine = \"{}\"\nmodel_path = \"{}\"\nmodel_name = \"m\"\n\
-         receipt_urls = [\"http://{gateway}/internal/receipts\"]\ngateway_keys = [\"{}\"]\ndev_root = \"{}\"\n\
+         receipt_urls = [\"http://{gateway}/internal/receipts\"]\ngateway_keys = [\"{}\"]\n\
+         evidence.kind = \"dev\"\nevidence.dev_root = \"{}\"\n\
          operator = \"{OPERATOR}\"\n{more}\n",
         path("state"),
         engine.display(),

@@ -1,13 +1,19 @@
 //! The configuration: a TOML file, and environment variables over it.
 
+mod defaults;
+mod evidence;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cocoon_attestation::DevRoot;
-use cocoon_receipts::{Jwk, NanoTon, OperatorId, Price, SigningKey, VerifyingKey};
+use cocoon_receipts::{Digest, Jwk, NanoTon, OperatorId, Price, SigningKey, VerifyingKey};
 use http::Uri;
 use serde::Deserialize;
+
+pub(crate) use evidence::NONCE_ARGUMENT;
+pub use evidence::{EvidenceConfig, EvidenceKind, ReleaseConfig};
 
 use crate::keyring::Periods;
 
@@ -42,7 +48,7 @@ fn bad(key: &'static str, problem: impl Into<String>) -> ConfigError {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// On loopback, as long as the evidence is of kind `dev`; port 0 takes any.
+    /// On loopback where the evidence is of kind `dev`; port 0 takes any.
     pub listen: SocketAddr,
     /// Where unacknowledged receipts are kept; of one backend only.
     pub state_dir: PathBuf,
@@ -53,14 +59,21 @@ pub struct Config {
     pub engine_args: Vec<String>,
     /// A model file, or a folder with one.
     pub model_path: PathBuf,
+    /// The digest that the model must have; without it none is served. Must be set where the evidence is of kind `tsm`.
+    pub model_sha256: Option<Digest>,
+    /// Folder in memory (tmpfs) that the model is copied into at start, hashed in and loaded from.
+    pub model_copy_dir: Option<PathBuf>,
     /// The public name, under which gateways know it.
     pub model_name: String,
     /// Where receipts are delivered to: full URLs, the first that answers is used.
     pub receipt_urls: Vec<String>,
     /// Files with the public keys (JWK) of the gateways whose tickets are served.
     pub gateway_keys: Vec<PathBuf>,
-    /// PEM file of the development root that signs the evidence.
-    pub dev_root: PathBuf,
+    /// What signs the keyset.
+    pub evidence: EvidenceConfig,
+    /// Which measured image this is.
+    #[serde(default)]
+    pub release: ReleaseConfig,
     /// Who is paid: a raw TON address, `workchain:hex`.
     pub operator: OperatorId,
     /// Requests that run at once; one more is answered 503.
@@ -123,49 +136,11 @@ impl MinPrice {
     }
 }
 
-mod defaults {
-    pub(super) fn max_running() -> u32 {
-        20
-    }
-    pub(super) fn keepalive_ms() -> u64 {
-        10_000
-    }
-    pub(super) fn coalesce_ms() -> u64 {
-        20
-    }
-    pub(super) fn key_lifetime_ms() -> u64 {
-        6 * 3_600_000
-    }
-    pub(super) fn xwing_overlap_ms() -> u64 {
-        10 * 60_000
-    }
-    pub(super) fn x25519_overlap_ms() -> u64 {
-        24 * 3_600_000
-    }
-    pub(super) fn checkpoint_ms() -> u64 {
-        5_000
-    }
-    pub(super) fn receipt_confirm_ms() -> u64 {
-        60_000
-    }
-    pub(super) fn request_deadline_ms() -> u64 {
-        600_000
-    }
-    pub(super) fn max_body() -> u64 {
-        8 << 20
-    }
-    pub(super) fn engine_ready_ms() -> u64 {
-        120_000
-    }
-    pub(super) fn shutdown_grace_ms() -> u64 {
-        30_000
-    }
-}
-
 /// The keys that the configuration names by their files.
 #[derive(Debug)]
 pub struct ConfiguredKeys {
-    pub dev_root: DevRoot,
+    /// Where the evidence is of kind `dev`.
+    pub dev_root: Option<DevRoot>,
     pub gateway_keys: Vec<VerifyingKey>,
 }
 
@@ -201,8 +176,14 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        if !self.listen.ip().is_loopback() {
-            return Err(bad("listen", "must be on loopback: the evidence is of kind dev"));
+        self.evidence.validate()?;
+        self.release.validate()?;
+        match self.evidence.kind {
+            EvidenceKind::Dev if !self.listen.ip().is_loopback() => {
+                return Err(bad("listen", "must be on loopback: the evidence is of kind dev"));
+            }
+            EvidenceKind::Dev => {}
+            EvidenceKind::Tsm => self.validate_in_tee()?,
         }
         let printable = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
         if self.model_name.is_empty()
@@ -241,9 +222,22 @@ impl Config {
         Ok(())
     }
 
+    /// What a verifier is told must be all there is to know.
+    fn validate_in_tee(&self) -> Result<(), ConfigError> {
+        if self.model_sha256.is_none() {
+            return Err(bad("model_sha256", "must be set where the evidence is of kind tsm"));
+        }
+        if !self.engine_args.is_empty() {
+            let problem = "must be empty where the evidence is of kind tsm: \
+                           what the engine is told to load or do must be measured";
+            return Err(bad("engine_args", problem));
+        }
+        Ok(())
+    }
+
     /// The parsed `receipt_urls`.
     pub(crate) fn receipt_uris(&self) -> Result<Vec<Uri>, ConfigError> {
-        self.receipt_urls.iter().map(|url| receipt_uri(url)).collect()
+        self.receipt_urls.iter().map(|url| receipt_uri(url, self.evidence.kind)).collect()
     }
 
     /// Workchain of the operator's address.
@@ -256,13 +250,12 @@ impl Config {
         workchain.parse().map_err(|_| problem())
     }
 
-    /// Reads the files of `dev_root` and `gateway_keys`.
+    /// Reads the files of `evidence.dev_root` and `gateway_keys`.
     ///
     /// # Errors
     /// [`ConfigError::Value`] where one is missing or is no such key.
     pub fn read_keys(&self) -> Result<ConfiguredKeys, ConfigError> {
-        let pem = read_text(&self.dev_root).map_err(|problem| bad("dev_root", problem))?;
-        let dev_root = SigningKey::from_pem(&pem).map_err(|error| bad("dev_root", error.to_string()))?;
+        let dev_root = self.evidence.dev_root.as_deref().map(read_dev_root).transpose()?;
         let read = |path: &PathBuf| {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| bad("gateway_keys", format!("{}: {error}", path.display())))?;
@@ -272,7 +265,7 @@ impl Config {
                 .map_err(|error| bad("gateway_keys", format!("{}: {error}", path.display())))
         };
         let gateway_keys = self.gateway_keys.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(ConfiguredKeys { dev_root: DevRoot::new(dev_root), gateway_keys })
+        Ok(ConfiguredKeys { dev_root, gateway_keys })
     }
 
     pub(crate) fn key_periods(&self) -> Periods {
@@ -288,121 +281,31 @@ impl Config {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+fn read_dev_root(path: &Path) -> Result<DevRoot, ConfigError> {
+    let key = "evidence.dev_root";
+    let pem =
+        std::fs::read_to_string(path).map_err(|error| bad(key, format!("{}: {error}", path.display())))?;
+    SigningKey::from_pem(&pem).map(DevRoot::new).map_err(|error| bad(key, error.to_string()))
 }
 
-fn receipt_uri(url: &str) -> Result<Uri, ConfigError> {
+/// Receipts are signed, and what they say of the payer is sealed under the deployment's own key: they need no TLS, and
+/// the client that posts them has none. What a network sees is model, amounts and times.
+fn receipt_uri(url: &str, kind: EvidenceKind) -> Result<Uri, ConfigError> {
     let problem = |what: &str| bad("receipt_urls", format!("'{url}' {what}"));
     let uri: Uri = url.parse().map_err(|_| problem("is not a URL"))?;
     if uri.scheme_str() != Some("http") {
-        return Err(problem("must start with http://: TLS comes with evidence that may leave this machine"));
+        return Err(problem(
+            "must start with http://: receipts are signed, and who pays is encrypted in them",
+        ));
     }
     let host = uri.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    if host != "localhost" && !address.is_ok_and(|address| address.is_loopback()) {
-        return Err(problem("must be on loopback"));
+    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    if kind == EvidenceKind::Dev && !loopback {
+        return Err(problem("must be on loopback where the evidence is of kind dev"));
     }
     Ok(uri)
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) const OPERATOR: &str = "0:0000000000000000000000000000000000000000000000000000000000000001";
-
-    fn text() -> String {
-        format!(
-            r#"
-            listen = "127.0.0.1:0"
-            state_dir = "/s"
-            engine = "/e"
-            model_path = "/m"
-            model_name = "m"
-            receipt_urls = ["http://127.0.0.1:8081/internal/receipts"]
-            gateway_keys = ["/k"]
-            dev_root = "/d"
-            operator = "{OPERATOR}"
-            "#
-        )
-    }
-
-    /// A configuration with nothing but what must be there.
-    pub(crate) fn config() -> Config {
-        load(&text(), &[]).unwrap()
-    }
-
-    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
-        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-        Config::from_toml(text, environment, None).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_minimal_file_has_the_documented_defaults() {
-        let config = load(&text(), &[]).unwrap();
-        assert_eq!((config.max_running, config.max_body, config.keepalive_ms), (20, 8 << 20, 10_000));
-        let hours = |hours: u64| Duration::from_secs(hours * 3600);
-        let periods = Periods {
-            published: hours(6),
-            x25519_overlap: hours(24),
-            xwing_overlap: Duration::from_secs(600),
-        };
-        assert_eq!((config.key_periods(), config.coalesce_ms), (periods, 20));
-        assert!(config.min_price.allows(&Price {
-            table: 0,
-            prompt: NanoTon(0),
-            cached: NanoTon(0),
-            completion: NanoTon(0),
-            reasoning: NanoTon(0)
-        }));
-    }
-
-    #[test]
-    fn an_error_names_its_key() {
-        for (change, key) in [
-            ("listen = \"0.0.0.0:1\"", "listen"),
-            ("listen = 5", "listen"),
-            ("max_running = 0", "max_running"),
-            ("max_running = \"many\"", "max_running"),
-            ("key_lifetime_ms = 999", "key_lifetime_ms"),
-            ("coalesce_ms = 1001", "coalesce_ms"),
-            ("max_runing = 5", "max_runing"),
-            ("receipt_urls = []", "receipt_urls"),
-            ("receipt_urls = [\"http://gateway.example/internal/receipts\"]", "receipt_urls"),
-            ("receipt_urls = [\"https://127.0.0.1/internal/receipts\"]", "receipt_urls"),
-            ("gateway_keys = []", "gateway_keys"),
-            ("operator = \"0:00\"", "operator"),
-            ("model_name = \"a b\"", "model_name"),
-            ("[min_price]\nprompts = \"1\"", "prompts"),
-        ] {
-            let name = change.split(' ').next().unwrap();
-            let kept: Vec<&str> =
-                text().leak().lines().filter(|line| !line.trim().starts_with(name)).collect();
-            let error = load(&format!("{}\n{change}", kept.join("\n")), &[]).unwrap_err();
-            assert!(error.contains(key), "{change}: {error}");
-        }
-        let without = text().replace("model_name = \"m\"", "");
-        assert!(load(&without, &[]).unwrap_err().contains("model_name"));
-    }
-
-    #[test]
-    fn the_environment_goes_over_the_file_and_the_argument_over_both() {
-        let environment = [
-            ("COCOON_BACKEND__MAX_RUNNING", "3"),
-            ("COCOON_BACKEND__MODEL_NAME", "m7"),
-            ("COCOON_BACKEND__MIN_PRICE", "{ prompt = \"5\" }"),
-            ("COCOON_BACKEND__ENGINE", "/other"),
-            ("HOME", "/home"),
-        ];
-        let config = load(&text(), &environment).unwrap();
-        assert_eq!((config.max_running, config.model_name.as_str()), (3, "m7"));
-        assert_eq!(config.min_price.prompt, NanoTon(5));
-        assert_eq!(config.engine, Path::new("/other"));
-        assert!(load(&text(), &[("COCOON_BACKEND__NO_SUCH", "1")]).unwrap_err().contains("no_such"));
-
-        let variables = [("COCOON_BACKEND__ENGINE".to_owned(), "/other".to_owned())].into_iter();
-        let config = Config::from_toml(&text(), variables, Some(Path::new("/given"))).unwrap();
-        assert_eq!(config.engine, Path::new("/given"));
-    }
-}
+pub(crate) mod tests;
