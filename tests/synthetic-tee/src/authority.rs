@@ -114,7 +114,13 @@ pub(crate) fn certificate(subject: Subject<'_>, key: &Key, by: &Key) -> Vec<u8> 
 }
 
 /// A DER revocation list, signed by `by`.
-pub(crate) fn revocations(issuer: &str, valid: (u64, u64), serials: &[u8], by: &Key) -> Vec<u8> {
+pub(crate) fn revocations(
+    issuer: &str,
+    valid: (u64, u64),
+    serials: &[u8],
+    extensions: Option<Vec<Extension>>,
+    by: &Key,
+) -> Vec<u8> {
     let revoked = |serial: &u8| RevokedCert {
         serial_number: SerialNumber::new(&[*serial]).expect("a number"),
         revocation_date: time(valid.0),
@@ -127,7 +133,7 @@ pub(crate) fn revocations(issuer: &str, valid: (u64, u64), serials: &[u8], by: &
         this_update: time(valid.0),
         next_update: Some(time(valid.1)),
         revoked_certificates: (!serials.is_empty()).then(|| serials.iter().map(revoked).collect()),
-        crl_extensions: None,
+        crl_extensions: extensions,
     };
     let signature = by.sign(&body.to_der().expect("DER"));
     let list = CertificateList { tbs_cert_list: body, signature_algorithm: by.algorithm(), signature };

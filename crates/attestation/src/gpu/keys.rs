@@ -10,9 +10,8 @@ use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::asn1::{PrintableStringRef, Utf8StringRef};
 use x509_cert::der::{Encode, Tag, Tagged};
 
-use super::anchors::{Anchor, anchors};
+use super::anchors::Anchor;
 use super::devices::{Jwk, Jwks};
-use crate::roots::Roots;
 use crate::x509::{self, CertificateError, Scheme};
 
 /// How the authorities sign: 004 has an RSA key, 005 one on P-384.
@@ -61,8 +60,8 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn new(jwks: &'a Jwks, roots: &Roots) -> Self {
-        Self { jwks, anchors: anchors(roots), known: BTreeMap::new() }
+    pub(super) fn new(jwks: &'a Jwks, anchors: Vec<Anchor>) -> Self {
+        Self { jwks, anchors, known: BTreeMap::new() }
     }
 
     pub(super) fn get(&mut self, kid: &str) -> Result<Key, KeyError> {

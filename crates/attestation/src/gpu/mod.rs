@@ -14,6 +14,7 @@ use cocoon_receipts::Digest;
 use crate::findings::{Check, Findings};
 use crate::policy::GpuPolicy;
 use crate::roots::Roots;
+use anchors::anchors;
 use claims::Claims;
 use devices::{Devices, DevicesError};
 use keys::Keys;
@@ -93,7 +94,7 @@ struct Evidence {
 impl Evidence {
     fn read(section: &[u8], roots: &Roots, policy: &GpuPolicy, now_ms: u64) -> Result<Self, EvidenceError> {
         let devices = Devices::read(section)?;
-        let mut keys = Keys::new(&devices.jwks, roots);
+        let mut keys = Keys::new(&devices.jwks, anchors(roots));
         let mut verified = |name: &str, token: &str| -> Result<Verified, EvidenceError> {
             token::verify(token, &mut keys, now_ms, policy.max_age_s)
                 .map_err(|problem| EvidenceError::Token { name: name.to_owned(), problem })

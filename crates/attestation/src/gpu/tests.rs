@@ -124,9 +124,9 @@ fn a_real_token_whose_key_is_not_there_is_refused() {
 fn real_keys_under_both_authorities_are_believed_and_one_authority_does_not_stand_for_the_other() {
     let set = fixture("nras_jwks_2026-10-22_two_intermediates.json");
     let jwks = |set: &Value| -> devices::Jwks { serde_json::from_value(set.clone()).unwrap() };
-    let roots = Roots::default();
+    let pinned = || anchors(&Roots::default());
     let read = jwks(&set);
-    let mut keys = Keys::new(&read, &roots);
+    let mut keys = Keys::new(&read, pinned());
     let kids: Vec<&str> = read.keys.iter().map(|key| key.kid.as_str()).collect();
     assert_eq!(kids.len(), 2);
     let organization = "NVIDIA Attestation Service GPU Intermediate 005";
@@ -139,9 +139,23 @@ fn real_keys_under_both_authorities_are_believed_and_one_authority_does_not_stan
     let above = [set["keys"][0]["x5c"][1].clone(), set["keys"][1]["x5c"][1].clone()];
     (crossed["keys"][0]["x5c"][1], crossed["keys"][1]["x5c"][1]) = (above[1].clone(), above[0].clone());
     let crossed = jwks(&crossed);
-    let mut keys = Keys::new(&crossed, &roots);
+    let mut keys = Keys::new(&crossed, pinned());
     for kid in &kids {
         let refused = keys.get(kid).unwrap_err().to_string();
         assert_eq!(refused, "its key's own certificate is not signed by the one above it");
     }
+}
+
+/// Its own certificate, which nothing proves, is in date for years.
+#[test]
+fn an_authority_ends_when_its_pin_does() {
+    let read: devices::Jwks = serde_json::from_value(fixture("nras_jwks_2026-09-12.json")).unwrap();
+    let kid = &read.keys[0].kid;
+    let until = |ends: Option<u64>| {
+        let pins = anchors(&Roots::default()).into_iter();
+        let pins = pins.map(|pin| anchors::Anchor { ends: ends.unwrap_or(pin.ends), ..pin });
+        Keys::new(&read, pins.collect()).get(kid).unwrap().until
+    };
+    assert!(until(None) > H100_ISSUED);
+    assert_eq!(until(Some(7)), 7000);
 }

@@ -65,12 +65,27 @@ fn a_report_of_turin_is_bound_to_a_shorter_id_and_to_one_number_more() {
     }
 }
 
+/// Where its numbers lie is told by the chip's id, and must be told by the certificate.
+#[test]
+fn a_report_of_version_2_is_read_as_its_certificate_says() {
+    let version_2 = SyntheticSnp::new().with(|evidence| evidence.version = 2);
+    assert_eq!(failed(&verify(&version_2, &version_2.policy_toml())), []);
+    let as_turin = version_2.with(|evidence| {
+        evidence.chip_id[8..].fill(0);
+        evidence.certificate.hardware_id = evidence.chip_id.to_vec();
+    });
+    let verified = verify(&as_turin, &as_turin.policy_toml());
+    assert_eq!(failed(&verified), [Check::Quote]);
+    assert!(detail(&verified, Check::Quote).contains("no processor that is known"));
+}
+
 #[test]
 fn a_providers_key_needs_amds_authority_for_such_keys() {
     let cases: Vec<(Change, &str)> = vec![
         (|evidence| evidence.forged = Some(Forged::Authority), "ASVK certificate is not signed"),
         (|evidence| evidence.forged = Some(Forged::Key), "VLEK certificate is not signed"),
         (|evidence| evidence.certificate.authority = false, "ASVK certificate may not sign"),
+        (|evidence| evidence.certificate.provider = None, "names no provider"),
         (|evidence| evidence.key_info = 0, "another kind of key"),
         (|evidence| evidence.certificate.tcb.snp += 1, "snp is 21"),
     ];
@@ -83,7 +98,7 @@ fn a_providers_key_needs_amds_authority_for_such_keys() {
 
 #[test]
 fn the_chain_must_be_in_date_and_not_revoked() {
-    let list = |serials: &[u8], days| Some(Crl { serials: serials.to_vec(), days });
+    let list = |serials: &[u8], days| Some(Crl { serials: serials.to_vec(), critical: false, days });
     let cases = [
         ("certificate ended", (-30, -1), None, Some("VCEK certificate is valid from")),
         ("certificate to begin", (1, 30), None, Some("VCEK certificate is valid from")),
@@ -103,6 +118,12 @@ fn the_chain_must_be_in_date_and_not_revoked() {
         let text = detail(&verified, Check::Collateral);
         assert!(text.contains(says.unwrap_or("nothing is revoked")), "{what}: {text}");
     }
+    let mut unknown = SyntheticSnp::new();
+    unknown.evidence.crl = Some(Crl { serials: vec![], critical: true, days: (-1, 1) });
+    let verified = verify(&unknown, &unknown.policy_toml());
+    assert_eq!(failed(&verified), [Check::Collateral]);
+    assert!(detail(&verified, Check::Collateral).contains("extension that is not known"));
+
     let mut forged = SyntheticSnp::new();
     (forged.evidence.crl, forged.evidence.forged) = (list(&[], (-1, 1)), Some(Forged::Crl));
     let verified = verify(&forged, &forged.policy_toml());
@@ -124,5 +145,8 @@ fn a_verdict_ends_with_the_first_of_what_amd_says() {
     };
     assert_eq!(until(|_| ()), NOW + DAY - 900_000 + 3_600_000, "the longest that a verdict is used");
     assert_eq!(until(|evidence| evidence.certificate.days = (-1, 1)), NOW + DAY);
-    assert_eq!(until(|evidence| evidence.crl = Some(Crl { serials: vec![], days: (-1, 1) })), NOW + DAY);
+    assert_eq!(
+        until(|evidence| evidence.crl = Some(Crl { serials: vec![], critical: false, days: (-1, 1) })),
+        NOW + DAY
+    );
 }

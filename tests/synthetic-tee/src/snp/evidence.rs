@@ -55,6 +55,8 @@ impl Tcb {
 pub struct ChipCertificate {
     pub product_name: String,
     pub hardware_id: Vec<u8>,
+    /// To whom AMD gave the key; in the certificate of a VLEK.
+    pub provider: Option<String>,
     pub tcb: Tcb,
     /// Of the key, from and until when, days from now.
     pub days: (i64, i64),
@@ -67,6 +69,8 @@ pub struct ChipCertificate {
 #[derive(Debug, Clone)]
 pub struct Crl {
     pub serials: Vec<u8>,
+    /// Whether it has an extension that nobody knows, and must not be used by who does not.
+    pub critical: bool,
     /// From and until when, days from now.
     pub days: (i64, i64),
 }
@@ -104,6 +108,7 @@ impl Evidence {
             certificate: ChipCertificate {
                 product_name: "Genoa-B0".into(),
                 hardware_id: chip_id.to_vec(),
+                provider: Some("cloud".into()),
                 tcb,
                 days: (-30, 300),
                 authority: true,

@@ -235,7 +235,9 @@ impl SyntheticSnp {
         };
         if let Some(crl) = &evidence.crl {
             let by = by(Forged::Crl, &keys.ark);
-            let list = authority::revocations(ARK, days(crl.days, now_ms), &crl.serials, by);
+            let unknown = Extension { critical: true, ..authority::extension("1.3.6.1.4.1.3704.9", &[5, 0]) };
+            let extensions = crl.critical.then(|| vec![unknown]);
+            let list = authority::revocations(ARK, days(crl.days, now_ms), &crl.serials, extensions, by);
             collateral["crl"] = STANDARD.encode(list).into();
         }
         collateral.to_string().into_bytes()
@@ -255,11 +257,12 @@ impl SyntheticSnp {
         }
         extensions
             .extend(numbers.into_iter().map(|(number, value)| amd(number, &value.to_der().expect("DER"))));
-        extensions.push(if self.evidence.vlek {
-            amd("5", &Ia5StringRef::new("cloud").and_then(|name| name.to_der()).expect("DER"))
-        } else {
-            amd("4", &certificate.hardware_id)
-        });
+        if !self.evidence.vlek {
+            extensions.push(amd("4", &certificate.hardware_id));
+        } else if let Some(provider) = &certificate.provider {
+            let provider = Ia5StringRef::new(provider).and_then(|name| name.to_der()).expect("DER");
+            extensions.push(amd("5", &provider));
+        }
         extensions
     }
 }
