@@ -1,6 +1,8 @@
 //! Every field of `[tdx]`, and everything that is asked of a TD always: evidence that passes, and for each the smallest
 //! change, which fails that check and no other. The evidence is synthetic: see the crate that makes it.
 
+#![expect(clippy::unwrap_used, reason = "what a test needs is there, or the test fails")]
+
 use std::sync::LazyLock;
 
 use cocoon_attestation::{

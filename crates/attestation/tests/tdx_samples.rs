@@ -1,6 +1,8 @@
 //! Real quotes, signed by Intel, at the times when their collateral was in date. None of them binds keys of ours: each passes
 //! every check but `report_data`, which is the most that can be shown without the hardware.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what a test needs is there, or the test fails")]
+
 use std::path::Path;
 
 use cocoon_attestation::{
