@@ -1,7 +1,7 @@
 //! The policy that the configuration names.
 
 use anyhow::{Context, bail};
-use cocoon_attestation::{Policy, PolicyStore};
+use cocoon_attestation::{Loaded, Policy, PolicyStore};
 use cocoon_receipts::VerifyingKey;
 
 use crate::config::Config;
@@ -11,7 +11,17 @@ use crate::config::Config;
 /// # Errors
 /// Where the file cannot be followed: it is not valid, not signed by the pinned signer, or older than one before.
 pub fn load(config: &Config) -> anyhow::Result<Policy> {
-    read(config, store(config).as_ref())
+    let loaded = read(config, store(config).as_ref())?;
+    warn_of_ignored(config, &loaded);
+    Ok(loaded.policy)
+}
+
+/// As [`load`], without saying again what was said then.
+///
+/// # Errors
+/// As [`load`].
+pub fn reread(config: &Config) -> anyhow::Result<Policy> {
+    Ok(read(config, store(config).as_ref())?.policy)
 }
 
 /// Whether [`load`] would have a policy, and one that has not ended by `now_ms`, milliseconds since 1970. Nothing is
@@ -20,7 +30,9 @@ pub fn load(config: &Config) -> anyhow::Result<Policy> {
 /// # Errors
 /// As [`load`].
 pub fn check(config: &Config, now_ms: u64) -> anyhow::Result<()> {
-    let policy = read(config, None)?;
+    let loaded = read(config, None)?;
+    warn_of_ignored(config, &loaded);
+    let policy = loaded.policy;
     if let Some(store) = store(config) {
         store.check(&policy).context("policy")?;
     }
@@ -30,17 +42,19 @@ pub fn check(config: &Config, now_ms: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(config: &Config, store: Option<&PolicyStore>) -> anyhow::Result<Policy> {
+fn read(config: &Config, store: Option<&PolicyStore>) -> anyhow::Result<Loaded> {
     let signer = config.policy_signer.as_deref().map(VerifyingKey::from_base64url);
     let signer = signer.transpose().context("policy_signer")?;
-    let loaded = Policy::load(&config.policy, signer.as_ref(), store).context("policy")?;
+    Policy::load(&config.policy, signer.as_ref(), store).context("policy")
+}
+
+fn warn_of_ignored(config: &Config, loaded: &Loaded) {
     if loaded.signature_ignored {
         tracing::warn!(
             policy = %config.policy.display(),
             "the policy's signature is not looked at: set policy_signer to follow only what its signer signed"
         );
     }
-    Ok(loaded.policy)
 }
 
 fn store(config: &Config) -> Option<PolicyStore> {

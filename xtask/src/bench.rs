@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measurements of sealing, and on the scripted engine. They assert no times, and are no part of
+//! `cargo xtask bench`: measurements of sealing and verifying, and on the scripted engine. They assert no times, and are no part of
 //! the tests.
 
 use crate::console::Steps;
@@ -13,7 +13,7 @@ pub(crate) fn bench(places: &Places) -> anyhow::Result<()> {
     run(cargo(&places.root).args(["build", "--release", "--workspace", "--bins"]), "the build")?;
     steps.finish("built");
 
-    steps.begin("time to first byte, and the processor's share of sealing");
+    steps.begin("time to first byte, the processor's share of sealing, and verification");
     let mut measure = cargo(&places.root);
     measure.args(["test", "--release", "--workspace", "--test", "behaviours", "--"]);
     // Ignored are the measurements, and nothing else.
@@ -22,10 +22,10 @@ pub(crate) fn bench(places: &Places) -> anyhow::Result<()> {
     run(&mut measure, "the measurement")?;
     steps.finish("measured");
 
-    steps.begin("sealing");
+    steps.begin("sealing, and verdicts");
     let mut measure = cargo(&places.root);
     // The whole workspace, as above: its packages keep the features they were built with.
-    measure.args(["bench", "--workspace", "--bench", "sealing"]);
+    measure.args(["bench", "--workspace", "--bench", "sealing", "--bench", "verdict"]);
     run(&mut measure, "the measurement")?;
     steps.finish("measured");
     Ok(())

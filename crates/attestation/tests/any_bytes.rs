@@ -23,7 +23,7 @@ fn good() -> &'static (Document, Policy) {
         #[expect(clippy::disallowed_methods, reason = "this evidence is signed by no vendor")]
         let policy = Policy::from_toml(&text).unwrap().with_roots(roots);
         let devices = nvidia.devices(Tree::new(&[NONCE]).unwrap().root(), 1, NOW);
-        (snp.document(&keyset(NOW).to_bytes(), &devices, NONCE, NOW), policy)
+        (snp.document(&keyset().to_bytes(), &devices, NONCE, NOW), policy)
     })
 }
 

@@ -55,7 +55,7 @@ fn verify(report: &[u8], vcek: &[u8], policy: &str, now: u64) -> Result<Verdict,
     let collateral = serde_json::json!({ "vcek": STANDARD.encode(vcek) }).to_string();
     let document = Document {
         tee: Tee::SevSnp,
-        keyset: Section(keyset(now).to_bytes()),
+        keyset: Section(keyset().to_bytes()),
         devices: Section::default(),
         quote: Section(report.to_vec()),
         nonce_path: Section::default(),

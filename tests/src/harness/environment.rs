@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 /// The path in variable `name`.
-pub(super) fn path(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn path(name: &str) -> anyhow::Result<PathBuf> {
     std::env::var_os(name)
         .map(PathBuf::from)
         .with_context(|| format!("{name} is not set: run `cargo xtask test`"))

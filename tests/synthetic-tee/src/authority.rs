@@ -1,5 +1,4 @@
 //! Keys, and the certificates and lists that they sign.
-#![expect(clippy::expect_used, reason = "test support: what it makes can always be made")]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! NVIDIA GPUs: tokens as the attestation service signs them, under an authority of our own.
-#![expect(clippy::expect_used, reason = "test support: what it makes can always be made")]
 
 use std::sync::OnceLock;
 

@@ -29,7 +29,7 @@ fn verify_at(devices: &[u8], gpu_policy: &str, now: u64) -> Verified {
     let mut roots = snp.roots();
     nvidia.roots_into(&mut roots);
     let policy = Policy::from_toml(&format!("{}{gpu_policy}", snp.policy_toml())).unwrap().with_roots(roots);
-    let document = snp.document(&keyset(NOW).to_bytes(), devices, NONCE, NOW);
+    let document = snp.document(&keyset().to_bytes(), devices, NONCE, NOW);
     policy.verify(&document, NONCE, now, false)
 }
 
@@ -100,7 +100,7 @@ fn nvidia_did_not_sign_this() {
     )]
     let policy = Policy::from_toml(&text).unwrap().with_roots(snp.roots());
     let devices = bytes(&signed(&answer()));
-    let document = snp.document(&keyset(NOW).to_bytes(), &devices, NONCE, NOW);
+    let document = snp.document(&keyset().to_bytes(), &devices, NONCE, NOW);
     let verified = policy.verify(&document, NONCE, NOW, false);
     assert_eq!(failed(&verified), [Check::GpuEvidence]);
     assert!(detail(&verified, Check::GpuEvidence).contains("pinned"));

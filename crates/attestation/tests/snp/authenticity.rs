@@ -133,7 +133,7 @@ fn the_chain_must_be_in_date_and_not_revoked() {
 
 #[test]
 fn a_verdict_ends_with_the_first_of_what_amd_says() {
-    let mut keyset = keyset(NOW);
+    let mut keyset = keyset();
     keyset.not_after = NOW + 1000 * DAY;
     let until = |change: Change| {
         let snp = SyntheticSnp::new().with(change);

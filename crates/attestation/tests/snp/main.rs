@@ -21,7 +21,7 @@ fn believing(policy: &str, roots: Roots) -> Policy {
 }
 
 fn document(snp: &SyntheticSnp) -> Document {
-    snp.document(&keyset(NOW).to_bytes(), &[], NONCE, NOW)
+    snp.document(&keyset().to_bytes(), &[], NONCE, NOW)
 }
 
 fn verify(snp: &SyntheticSnp, policy: &str) -> Verified {
@@ -212,7 +212,7 @@ fn keyset_devices_and_nonce_are_bound() {
     let policy = believing(&snp.policy_toml(), snp.roots());
     let good = document(&snp);
     assert_eq!(failed(&policy.verify(&good, Nonce([6; 32]), NOW, false)), [Check::ReportData]);
-    let mut other = keyset(NOW);
+    let mut other = keyset();
     other.release.sequence += 1;
     let swapped = Document { keyset: Section(other.to_bytes()), ..good.clone() };
     assert_eq!(failed(&policy.verify(&swapped, NONCE, NOW, false)), [Check::ReportData]);

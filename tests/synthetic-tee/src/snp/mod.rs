@@ -1,5 +1,4 @@
 //! AMD SEV-SNP: reports and certificates under a root of our own.
-#![expect(clippy::expect_used, reason = "test support: what it makes can always be made")]
 
 mod evidence;
 
