@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: measurements of sealing and verifying, and on the scripted engine. They assert no times, and are no part of
-//! the tests.
+//! `cargo xtask bench`: measurements of sealing and of verifications, and on the scripted engine. They assert no times, and
+//! are no part of the tests.
 
 use crate::console::Steps;
 use crate::places::Places;
@@ -22,10 +22,10 @@ pub(crate) fn bench(places: &Places) -> anyhow::Result<()> {
     run(&mut measure, "the measurement")?;
     steps.finish("measured");
 
-    steps.begin("sealing, and verdicts");
+    steps.begin("sealing, and the verification of evidence");
     let mut measure = cargo(&places.root);
     // The whole workspace, as above: its packages keep the features they were built with.
-    measure.args(["bench", "--workspace", "--bench", "sealing", "--bench", "verdict"]);
+    measure.args(["bench", "--workspace", "--bench", "sealing", "--bench", "verify", "--bench", "verdict"]);
     run(&mut measure, "the measurement")?;
     steps.finish("measured");
     Ok(())

@@ -99,7 +99,7 @@ fn a_key_counts_only_through_its_certificates() {
         ("ended", |answer| answer.leaf.valid = (0, NOW / 1000 - 1), "not certified when"),
         ("to begin", |answer| answer.leaf.valid.0 = NOW / 1000 + 1, "not certified when"),
         ("another's", |answer| answer.leaf.subject = "CN=x,O=NVIDIA Corp".into(), "not of NVIDIA"),
-        ("two", |a| a.leaf.subject = "CN=x,O=NVIDIA Corporation,O=y".into(), "not of NVIDIA"),
+        ("two", |a| a.leaf.subject = "CN=x,O=y,O=NVIDIA Corporation".into(), "not of NVIDIA"),
     ];
     for (what, change, says) in leaf {
         let mut answer = answer();
