@@ -2,12 +2,14 @@
 //! by its schema. After a wanted change run with `COCOON_UPDATE_GOLDENS=1`, and read the difference.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use cocoon_attestation::{Check, Outcome};
+use cocoon_attestation::{Check, Outcome, Policy};
 use cocoon_connect::report::Report;
+use cocoon_synthetic_tee::SyntheticTdx;
 use serde_json::Value;
 
-use crate::stand::{BOTH, HOUR, Options, Stand};
+use crate::stand::{BOTH, HOUR, Options, START, Stand};
 use crate::vm::Vm;
 
 const DAY: u64 = 24 * HOUR;
@@ -75,9 +77,34 @@ fn with(json: &Value, outcome: &str) -> Vec<String> {
     ended.map(|check| check["check"].as_str().unwrap().to_owned()).collect()
 }
 
+/// A machine whose evidence is as hardware makes it, under a root that stands in for Intel's.
+#[tokio::test]
+async fn a_good_backend_is_shown_with_all_that_passed() {
+    let tee = SyntheticTdx::new();
+    let policy = format!(
+        "name = \"production\"\nversion = 3\nnot_after = 2027-03-01T00:00:00Z\n{}",
+        tee.policy_toml()
+    );
+    let policy = Policy::from_toml(&policy).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "no vendor signs the evidence of a test")]
+    let policy = policy.with_roots(tee.roots());
+    let options = Options { other_policy: Some(policy), ..Options::default() };
+    let stand = Stand::with(vec![Vm::new(BOTH, 7, START + DAY)], options).await;
+    stand.fake.behave().evidence =
+        Arc::new(move |_, vm, nonce| tee.document(&vm.keyset.to_bytes(), &[], nonce, START));
+    let (text, json) = report(&stand).await;
+    golden("verification_good.txt", &text);
+    assert_eq!(json["models"][0]["backends"][0]["verdict"], "verified", "{text}");
+    for check in
+        ["quote", "collateral", "report_data", "tdx_debug", "tdx_mr_td", "tdx_rtmr3", "tdx_tcb_status"]
+    {
+        assert!(with(&json, "passed").contains(&check.to_owned()), "{check}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_backend_on_development_evidence_is_shown_as_one() {
-    let stand = Stand::with(vec![Vm::new(BOTH, 7, crate::stand::START + DAY)], Options::default()).await;
+    let stand = Stand::with(vec![Vm::new(BOTH, 7, START + DAY)], Options::default()).await;
     let (text, json) = report(&stand).await;
     golden("verification_dev.txt", &text);
     assert_eq!(json["models"][0]["backends"][0]["verdict"], "verified");
@@ -87,7 +114,7 @@ async fn a_backend_on_development_evidence_is_shown_as_one() {
 
 #[tokio::test]
 async fn a_backend_whose_keyset_has_ended_is_shown_as_refused() {
-    let stand = Stand::with(vec![Vm::new(BOTH, 7, crate::stand::START + HOUR / 2)], Options::default()).await;
+    let stand = Stand::with(vec![Vm::new(BOTH, 7, START + HOUR / 2)], Options::default()).await;
     report(&stand).await;
     stand.pass(HOUR);
     let (text, json) = report(&stand).await;
@@ -135,7 +162,7 @@ async fn a_backend_that_was_rolled_back_is_shown_as_refused() {
 #[tokio::test]
 async fn what_is_not_of_the_policys_kind_is_shown_with_what_was_not_reached() {
     let stand = Stand::new().await;
-    stand.fake.behave().evidence = std::sync::Arc::new(|root, vm, nonce| {
+    stand.fake.behave().evidence = Arc::new(|root, vm, nonce| {
         let document = root.document(&vm.keyset.to_bytes(), nonce);
         cocoon_attestation::Document { tee: cocoon_attestation::Tee::Tdx, ..document }
     });
