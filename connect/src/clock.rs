@@ -48,3 +48,34 @@ pub fn shown(ms: u64) -> String {
     }
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(ms))
 }
+
+/// A length of time as people say it.
+#[must_use]
+pub fn span(ms: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(24 * 3600, "days"), (3600, "h"), (60, "min")];
+    let seconds = ms / 1000;
+    // From two of a unit on, so that it is not off by half.
+    match UNITS.into_iter().find(|(length, _)| seconds >= 2 * length) {
+        Some((length, unit)) => format!("{} {unit}", seconds / length),
+        None => format!("{seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_said_in_its_largest_unit() {
+        for (seconds, said) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7199, "119 min"),
+            (7200, "2 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span(seconds * 1000 + 999), said);
+        }
+    }
+}

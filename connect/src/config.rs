@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use cocoon_attestation::{Policy, PolicyError};
-use cocoon_receipts::NanoTon;
+use cocoon_attestation::{LoadError, Policy, PolicyStore};
+use cocoon_receipts::{NanoTon, VerifyingKey};
 use http::{HeaderValue, Uri};
 
 use crate::origin::GatewayUrl;
@@ -21,10 +21,8 @@ pub enum ConfigError {
         .0.as_ref().map_or("$XDG_CONFIG_HOME/cocoon/policy.toml".into(), |path| path.display().to_string())
     )]
     NoPolicy(Option<PathBuf>),
-    #[error("--policy {path}: {cause}")]
-    ReadPolicy { path: PathBuf, cause: std::io::Error },
-    #[error("--policy {path}: {cause}")]
-    Policy { path: PathBuf, cause: PolicyError },
+    #[error("--policy {0}")]
+    Policy(#[from] LoadError),
     #[error("--listen {0}: the sidecar listens on loopback only; what comes in there is not encrypted")]
     Listen(SocketAddr),
     #[error("--state-dir is needed: neither XDG_STATE_HOME nor HOME is set")]
@@ -42,7 +40,10 @@ pub struct Common {
     /// Which evidence is believed [default: $XDG_CONFIG_HOME/cocoon/policy.toml, if it is there]
     #[arg(long, env = "COCOON_CONNECT__POLICY")]
     pub policy: Option<PathBuf>,
-    /// Folder of the local token and the releases that were seen [default: $XDG_STATE_HOME/cocoon-connect]
+    /// Ed25519 public key, base64url: only a policy that it signed is followed, with its signature in FILE.sig
+    #[arg(long, env = "COCOON_CONNECT__POLICY_SIGNER", value_parser = signer)]
+    pub policy_signer: Option<VerifyingKey>,
+    /// Folder of the local token and the releases and policies that were seen [default: $XDG_STATE_HOME/cocoon-connect]
     #[arg(long, env = "COCOON_CONNECT__STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// Longest wait for the gateway's answer, and for each next piece of it
@@ -76,6 +77,11 @@ pub struct ServeOptions {
     pub shutdown_grace_s: u64,
 }
 
+/// A public key as `cocoon-connect policy keygen` prints it.
+pub(crate) fn signer(text: &str) -> Result<VerifyingKey, String> {
+    VerifyingKey::from_base64url(text).map_err(|_| "an Ed25519 public key in base64url".into())
+}
+
 /// An origin as browsers write it.
 fn origin(text: &str) -> Result<HeaderValue, String> {
     let expected = "an origin such as https://chat.example, without a path";
@@ -104,7 +110,7 @@ impl Common {
 
     /// # Errors
     /// [`ConfigError`]. There is none by default: who is to be believed is for the user to say.
-    pub fn load_policy(&self) -> Result<Policy, ConfigError> {
+    pub fn load_policy(&self, store: &PolicyStore) -> Result<Policy, ConfigError> {
         let default = home("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("cocoon/policy.toml"));
         let path = match &self.policy {
             Some(path) => path.clone(),
@@ -113,9 +119,14 @@ impl Common {
                 default => return Err(ConfigError::NoPolicy(default)),
             },
         };
-        let text = std::fs::read_to_string(&path)
-            .map_err(|cause| ConfigError::ReadPolicy { path: path.clone(), cause })?;
-        Policy::from_toml(&text).map_err(|cause| ConfigError::Policy { path, cause })
+        let loaded = Policy::load(&path, self.policy_signer.as_ref(), Some(store))?;
+        if loaded.signature_ignored {
+            tracing::warn!(
+                policy = %path.display(),
+                "the policy's signature is not looked at: give --policy-signer to follow only what its signer signed"
+            );
+        }
+        Ok(loaded.policy)
     }
 
     /// # Errors
@@ -193,9 +204,42 @@ mod tests {
     fn without_a_policy_nothing_starts() {
         let mut common = options(&[]).unwrap().common;
         common.policy = Some("/nonexistent/policy.toml".into());
-        assert!(matches!(common.load_policy(), Err(ConfigError::ReadPolicy { .. })));
+        let store = PolicyStore::new("/nonexistent/policies.json".into());
+        let message = common.load_policy(&store).unwrap_err().to_string();
+        assert!(message.starts_with("--policy /nonexistent/policy.toml: "), "{message}");
         let message = ConfigError::NoPolicy(None).to_string();
         assert!(message.contains("a policy is needed"), "{message}");
+    }
+
+    #[test]
+    fn with_a_pinned_signer_an_unsigned_or_older_policy_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = PolicyStore::new(dir.path().join("policies.json"));
+        let path = dir.path().join("policy.toml");
+        let key = cocoon_receipts::SigningKey::generate().unwrap();
+        let write = |version: u64| {
+            let text = format!("name = 'n'\nversion = {version}\nnot_after = 2030-01-01T00:00:00Z\n");
+            std::fs::write(&path, &text).unwrap();
+            text
+        };
+        let load = |more: &[&str]| {
+            let common = options(&[&["--policy", path.to_str().unwrap()], more].concat()).unwrap().common;
+            common.load_policy(&store)
+        };
+        let public = key.public().to_base64url();
+        let pinned = ["--policy-signer", public.as_str()];
+        let sign = |text: &str| {
+            let signature = Policy::sign(text, &key).unwrap();
+            std::fs::write(cocoon_attestation::signature_path(&path), signature).unwrap();
+        };
+        let unsigned = write(2);
+        assert!(matches!(load(&pinned), Err(ConfigError::Policy(LoadError::Unsigned { .. }))));
+        assert!(load(&[]).is_ok(), "a local file is the user's word");
+        sign(&unsigned);
+        assert_eq!(load(&pinned).unwrap().version(), Some(2));
+        sign(&write(1));
+        assert!(matches!(load(&pinned), Err(ConfigError::Policy(LoadError::Version { .. }))));
+        assert!(options(&["--policy-signer", "x"]).is_err());
     }
 
     #[test]

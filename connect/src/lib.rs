@@ -17,6 +17,7 @@ pub mod inference;
 pub mod local;
 pub mod origin;
 pub mod pass;
+pub mod policy;
 pub mod prices;
 pub mod report;
 pub mod run;

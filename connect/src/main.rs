@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use cocoon_connect::clock::Clock;
 use cocoon_connect::config::{Common, ServeOptions};
-use cocoon_connect::run;
+use cocoon_connect::{policy, run};
 use rustls::crypto::aws_lc_rs;
 
 /// Serves OpenAI's API on loopback and seals every request to a backend whose evidence it has verified under your
@@ -35,6 +36,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write, check, read and sign policies: the files that say which evidence is believed.
+    #[command(subcommand)]
+    Policy(policy::Command),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
             Some(Command::Verify { common, model, json }) => {
                 run::verify(&common, model.as_deref(), json).await
             }
+            Some(Command::Policy(command)) => policy::run(command, &Clock::system()).await,
         }
     });
     match done {

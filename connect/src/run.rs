@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
+use cocoon_attestation::PolicyStore;
 use cocoon_process::Signals;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -23,9 +24,12 @@ use crate::state::StateDir;
 use crate::token::LocalToken;
 use crate::verify::Verifier;
 
+/// In the state folder: the highest version of each signed policy.
+const POLICIES: &str = "policies.json";
+
 fn fleet(options: &Common, state: StateDir) -> anyhow::Result<Fleet> {
     let gateway = Gateway::new(options.gateway()?, options.patience())?;
-    let policy = options.load_policy()?;
+    let policy = options.load_policy(&PolicyStore::new(state.path(POLICIES)))?;
     let floor = Mutex::new(Floor::load(state)?);
     Ok(Fleet::new(Verifier { gateway, policy, floor, clock: Clock::system() }))
 }

@@ -2,7 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use cocoon_attestation::{Document, HpkeKey, MAX_DOCUMENT, Nonce, Policy, Refusal, Release, Tee, Verdict};
+use cocoon_attestation::{
+    Document, Findings, HpkeKey, MAX_DOCUMENT, Nonce, Policy, Refusal, Release, Tee, Verdict,
+};
 use cocoon_exchange::Signer;
 use cocoon_openapi::ATTESTATIONS_PATH;
 use cocoon_receipts::Digest;
@@ -33,6 +35,15 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
+    /// What the policy found, where its document was judged and refused.
+    #[must_use]
+    pub fn findings(&self) -> Option<&Findings> {
+        match self {
+            Self::Refused(refusal) => Some(&refusal.findings),
+            _ => None,
+        }
+    }
+
     /// Whether the next attempt may end otherwise: the gateway was busy, or listed a backend that has new keys.
     #[must_use]
     pub fn may_pass(&self) -> bool {
@@ -50,6 +61,8 @@ pub struct Verified {
     /// All that the keyset offers, IANA numbers.
     pub kems: Vec<u16>,
     pub release: Release,
+    /// Every check, passed or waived.
+    pub findings: Findings,
     /// Milliseconds since 1970, all of them.
     pub verified_at: u64,
     pub valid_until: u64,
@@ -116,9 +129,8 @@ impl Verifier {
         let receipt_key = verdict.keyset.receipt_key().map_err(|_| VerifyError::NoKey)?;
         let release = &verdict.keyset.release;
         let mut floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = floor.of(&release.name, now);
-        if release.sequence < seen {
-            verdict.findings.release(&release.name, release.sequence, seen);
+        let oldest = floor.of(&release.name, now).max(self.policy.min_release(&release.name));
+        if !verdict.findings.release(&release.name, release.sequence, oldest) {
             return Err(Refusal { findings: verdict.findings }.into());
         }
         floor.remember(release, now)?;
@@ -130,6 +142,7 @@ impl Verifier {
             key,
             kems: verdict.keyset.hpke.iter().map(|key| key.kem).collect(),
             release: verdict.keyset.release,
+            findings: verdict.findings,
             verified_at: now,
             valid_until: verdict.valid_until,
             not_after,

@@ -12,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use cocoon_ledger::Ledger;
 use cocoon_openapi::{
-    CLIENT_NONCE_HEADER, COST_HEADER, IDEMPOTENT_REPLAYED_HEADER, KEY_DIGEST_HEADER, MODELS_PATH,
-    OPENAPI_JSON, OPENAPI_PATH, PRIVACY_HEADER, RECEIPT_HEADER, REQUEST_ID_HEADER,
+    ATTESTATION_NONCE_HEADER, CLIENT_NONCE_HEADER, COST_HEADER, IDEMPOTENT_REPLAYED_HEADER,
+    KEY_DIGEST_HEADER, MODELS_PATH, OPENAPI_JSON, OPENAPI_PATH, PRIVACY_HEADER, RECEIPT_HEADER,
+    REQUEST_ID_HEADER, VERIFIED_AT_HEADER,
 };
 use cocoon_receipts::{Price, RequestId, VerifyingKey};
 use cocoon_sealing::RESPONSE_NONCE_HEADER;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer, ExposeHeaders};
 
+use crate::attest::Verifier;
 use crate::authenticate::{ApiKey, authenticate};
 use crate::clock::now_s;
 use crate::config::Config;
@@ -51,6 +53,7 @@ pub struct Gateway {
     pub fleet: Arc<Fleet>,
     pub sender: Sender,
     pub settler: Arc<Settler>,
+    pub verifier: Arc<Verifier>,
     /// Work that shutdown waits for.
     pub tracker: TaskTracker,
     /// Cancelled when the process was told to end.
@@ -119,6 +122,8 @@ fn cors() -> CorsLayer {
         IDEMPOTENT_REPLAYED_HEADER,
         RESPONSE_NONCE_HEADER,
         KEY_DIGEST_HEADER,
+        ATTESTATION_NONCE_HEADER,
+        VERIFIED_AT_HEADER,
     ];
     let exposed = exposed.map(HeaderName::from_static).into_iter().chain([
         RETRY_AFTER,

@@ -1,85 +1,83 @@
 //! Keeps a verdict on every backend: asks for its attestation document with a fresh nonce, and judges it under the
 //! policy. A backend without a verdict is not used.
 
-use std::net::IpAddr;
+mod error;
+mod fetch;
+mod judge;
+mod renewal;
+mod source;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cocoon_attestation::{Document, Keyset, MAX_DOCUMENT, Nonce, Policy, Refusal, Tee};
-use cocoon_ledger::{Ledger, LedgerError};
-use cocoon_openapi::ATTESTATION_PATH;
-use cocoon_sealing::{Kem, PublicKey};
-use http::Request;
-use http::uri::Authority;
-use http_body_util::{BodyExt, Limited};
+use cocoon_attestation::{Nonce, Policy, Tee};
+use cocoon_ledger::{KeptDocument, Ledger};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::now_ms;
-use crate::hop::{HopBody, HttpClient};
-use crate::route::{Attested, Backend};
+pub use error::AttestError;
+pub use fetch::fetch;
+pub use judge::{is_loopback, judge};
+pub use renewal::renew_after;
+pub use source::PolicySource;
 
-/// A verdict is renewed after this long at the latest: a backend that has changed its keys accepts its old X-Wing key for
-/// ten minutes more, and by then the new one must be known.
-const MAX_VERDICT_AGE: Duration = Duration::from_secs(300);
-/// And this long before its keyset ends.
-const RENEW_BEFORE_END: Duration = Duration::from_secs(600);
-/// Bound on one fetch. A hardware quote costs about 50 ms and may wait a second for its batch.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::clock::now_ms;
+use crate::hop::HttpClient;
+use crate::metrics::Metrics;
+use crate::route::{Attested, Backend, Checked};
+
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
-
-/// Why a backend has no verdict.
-#[derive(Debug, thiserror::Error)]
-pub enum AttestError {
-    #[error("the backend does not answer: {0}")]
-    Fetch(String),
-    #[error("its answer is not an attestation document")]
-    NotADocument,
-    #[error("refused by the policy: {0}")]
-    Refused(#[from] Refusal),
-    #[error("its keyset has no usable X25519 key, or a key that cannot be used")]
-    Keys,
-    #[error("the accepted keyset could not be kept: {0}")]
-    Store(#[from] LedgerError),
-    #[error("the system has no randomness")]
-    Randomness,
-}
+/// How long a verdict of the policy before may still be used while its backend is judged under the new one.
+const POLICY_GRACE: Duration = Duration::from_secs(10);
 
 /// What verification needs.
 #[derive(Debug)]
 pub struct Verifier {
     pub client: HttpClient,
-    pub policy: Policy,
+    /// The policy in force.
+    pub policy: Arc<watch::Sender<Arc<Policy>>>,
     pub ledger: Arc<dyn Ledger>,
+    pub metrics: Arc<Metrics>,
     /// Whether clients reach this gateway on loopback only.
     pub gateway_on_loopback: bool,
 }
 
 impl Verifier {
-    /// Keeps `backend`'s verdict until `shutdown`.
+    /// Keeps `backend`'s verdict until `shutdown`: verifies it before its verdict runs out, when it is suspected, and at
+    /// once under a new policy. A verdict of the policy before is used until the backend was judged under the new one,
+    /// for ten seconds at most, so that a backend that both accept serves on.
     pub async fn keep(&self, backend: &Backend, shutdown: CancellationToken) {
+        let mut policies = self.policy.subscribe();
         let mut retry = FIRST_RETRY;
         let mut last_reason = String::new();
         loop {
-            let pause = match self.verify(backend).await {
+            let policy = Arc::clone(&policies.borrow_and_update());
+            let checked = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                Ok(()) = policies.changed() => {
+                    backend.renew_within(POLICY_GRACE);
+                    continue;
+                }
+                checked = self.check(backend, &policy) => checked,
+            };
+            self.metrics.verified(&backend.authority, &checked);
+            let pause = match &checked.outcome {
                 Ok(attested) => {
                     if backend.attested().is_none_or(|known| known.digest() != attested.digest()) {
-                        announce(backend, &attested);
+                        announce(backend, attested);
                     }
-                    let left =
-                        Duration::from_millis(attested.verdict.keyset.not_after.saturating_sub(now_ms()));
-                    backend.set(Some(attested), now_ms());
                     retry = FIRST_RETRY;
                     last_reason.clear();
-                    left.saturating_sub(RENEW_BEFORE_END).clamp(FIRST_RETRY, MAX_VERDICT_AGE)
+                    renew_after(attested)
                 }
                 Err(error) => {
-                    backend.set(None, now_ms());
                     let reason = error.to_string();
                     // The same reason is said once, not at every retry.
                     if reason != last_reason {
-                        tracing::warn!(backend = %backend.authority, %reason, "backend is not used");
+                        report(backend, error, &reason);
                         last_reason = reason;
                     }
                     let pause = retry;
@@ -87,67 +85,66 @@ impl Verifier {
                     pause
                 }
             };
+            backend.record(checked);
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                Ok(()) = policies.changed() => {
+                    backend.renew_within(POLICY_GRACE);
+                    retry = FIRST_RETRY;
+                }
                 () = backend.suspicion() => retry = FIRST_RETRY,
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    /// One verification with a fresh nonce.
-    ///
-    /// # Errors
-    /// [`AttestError`]; the text is for the log.
-    pub async fn verify(&self, backend: &Backend) -> Result<Attested, AttestError> {
+    /// One verification with a fresh nonce, under `policy`.
+    async fn check(&self, backend: &Backend, policy: &Policy) -> Checked {
+        let begun = Instant::now();
+        let mut judging = None;
+        let outcome = self.verify(backend, policy, &mut judging).await;
+        Checked { outcome, at: now_ms(), took: begun.elapsed(), judging }
+    }
+
+    async fn verify(
+        &self,
+        backend: &Backend,
+        policy: &Policy,
+        judging: &mut Option<Duration>,
+    ) -> Result<Attested, AttestError> {
         let mut nonce = [0; 32];
         cocoon_receipts::random(&mut nonce).map_err(|_| AttestError::Randomness)?;
         let nonce = Nonce(nonce);
         let document = fetch(&self.client, &backend.authority, nonce).await?;
-        let document: Document = serde_json::from_slice(&document).map_err(|_| AttestError::NotADocument)?;
         let loopback = self.gateway_on_loopback && is_loopback(backend.authority.host());
-        let verdict = self.policy.verify(&document, nonce, now_ms(), loopback)?;
-        let keys = usable_keys(&verdict.keyset)?;
-        let receipt_key = verdict.keyset.receipt_key().map_err(|_| AttestError::Keys)?;
-        // Before the first request: any gateway must be able to check a receipt of it, today and next week.
-        self.ledger.put_keyset(&verdict.keyset_bytes).await?;
-        Ok(Attested { verdict, keys, receipt_key })
+        let begun = Instant::now();
+        let judged = judge(policy, &document, nonce, now_ms(), loopback);
+        *judging = Some(begun.elapsed());
+        let attested = judged?;
+        self.store(backend, &attested, nonce, &document).await?;
+        Ok(attested)
     }
-}
 
-/// The keys of every KEM that is known here, X25519 first. One that is listed and cannot be used is an error: to go on
-/// with the others would be a quiet step back.
-fn usable_keys(keyset: &Keyset) -> Result<Vec<(u8, PublicKey)>, AttestError> {
-    let mut keys = Vec::new();
-    for kem in Kem::ALL {
-        for key in keyset.hpke.iter().filter(|key| key.kem == kem.id()) {
-            let bytes = key.bytes().ok_or(AttestError::Keys)?;
-            keys.push((key.key_id, PublicKey::new(kem, &bytes).map_err(|_| AttestError::Keys)?));
+    /// Before the first request: any gateway must be able to check a receipt of the backend, today and next week, and
+    /// anyone what was known of it then.
+    async fn store(
+        &self,
+        backend: &Backend,
+        attested: &Attested,
+        nonce: Nonce,
+        document: &Bytes,
+    ) -> Result<(), AttestError> {
+        if backend.has_been(attested.digest()) {
+            return Ok(());
         }
+        self.ledger.put_keyset(&attested.verdict.keyset_bytes).await?;
+        let kept = KeptDocument {
+            nonce: nonce.0,
+            verified_at: attested.verdict.verified_at,
+            bytes: document.to_vec(),
+        };
+        Ok(self.ledger.put_document(attested.digest(), &kept).await?)
     }
-    match keys.first() {
-        Some((_, first)) if first.kem() == Kem::X25519 => Ok(keys),
-        _ => Err(AttestError::Keys),
-    }
-}
-
-/// The attestation document of the backend at `authority` for `nonce`: its bytes, whatever they are.
-///
-/// # Errors
-/// [`AttestError::Fetch`].
-pub async fn fetch(client: &HttpClient, authority: &Authority, nonce: Nonce) -> Result<Bytes, AttestError> {
-    let failed = |error: &dyn std::fmt::Display| AttestError::Fetch(error.to_string());
-    let uri = format!("http://{authority}{ATTESTATION_PATH}?nonce={nonce}");
-    let request = Request::get(uri).body(HopBody::default()).map_err(|error| failed(&error))?;
-    let fetching = async {
-        let response = client.request(request).await.map_err(|error| failed(&error))?;
-        if !response.status().is_success() {
-            return Err(AttestError::Fetch(format!("status {}", response.status().as_u16())));
-        }
-        let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await;
-        Ok(body.map_err(|error| failed(&error))?.to_bytes())
-    };
-    tokio::time::timeout(FETCH_TIMEOUT, fetching).await.map_err(|_| AttestError::Fetch("timed out".into()))?
 }
 
 fn announce(backend: &Backend, attested: &Attested) {
@@ -163,9 +160,16 @@ fn announce(backend: &Backend, attested: &Attested) {
     }
 }
 
-/// Whether `host` is a loopback address. Names are not: what they resolve to can change.
-#[must_use]
-pub fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+fn report(backend: &Backend, error: &AttestError, reason: &str) {
+    if !error.ends_verdict() && backend.attested().is_some() {
+        tracing::warn!(
+            backend = %backend.authority, %reason,
+            "backend could not be verified again: its verdict is used until it runs out"
+        );
+    } else {
+        tracing::warn!(backend = %backend.authority, %reason, "backend is not used");
+    }
 }
+
+#[cfg(test)]
+mod tests;

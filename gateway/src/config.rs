@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cocoon_receipts::{BasisPoints, NanoTon, Price};
+use cocoon_receipts::{BasisPoints, NanoTon, Price, VerifyingKey};
 use serde::Deserialize;
 
 const ENV_PREFIX: &str = "COCOON_GATEWAY__";
@@ -38,6 +38,12 @@ pub struct Config {
     pub keys_dir: PathBuf,
     /// Policy file that backends' evidence is judged under.
     pub policy: PathBuf,
+    /// Ed25519 public key, base64url: only a policy that it signed is followed.
+    #[serde(default)]
+    pub policy_signer: Option<String>,
+    /// File that remembers the highest version of each signed policy; its folder is the gateway's alone to write.
+    #[serde(default)]
+    pub policy_state: Option<PathBuf>,
     /// `iss` of API keys: the deployment's name.
     #[serde(default = "default_issuer")]
     pub issuer: String,
@@ -185,6 +191,14 @@ impl Config {
         if self.backends.is_empty() {
             return Err(error("backends", "at least one is needed"));
         }
+        match (&self.policy_signer, &self.policy_state) {
+            (Some(_), None) => return Err(error("policy_state", "is needed where policy_signer is set")),
+            (None, Some(_)) => return Err(error("policy_state", "is of no use without policy_signer")),
+            _ => {}
+        }
+        if self.policy_signer.as_ref().is_some_and(|key| VerifyingKey::from_base64url(key).is_err()) {
+            return Err(error("policy_signer", "must be an Ed25519 public key in base64url"));
+        }
         for backend in &self.backends {
             let uri: http::Uri = backend
                 .url
@@ -270,6 +284,8 @@ pub(crate) mod tests {
         reasoning = "60"
     "#;
 
+    const SIGNER: &str = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w";
+
     fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         Config::parse(Path::new("gateway.toml"), text, environment)
@@ -311,6 +327,13 @@ pub(crate) mod tests {
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "api.test:80")), "base_host"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "API.test")), "base_host"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__NO_SUCH", "0")), "no_such"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__POLICY_SIGNER", SIGNER)), "policy_state"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__POLICY_STATE", "policies.json")), "policy_state"),
+            (
+                GOOD.replace("keys_dir", "policy_signer = \"x\"\npolicy_state = \"p\"\nkeys_dir"),
+                None,
+                "policy_signer",
+            ),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__OPERATOR_SHARE_BPS", "10001")), "operator_share_bps"),
         ] {
             let error = parse(&text, environment.as_slice()).unwrap_err().to_string();

@@ -330,14 +330,22 @@ pub fn say_should_retry(headers: &mut HeaderMap, retry: bool) {
     headers.insert(SHOULD_RETRY, HeaderValue::from_static(if retry { "true" } else { "false" }));
 }
 
+/// RFC 9457's.
+#[derive(serde::Serialize)]
+struct Problem<'a> {
+    title: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.api.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let (content_type, body) = match self.problem {
             None => ("application/json", self.api.to_json()),
             Some(kind) => {
-                let problem = serde_json::json!({ "type": kind, "title": self.api.body.error.message });
-                ("application/problem+json", problem.to_string().into_bytes())
+                let problem = Problem { title: &self.api.body.error.message, kind };
+                ("application/problem+json", serde_json::to_vec(&problem).unwrap_or_default())
             }
         };
         let mut response = (status, body).into_response();

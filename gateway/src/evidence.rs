@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use cocoon_attestation::Nonce;
 use cocoon_openapi::attestations::{Attestation, Attestations};
-use cocoon_openapi::{ATTESTATIONS_PATH, ApiError, KEY_CONFIG_PATH, KEY_DIGEST_HEADER};
+use cocoon_openapi::{
+    ATTESTATION_NONCE_HEADER, ATTESTATIONS_PATH, ApiError, KEY_CONFIG_PATH, KEY_DIGEST_HEADER,
+    VERIFIED_AT_HEADER,
+};
 use cocoon_receipts::Digest;
 use cocoon_sealing::{KEY_CONFIG_MEDIA_TYPE, PublicKey, encode_key_configs};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -24,7 +27,8 @@ use crate::hop::PATIENCE;
 use crate::relay;
 use crate::route::Named;
 
-/// Documents that are fetched at once for callers without a key; more get 503. Each costs a backend a quote.
+/// Documents that are fetched at once for callers without a key; more get 503. Each costs a backend a quote, or the
+/// store up to a mebibyte.
 pub const MAX_FETCHES: usize = 8;
 
 /// The routes.
@@ -67,23 +71,29 @@ async fn list(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Json<Atte
 
 #[derive(Deserialize)]
 struct Asked {
-    nonce: String,
+    nonce: Option<String>,
 }
 
-/// A backend's document for the caller's nonce, as the backend wrote it. One that has changed its keys meanwhile sends
-/// that of its new keyset: whoever verifies it sees that.
+/// A backend's document: for the caller's nonce as the backend writes it now, without one as it was kept.
 async fn document(
     State(gateway): State<Arc<Gateway>>,
     Path(digest): Path<String>,
     uri: Uri,
 ) -> Result<Response, Failure> {
-    let nonce = axum::extract::Query::<Asked>::try_from_uri(&uri).ok();
-    let nonce: Option<Nonce> = nonce.and_then(|asked| asked.0.nonce.parse().ok());
-    let nonce = nonce.ok_or_else(|| {
-        ApiError::invalid("'nonce' must be 64 lower-case hexadecimal characters.").with_param("nonce")
-    })?;
+    let bad =
+        || ApiError::invalid("'nonce' must be 64 lower-case hexadecimal characters.").with_param("nonce");
+    let Query(asked) = Query::<Asked>::try_from_uri(&uri).map_err(|_| bad())?;
+    let nonce: Option<Nonce> = asked.nonce.map(|nonce| nonce.parse()).transpose().map_err(|_| bad())?;
     let digest: Digest = digest.parse().map_err(|_| Failure::unknown_keyset())?;
     let Ok(_permit) = gateway.fetches.try_acquire() else { return Err(Failure::overloaded()) };
+    match nonce {
+        Some(nonce) => fresh(&gateway, digest, nonce).await,
+        None => kept(&gateway, digest).await,
+    }
+}
+
+/// One that has changed its keys meanwhile sends that of its new keyset: whoever verifies it sees that.
+async fn fresh(gateway: &Gateway, digest: Digest, nonce: Nonce) -> Result<Response, Failure> {
     let chosen = match gateway.fleet.with_keyset(digest, now_ms(), PATIENCE).await {
         Named::Found(chosen) => chosen,
         Named::Away => return Err(Failure::no_backend()),
@@ -96,6 +106,22 @@ async fn document(
             Failure::no_backend()
         })?;
     Ok(([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], document).into_response())
+}
+
+/// With all that it takes to verify it as of then. The first that was kept stays.
+async fn kept(gateway: &Gateway, digest: Digest) -> Result<Response, Failure> {
+    let kept = gateway.ledger.document(digest).await.map_err(|error| {
+        tracing::error!(%error, "kept attestation document cannot be read");
+        Failure::store_down()
+    })?;
+    let kept = kept.ok_or_else(Failure::unknown_keyset)?;
+    let headers = [
+        (CONTENT_TYPE, "application/json".to_owned()),
+        (CACHE_CONTROL, "public, max-age=86400, immutable".to_owned()),
+        (HeaderName::from_static(ATTESTATION_NONCE_HEADER), Nonce(kept.nonce).to_string()),
+        (HeaderName::from_static(VERIFIED_AT_HEADER), kept.verified_at.to_string()),
+    ];
+    Ok((headers, kept.bytes).into_response())
 }
 
 /// The backends' name of a model that is sold.

@@ -1,17 +1,17 @@
 //! `cocoon-gateway`: serve, and the operator's commands beside it.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use cocoon_gateway::account;
 use cocoon_gateway::authenticate::{ApiKey, Scope};
-use cocoon_gateway::clock::now_s;
+use cocoon_gateway::clock::{now_ms, now_s};
 use cocoon_gateway::config::Config;
 use cocoon_gateway::keys::Keys;
-use cocoon_gateway::run;
+use cocoon_gateway::{policy, run, show};
 use cocoon_ledger::{Booked, Grant};
 use cocoon_receipts::{AccountId, NanoTon, ProjectId, RequestId};
 
@@ -29,6 +29,14 @@ enum Command {
     Serve {
         #[arg(long)]
         config: PathBuf,
+    },
+    /// Ask the running gateway how its backends stand; ends well only if every one is verified.
+    Backends {
+        #[arg(long)]
+        config: PathBuf,
+        /// JSON, with all findings.
+        #[arg(long)]
+        json: bool,
     },
     /// The deployment's secrets and the API keys made with them.
     #[command(subcommand)]
@@ -107,7 +115,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(execute(Cli::parse().command)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
@@ -115,19 +123,34 @@ fn main() -> ExitCode {
     }
 }
 
-async fn execute(command: Command) -> anyhow::Result<()> {
+async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve { config } => run::run(Config::load(&config)?).await,
-        Command::Keys(KeysCommand::Init { dir }) => Keys::init(&dir).map(|_| ()).context("keys"),
-        Command::Keys(KeysCommand::Create(create)) => create_key(create).await,
-        Command::Ledger(LedgerCommand::Account { config, account }) => show_account(&config, &account).await,
+        Command::Serve { config } => run::run(Config::load(&config)?).await?,
+        Command::Backends { config, json } => return show_backends(&config, json).await,
+        Command::Keys(KeysCommand::Init { dir }) => Keys::init(&dir).map(drop).context("keys")?,
+        Command::Keys(KeysCommand::Create(create)) => create_key(create).await?,
+        Command::Ledger(LedgerCommand::Account { config, account }) => {
+            show_account(&config, &account).await?
+        }
         Command::Config(ConfigCommand::Check { config }) => {
             let config = Config::load(&config)?;
             Keys::load(&config.keys_dir).context("keys_dir")?;
+            policy::check(&config, now_ms())?;
             run::load_tls(&config).await?;
-            print("the configuration can be used")
+            print("the configuration can be used")?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show_backends(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let (text, backends) = show::ask(&Config::load(config)?).await?;
+    if json {
+        print(&text)?;
+    } else {
+        print(&show::screen(&backends, now_ms()))?;
+    }
+    Ok(if show::all_verified(&backends) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn create_key(create: CreateKey) -> anyhow::Result<()> {
@@ -157,7 +180,7 @@ async fn create_key(create: CreateKey) -> anyhow::Result<()> {
     print(&key.issue(&keys.api_keys)?)
 }
 
-async fn show_account(config: &std::path::Path, name: &AccountId) -> anyhow::Result<()> {
+async fn show_account(config: &Path, name: &AccountId) -> anyhow::Result<()> {
     let ledger = run::open_ledger(&Config::load(config)?).await?;
     let state = ledger.account(name).await?;
     print(&serde_json::to_string(&account::view(name.clone(), &state))?)

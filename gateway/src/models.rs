@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use cocoon_openapi::models::{Model, ModelEvidence, Models};
+use cocoon_openapi::models::{Model, ModelEvidence, Models, RefusedEvidence};
 use http::HeaderMap;
 
 use crate::accept::Gateway;
 use crate::error::Failure;
+use crate::route::Fleet;
 
 /// Models that can be asked for now, by name; a model without a price cannot.
 #[must_use]
@@ -19,9 +20,12 @@ pub fn available(gateway: &Gateway) -> BTreeMap<String, Model> {
         let keyset = &attested.verdict.keyset;
         let Some(price) = gateway.config.prices.get(&keyset.model.id) else { continue };
         let evidence = ModelEvidence {
+            verdict: "verified",
             tee: attested.verdict.tee.as_str(),
             keyset: attested.verdict.digest.to_string(),
             not_after: keyset.not_after,
+            verified_at: attested.verdict.verified_at,
+            valid_until: attested.verdict.valid_until,
         };
         let model = models.entry(keyset.model.id.clone()).or_insert_with(|| Model {
             id: keyset.model.id.clone(),
@@ -31,13 +35,36 @@ pub fn available(gateway: &Gateway) -> BTreeMap<String, Model> {
             context_length: keyset.model.context_length,
             pricing: *price,
             attestation: Vec::new(),
+            refused: Vec::new(),
         });
         // A request must fit wherever it lands.
         model.context_length = model.context_length.min(keyset.model.context_length);
         model.created = model.created.min(keyset.not_before / 1000);
         model.attestation.push(evidence);
     }
+    for (name, evidence) in refused(&gateway.fleet) {
+        if let Some(model) = models.get_mut(&name) {
+            model.refused.push(evidence);
+        }
+    }
     models
+}
+
+/// Backends that are refused now, with the model that each served when it was verified last. Of the reason only the
+/// check's name: what it found may be anything.
+fn refused(fleet: &Fleet) -> Vec<(String, RefusedEvidence)> {
+    let refused = fleet.backends().iter().filter_map(|backend| {
+        let known = backend.known();
+        let (standing, last) = (known.standing?, known.last_verified?);
+        let evidence = RefusedEvidence {
+            verdict: "refused",
+            keyset: last.digest().to_string(),
+            check: standing.refused_by()?,
+            since: standing.since,
+        };
+        Some((last.model().to_owned(), evidence))
+    });
+    refused.collect()
 }
 
 /// `GET /v1/models`.

@@ -6,15 +6,19 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use cocoon_openapi::ops::{AccountView, Health};
-use cocoon_openapi::{ApiError, Deliveries, MAX_DELIVERIES, Outcomes, RECEIPTS_PATH};
+use cocoon_openapi::ops::{AccountView, Backends, Health};
+use cocoon_openapi::{
+    ApiError, BACKENDS_PATH, Deliveries, MAX_DELIVERIES, METRICS_PATH, Outcomes, RECEIPTS_PATH,
+};
 use cocoon_receipts::AccountId;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::accept::Gateway;
 use crate::account;
 use crate::authenticate::Scope;
 use crate::error::Failure;
+use crate::{backends, metrics};
 
 /// Bytes of one post of receipts: [`MAX_DELIVERIES`] pairs of tokens at their largest.
 const MAX_POST: usize = MAX_DELIVERIES * 2 * 8 * 1024 + 64 * 1024;
@@ -24,6 +28,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route(METRICS_PATH, get(metrics))
+        .route(BACKENDS_PATH, get(list_backends))
         .route(RECEIPTS_PATH, post(receipts))
         .route("/internal/accounts/{account}", get(account_of))
         .layer(DefaultBodyLimit::max(MAX_POST))
@@ -56,6 +62,21 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     };
     let status = if health.status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(health)).into_response()
+}
+
+/// What is counted.
+async fn metrics(State(gateway): State<Arc<Gateway>>) -> Result<Response, Failure> {
+    let text = gateway.verifier.metrics.text().map_err(|error| {
+        tracing::error!(%error, "metrics cannot be written");
+        Failure::internal()
+    })?;
+    Ok(([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response())
+}
+
+/// How every backend stands.
+async fn list_backends(State(gateway): State<Arc<Gateway>>) -> Json<Backends> {
+    let policy = Arc::clone(&gateway.verifier.policy.borrow());
+    Json(backends::view(&gateway.fleet, &policy))
 }
 
 /// Receipts from outboxes. They are signed, and their tickets are ours: no other credential is needed.

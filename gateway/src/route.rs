@@ -2,6 +2,7 @@
 
 mod backend;
 mod sealed;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use http::uri::Authority;
 
 pub use backend::{Attested, Backend, Chosen, Known};
 pub use sealed::Named;
+pub use standing::{Checked, Standing};
 
 /// All backends of this gateway.
 #[derive(Debug)]
@@ -103,7 +105,7 @@ impl Fleet {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use cocoon_attestation::{
         EngineInfo, Findings, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release,
         Tee, Verdict,
@@ -112,17 +114,19 @@ mod tests {
     use cocoon_sealing::{Kem, PrivateKey};
 
     use super::*;
+    use crate::attest::AttestError;
+    use crate::clock::now_ms;
 
     /// The receipt key of one.
-    pub(super) fn boot() -> VerifyingKey {
+    pub(crate) fn boot() -> VerifyingKey {
         SigningKey::generate().unwrap().public().clone()
     }
 
-    pub(super) fn attested(model: &str, context_length: u64) -> Attested {
+    pub(crate) fn attested(model: &str, context_length: u64) -> Attested {
         of_boot(&boot(), model, context_length, u64::MAX)
     }
 
-    pub(super) fn of_boot(
+    pub(crate) fn of_boot(
         receipt_key: &VerifyingKey,
         model: &str,
         context_length: u64,
@@ -158,13 +162,26 @@ mod tests {
             findings: Findings::default(),
         };
         let keys = vec![(0, private.public_key().clone())];
-        Attested { verdict, keys, receipt_key: receipt_key.clone() }
+        Attested { verdict, policy: Digest([0; 32]), keys, receipt_key: receipt_key.clone() }
     }
 
-    pub(super) fn fleet(models: &[Option<(&str, u64)>]) -> Fleet {
+    /// A verification that ended now.
+    pub(crate) fn checked(outcome: Result<Attested, AttestError>) -> Checked {
+        Checked { outcome, at: now_ms(), took: Duration::ZERO, judging: None }
+    }
+
+    /// The backend cannot be reached.
+    pub(crate) fn gone() -> Checked {
+        checked(Err(AttestError::Unreachable("refused".into())))
+    }
+
+    pub(crate) fn fleet(models: &[Option<(&str, u64)>]) -> Fleet {
         let backends = models.iter().enumerate().map(|(at, model)| {
             let backend = Backend::new(format!("127.0.0.1:{at}").parse().unwrap());
-            backend.set(model.map(|(name, context)| attested(name, context)), 0);
+            backend.record(match model {
+                Some((name, context)) => checked(Ok(attested(name, *context))),
+                None => gone(),
+            });
             Arc::new(backend)
         });
         Fleet::new(backends.collect())
@@ -202,7 +219,7 @@ mod tests {
         let fleet = fleet(&[Some(("m", 1))]);
         let backend = &fleet.backends()[0];
         let old = backend.attested().unwrap().digest();
-        backend.set(Some(attested("m", 1)), 0);
+        backend.record(checked(Ok(attested("m", 1))));
         backend.suspect(old);
         assert!(backend.attested().is_some());
         backend.suspect(backend.attested().unwrap().digest());
@@ -222,7 +239,7 @@ mod tests {
         let backend = Arc::clone(&fleet.backends()[0]);
         let (chosen, ()) = tokio::join!(fleet.choose_within("m", &[], Duration::from_secs(60)), async {
             tokio::task::yield_now().await;
-            backend.set(Some(attested("m", 1)), 0);
+            backend.record(checked(Ok(attested("m", 1))));
         });
         assert!(chosen.is_some());
         let tried = [backend.authority.clone()];

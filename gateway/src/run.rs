@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use cocoon_attestation::Policy;
 use cocoon_ledger::Ledger;
 use cocoon_process::{Signals, Tls};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{self, Gateway};
-use crate::attest::Verifier;
+use crate::attest::{PolicySource, Verifier};
 use crate::config::Config;
 use crate::hop::{self, Sender};
 use crate::keys::Keys;
+use crate::metrics::{Metrics, Watched};
 use crate::route::{Backend, Fleet};
 use crate::settle::Settler;
-use crate::{evidence, ops};
+use crate::{evidence, ops, policy};
 
 /// Work that is left when the last request has ended: settling, giving holds back.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -54,8 +54,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let keys =
         Arc::new(Keys::load(&config.keys_dir).context("keys_dir: the deployment's secrets cannot be used")?);
-    let policy = std::fs::read_to_string(&config.policy).context("policy: the file cannot be read")?;
-    let policy = Policy::from_toml(&policy).context("policy")?;
+    let policy = Arc::new(watch::Sender::new(Arc::new(policy::load(&config)?)));
     let tls = load_tls(&config).await?;
     let ledger = open_ledger(&config).await?;
     let listener =
@@ -75,30 +74,39 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     ));
     let (draining, ended) = (CancellationToken::new(), CancellationToken::new());
     let (tracker, background) = (TaskTracker::new(), TaskTracker::new());
+    let places = Arc::new(Semaphore::new(config.max_in_flight));
+    let metrics = Arc::new(Metrics::new(Watched {
+        fleet: Arc::clone(&fleet),
+        policy: policy.subscribe(),
+        places: (Arc::clone(&places), config.max_in_flight),
+    }));
+    let verifier = Arc::new(Verifier {
+        client: client.clone(),
+        policy: Arc::clone(&policy),
+        ledger: Arc::clone(&ledger),
+        metrics,
+        gateway_on_loopback: addresses.0.ip().is_loopback(),
+    });
     let gateway = Arc::new(Gateway {
         api_keys: vec![keys.api_keys.public().clone()],
         ledger: Arc::clone(&ledger),
         fleet: Arc::clone(&fleet),
-        sender: Sender {
-            client: client.clone(),
-            fleet: Arc::clone(&fleet),
-            ledger: Arc::clone(&ledger),
-            keys,
-        },
+        sender: Sender { client, fleet: Arc::clone(&fleet), ledger, keys },
         settler: Arc::clone(&settler),
+        verifier: Arc::clone(&verifier),
         tracker: tracker.clone(),
         draining: draining.clone(),
-        places: Arc::new(Semaphore::new(config.max_in_flight)),
+        places,
         fetches: Semaphore::new(evidence::MAX_FETCHES),
         config,
     });
 
-    let verifier =
-        Arc::new(Verifier { client, policy, ledger, gateway_on_loopback: addresses.0.ip().is_loopback() });
     for backend in fleet.backends() {
         let (verifier, backend, ended) = (Arc::clone(&verifier), Arc::clone(backend), ended.clone());
         background.spawn(async move { verifier.keep(&backend, ended).await });
     }
+    let source = PolicySource::new(gateway.config.clone(), policy);
+    background.spawn(cocoon_process::follow("policy", source, ended.clone()));
     let every = Duration::from_millis(gateway.config.sweep_ms);
     let sweep_ended = ended.clone();
     background.spawn(async move { settler.sweep(every, sweep_ended).await });
@@ -122,7 +130,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             None => cocoon_process::serve(listener, app, stop, grace_over).await,
             Some(tls) => {
                 let acceptor = tls.acceptor();
-                background.spawn(tls.follow(ended.clone()));
+                background.spawn(cocoon_process::follow("TLS certificate", tls, ended.clone()));
                 cocoon_process::serve_tls(listener, acceptor, app, stop, grace_over).await;
             }
         }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::attestations::Attestations;
 use crate::models::{Model, Models};
 use crate::names::*;
-use crate::ops::{AccountView, Health};
+use crate::ops::{AccountView, Backends, Health};
 use crate::{ErrorBody, chat, completion, embedding, responses};
 
 /// The document as it is checked in; a test holds it against [`document`].
@@ -122,6 +122,12 @@ fn paths() -> Value {
     for (path, method, mut operation) in [
         ("/healthz", "get", read("isAlive", "The process runs.", "Open", &[], None)),
         ("/readyz", "get", ready()),
+        (METRICS_PATH, "get", metrics()),
+        (
+            BACKENDS_PATH,
+            "get",
+            read("listBackends", "How the backends stand, and why.", "Backends", &[], None),
+        ),
         (RECEIPTS_PATH, "post", deliver()),
         (
             "/internal/accounts/{account}",
@@ -237,15 +243,17 @@ fn evidence() -> [(String, Value); 3] {
     );
     let mut document = read(
         "readAttestation",
-        "A backend's attestation document for the caller's nonce, as the backend wrote it.",
+        "A backend's attestation document for the caller's nonce, as the backend wrote it; without a nonce the one that was \
+         kept when the gateway first believed it.",
         "Open",
         &[400, 404, 503],
         None,
     );
     document["parameters"] = json!([
         { "name": "digest", "in": "path", "required": true, "schema": { "type": "string" }, "description": "Digest of a keyset." },
-        query("nonce", true, json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }), "Makes the evidence fresh."),
+        query("nonce", false, json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }), "Makes the evidence fresh."),
     ]);
+    document["responses"]["200"]["headers"] = with_common(&[ATTESTATION_NONCE_HEADER, VERIFIED_AT_HEADER]);
     let of_a_keyset = format!("{ATTESTATIONS_PATH}/{{digest}}");
     [(KEY_CONFIG_PATH.to_owned(), keys), (ATTESTATIONS_PATH.to_owned(), list), (of_a_keyset, document)].map(
         |(path, mut operation)| {
@@ -253,6 +261,13 @@ fn evidence() -> [(String, Value); 3] {
             (path, operation)
         },
     )
+}
+
+fn metrics() -> Value {
+    let mut operation = read("readMetrics", "What is counted, for Prometheus.", "Open", &[500], None);
+    operation["responses"]["200"]["content"] =
+        json!({ "application/openmetrics-text": { "schema": { "type": "string" } } });
+    operation
 }
 
 fn ready() -> Value {
@@ -348,6 +363,8 @@ fn headers() -> Value {
     let described = [
         (CLIENT_NONCE_HEADER, "The nonce of the receipt's `body`, hexadecimal."),
         (KEY_DIGEST_HEADER, "Digest of the keyset that the keys are of."),
+        (ATTESTATION_NONCE_HEADER, "On a kept document: the nonce that it answers."),
+        (VERIFIED_AT_HEADER, "On a kept document: when it was believed, milliseconds since 1970."),
         (COST_HEADER, "What the request cost, nanoTON."),
         (IDEMPOTENT_REPLAYED_HEADER, "`true` where the answer was kept for its Idempotency-Key."),
         (PRIVACY_HEADER, "Who could read the body, in the gateway's own word."),
@@ -385,6 +402,7 @@ fn schemas() -> Value {
     collect::<Models>(&mut found);
     collect::<Health>(&mut found);
     collect::<AccountView>(&mut found);
+    collect::<Backends>(&mut found);
     collect::<Deliveries>(&mut found);
     collect::<Outcomes>(&mut found);
     let mut schemas: Map<String, Value> = found.into_iter().collect();

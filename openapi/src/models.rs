@@ -18,19 +18,40 @@ pub struct Model {
     /// nanoTON per million tokens.
     #[schema(value_type = PriceShape)]
     pub pricing: Price,
-    /// One per backend.
+    /// One per backend that requests may go to.
     pub attestation: Vec<ModelEvidence>,
+    /// One per backend that served it and is refused now: no request goes there.
+    pub refused: Vec<RefusedEvidence>,
 }
 
 /// The evidence of one backend.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ModelEvidence {
+    /// `verified`.
+    pub verdict: &'static str,
     /// `dev` is no hardware at all.
     pub tee: &'static str,
     /// Digest of its keyset.
     pub keyset: String,
-    /// Milliseconds since 1970.
+    /// The keyset's end, milliseconds since 1970.
     pub not_after: u64,
+    /// When the gateway verified it last, milliseconds since 1970.
+    pub verified_at: u64,
+    /// Until when that counts, milliseconds since 1970.
+    pub valid_until: u64,
+}
+
+/// A backend that is refused.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RefusedEvidence {
+    /// `refused`.
+    pub verdict: &'static str,
+    /// Digest of the keyset that was verified last.
+    pub keyset: String,
+    /// Name of the check that failed.
+    pub check: &'static str,
+    /// Since when, milliseconds since 1970.
+    pub since: u64,
 }
 
 /// All of them.

@@ -16,6 +16,10 @@ pub const COST_HEADER: &str = "cocoon-cost";
 pub const CLIENT_NONCE_HEADER: &str = "cocoon-client-nonce";
 /// `gateway` or `sealed`: who could read the body, in the gateway's own word.
 pub const PRIVACY_HEADER: &str = "cocoon-privacy";
+/// The nonce that a kept attestation document was asked for with, 64 hexadecimal characters.
+pub const ATTESTATION_NONCE_HEADER: &str = "cocoon-attestation-nonce";
+/// When a kept attestation document was believed, milliseconds since 1970.
+pub const VERIFIED_AT_HEADER: &str = "cocoon-verified-at";
 /// The request's id, made by the gateway.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
@@ -44,6 +48,11 @@ pub const KEY_CONFIG_PATH: &str = "/.well-known/hpke-keys";
 pub const ATTESTATIONS_PATH: &str = "/v1/attestation";
 /// Where gateways take receipts from outboxes; on the ops listener.
 pub const RECEIPTS_PATH: &str = "/internal/receipts";
+
+/// How the backends stand; on the ops listener.
+pub const BACKENDS_PATH: &str = "/internal/backends";
+/// What is counted, for Prometheus; on the ops listener.
+pub const METRICS_PATH: &str = "/metrics";
 
 /// What an outbox delivers: at most [`MAX_DELIVERIES`] at once.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]

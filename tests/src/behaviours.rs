@@ -34,6 +34,7 @@ mod refused_receipts;
 mod refused_requests;
 mod relay;
 mod relay_ends;
+mod renewal;
 mod sampling;
 mod sealed_clients;
 mod sealed_refusals;
@@ -44,7 +45,9 @@ mod shapes;
 mod surface;
 mod tdx_agreement;
 mod transport;
+mod turned_bad;
 mod verbatim;
+mod verification_cost;
 mod watching;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -96,7 +99,11 @@ fn main() -> std::process::ExitCode {
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
         shapes: a_client_that_closes_at_done_pays_once, a_client_that_hangs_up_after_the_first_token_pays_once,
             ten_thousand_tiny_chunks_arrive, a_slow_reader_costs_no_memory, a_prompt_of_a_mebibyte_is_refused;
-        evidence: a_backend_that_the_policy_refuses_is_never_used, a_recorded_document_is_refused, a_restarted_backend_is_verified_again;
+        evidence: a_backend_that_the_policy_refuses_is_never_used, a_recorded_document_is_refused, a_restarted_backend_is_verified_again,
+            what_was_believed_can_be_verified_later;
+        renewal: fresh_nonces_come_before_a_verdict_runs_out,
+            a_backend_too_busy_for_its_evidence_is_used_until_its_verdict_runs_out;
+        turned_bad: a_changed_quote_drains_its_backend, a_policy_that_refuses_it_drains_a_backend;
         chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis;
         endpoints: each_is_served_under_its_own_path_and_bound;
         transport: compressed_bodies_are_what_they_unpack_to, http2_without_tls_streams_with_trailers,
@@ -132,6 +139,7 @@ fn main() -> std::process::ExitCode {
     let measurements = trials! {
         first_byte: through_the_gateway_and_from_the_backend;
         sealing_cost: of_a_request_and_of_a_token;
+        verification_cost: of_development_evidence;
     };
     // Only where they are asked for: `cargo xtask bench`.
     trials.extend(measurements.into_iter().map(|trial| trial.with_ignored_flag(true)));

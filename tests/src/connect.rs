@@ -188,6 +188,7 @@ pub(crate) async fn verify_prints_what_it_checked() -> anyhow::Result<()> {
     let report: Value = serde_json::from_slice(&output.stdout)?;
     let backend = &report["models"][0]["backends"][0];
     ensure!(output.status.success() && backend["verdict"] == "verified", "{report:#}");
+    fits_its_schema(&report)?;
 
     // Under a policy that trusts another root nothing is good.
     std::fs::write(stack.path("policy.toml"), format!("dev_roots = [\"{}\"]\n", "A".repeat(43)))?;
@@ -195,12 +196,26 @@ pub(crate) async fn verify_prints_what_it_checked() -> anyhow::Result<()> {
     let report: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(!output.status.success(), "{report:#}");
     ensure!(report["models"][0]["backends"][0]["verdict"] == "refused", "{report:#}");
+    fits_its_schema(&report)?;
+    let checks = report["models"][0]["backends"][0]["checks"].as_array().context("no checks")?;
+    let failed = checks.iter().filter(|check| check["outcome"] == "failed");
+    ensure!(failed.map(|check| &check["check"]).collect::<Vec<_>>() == ["quote"], "{report:#}");
 
     let sidecar = Sidecar::start(&stack, &stack.origin(), &[]).await?;
     let (status, _, answer) = sidecar.client(&stack).complete(&chat("hello", json!({}))).await?;
     ensure!(status == 502 && answer["error"]["code"] == "backend_not_verified", "{status} {answer}");
     let page = reqwest::get(format!("{}/verification", sidecar.origin())).await?.text().await?;
     ensure!(page.contains("REFUSED"), "{page}");
+    Ok(())
+}
+
+fn fits_its_schema(report: &Value) -> anyhow::Result<()> {
+    let schema = serde_json::from_str(include_str!("../../docs/schema/verification.json"))?;
+    let validator =
+        jsonschema::draft202012::new(&schema).map_err(|error| anyhow::anyhow!("the schema: {error}"))?;
+    let errors: Vec<String> =
+        validator.iter_errors(report).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    ensure!(errors.is_empty(), "{errors:#?}\n{report:#}");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! A backend is used only on evidence that the policy accepts.
 
 use anyhow::{Context, ensure};
-use cocoon_attestation::Nonce;
+use cocoon_attestation::{Document, Nonce, Policy};
 use cocoon_receipts::SigningKey;
 use serde_json::{Value, json};
 
@@ -66,5 +66,36 @@ pub(crate) async fn a_restarted_backend_is_verified_again() -> anyhow::Result<()
     ensure!(status == 200, "{answer}");
     let claims = crate::bill::claims(headers["cocoon-receipt"].to_str()?)?;
     ensure!(claims["iss"] == after.to_string(), "{claims:#}");
+    Ok(())
+}
+
+/// What the gateway believed when it began to use a keyset can be had, and judged again as of then, by anyone and after
+/// the backend is gone.
+pub(crate) async fn what_was_believed_can_be_verified_later() -> anyhow::Result<()> {
+    let mut stack = Stack::start(Settings::default()).await?;
+    let (_, keyset) = Sealed::keyset(&stack).await?;
+    let url = format!("{}/v1/attestation/{keyset}", stack.origin());
+    let kept = reqwest::get(&url).await?.error_for_status()?;
+    let header = |name: &str| anyhow::Ok(kept.headers()[name].to_str()?.to_owned());
+    let nonce: Nonce = header("cocoon-attestation-nonce")?.parse()?;
+    let verified_at: u64 = header("cocoon-verified-at")?.parse()?;
+    ensure!(header("content-type")? == "application/json", "{kept:?}");
+    let bytes = kept.bytes().await?;
+    let document: Document = serde_json::from_slice(&bytes)?;
+    let policy = Policy::from_toml(&std::fs::read_to_string(stack.path("policy.toml"))?)?;
+    let verdict = policy.verify(&document, nonce, verified_at, true).context("as of then")?;
+    ensure!(verdict.digest == keyset, "of that keyset");
+    let refusal = policy.verify(&document, Nonce([1; 32]), verified_at, true).err();
+    ensure!(refusal.is_some_and(|refusal| refusal.check().as_str() == "report_data"), "for that nonce alone");
+
+    stack.kill_backend()?;
+    stack.kill_gateway()?;
+    stack.start_gateway()?;
+    let later = reqwest::get(&url).await?.error_for_status()?.bytes().await?;
+    ensure!(later == bytes, "it is in the ledger's store");
+    let unknown = reqwest::get(format!("{}/v1/attestation/{}", stack.origin(), "ab".repeat(32))).await?;
+    ensure!(unknown.status() == 404, "{unknown:?}");
+    let unknown: Value = unknown.json().await?;
+    ensure!(unknown["error"]["code"] == "keyset_not_found", "{unknown}");
     Ok(())
 }

@@ -203,8 +203,16 @@ fn listed(title: &str, headers: &HeaderMap) -> String {
 
 /// Hides what differs from run to run: the letters and digits behind each of these.
 fn masked(text: &str) -> String {
-    const BEFORE: [&str; 6] =
-        ["\"created\":", "\"created_at\":", "\"not_after\":", "\"keyset\":\"", "\"fp_", "\"call_"];
+    const BEFORE: [&str; 8] = [
+        "\"created\":",
+        "\"created_at\":",
+        "\"not_after\":",
+        "\"verified_at\":",
+        "\"valid_until\":",
+        "\"keyset\":\"",
+        "\"fp_",
+        "\"call_",
+    ];
     let mut text = text.to_owned();
     for before in BEFORE {
         let parts: Vec<&str> = text.split(before).collect();

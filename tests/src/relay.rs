@@ -307,7 +307,7 @@ pub(crate) async fn keys_and_evidence_need_no_api_key() -> anyhow::Result<()> {
     for (url, status) in [
         (of(&"ab".repeat(32)), 404),
         (of("xyz"), 404),
-        (format!("{origin}/v1/attestation/{}", to.keyset), 400),
+        (format!("{origin}/v1/attestation/{}?nonce=", to.keyset), 400),
         (format!("{origin}/v1/attestation/{}?nonce={}", to.keyset, "AB".repeat(32)), 400),
     ] {
         let response = reqwest::get(&url).await?;

@@ -46,7 +46,8 @@ pub(crate) async fn errors_say_what_openais_say_and_whether_to_retry() -> anyhow
         );
         let body: Value = response.json().await?;
         let error = body["error"].as_object().with_context(|| format!("{what}: {body}"))?;
-        let members: Vec<&str> = error.keys().map(String::as_str).collect();
+        let mut members: Vec<&str> = error.keys().map(String::as_str).collect();
+        members.sort_unstable();
         ensure!(members == ["code", "message", "param", "type"], "{what}: {body}");
         ensure!(error["message"].as_str().is_some_and(|text| text.starts_with(message)), "{what}: {body}");
         ensure!(error["type"] == "invalid_request_error", "{what}: {body}");

@@ -112,7 +112,7 @@ fn believing(root: Option<Vec<u8>>) -> Result<Policy, PolicyError> {
     let image =
         ["mr_td", "rtmr0", "rtmr1", "rtmr2", "rtmr3"].map(|key| format!("{key} = '{zeros}'\n")).concat();
     let text = format!("[tdx]\ntcb_statuses = {ALL_STATUSES}\n[[tdx.images]]\nname = 'none'\n{image}");
-    Ok(Policy::from_toml(&text)?.with_roots(Roots { intel: root }))
+    Ok(Policy::from_toml(&text)?.with_roots(Roots { intel: root, ..Roots::default() }))
 }
 
 /// What the other says of each case.

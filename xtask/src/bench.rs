@@ -13,7 +13,7 @@ pub(crate) fn bench(places: &Places) -> anyhow::Result<()> {
     run(cargo(&places.root).args(["build", "--release", "--workspace", "--bins"]), "the build")?;
     steps.finish("built");
 
-    steps.begin("time to first byte, and the processor's share of sealing");
+    steps.begin("time to first byte, the processor's share of sealing, and verification");
     let mut measure = cargo(&places.root);
     measure.args(["test", "--release", "--workspace", "--test", "behaviours", "--"]);
     // Ignored are the measurements, and nothing else.
@@ -25,7 +25,7 @@ pub(crate) fn bench(places: &Places) -> anyhow::Result<()> {
     steps.begin("sealing, and the verification of evidence");
     let mut measure = cargo(&places.root);
     // The whole workspace, as above: its packages keep the features they were built with.
-    measure.args(["bench", "--workspace", "--bench", "sealing", "--bench", "verify"]);
+    measure.args(["bench", "--workspace", "--bench", "sealing", "--bench", "verify", "--bench", "verdict"]);
     run(&mut measure, "the measurement")?;
     steps.finish("measured");
     Ok(())

@@ -11,6 +11,7 @@ mod console;
 mod contract;
 mod down;
 mod engine;
+mod evidence;
 mod files;
 mod fingerprint;
 mod greeting;

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::console::{Steps, seconds};
 use crate::places::Places;
 use crate::run::{cargo, run};
-use crate::{contract, engine, model, node, python, system};
+use crate::{contract, engine, evidence, model, node, python, system};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -32,6 +32,7 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
     let python = python::for_tests(places, "requirements.txt")?;
     let instructor = python::for_tests(places, "requirements-instructor.txt")?;
     let node_modules = node::for_tests(places)?;
+    let voltage_verify = evidence::for_tests(places)?;
     times.add("set-up", steps.finish("there"));
 
     steps.begin("engine");
@@ -56,7 +57,8 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
         .env("COCOON_MODEL_PATH", &model.source)
         .env("COCOON_TEST_PYTHON", &python)
         .env("COCOON_TEST_PYTHON_INSTRUCTOR", &instructor)
-        .env("COCOON_TEST_NODE_MODULES", &node_modules);
+        .env("COCOON_TEST_NODE_MODULES", &node_modules)
+        .env("COCOON_TEST_VOLTAGE_VERIFY", &voltage_verify);
     contract::name_binaries(&mut tests, &places.release);
     if options.full {
         tests.env("COCOON_TEST_FULL", "1");

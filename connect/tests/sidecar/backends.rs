@@ -315,7 +315,7 @@ async fn what_was_verified_can_be_looked_at() {
         let verdicts: HashSet<&str> =
             backends.iter().map(|backend| backend["verdict"].as_str().unwrap()).collect();
         assert_eq!(verdicts, HashSet::from(["verified", "refused"]));
-        assert_eq!(json["policy"].as_str().unwrap().len(), 64);
+        assert_eq!(json["policy"]["sha256"].as_str().unwrap().len(), 64);
     }
 }
 

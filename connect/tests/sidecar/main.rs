@@ -13,4 +13,6 @@ mod requests;
 #[cfg(test)]
 mod stand;
 #[cfg(test)]
+mod verification;
+#[cfg(test)]
 mod vm;

@@ -4,119 +4,86 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// One thing that is checked. Its name is stable: programs read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Check {
-    /// The policy itself is in force.
-    Policy,
-    /// The policy trusts evidence of this kind, and the quote is of the kind that the document says.
-    Kind,
-    /// Development evidence comes from this machine.
-    Loopback,
-    /// No section that evidence of this kind must not have.
-    Sections,
-    /// The quote is signed, through the vendor's chain, by hardware.
-    Quote,
-    /// What the vendor says of that hardware is in date.
-    Collateral,
-    /// The verifier's nonce is under the root that was quoted.
-    Nonce,
-    /// The quote covers root, keyset and devices.
-    ReportData,
-    Keyset,
-    KeysetValidity,
-    KeysetAge,
-    Kem,
-    PrefixCache,
-    Model,
-    Release,
-    TdxDebug,
-    TdxAttributes,
-    TdxXfam,
-    TdxMrSeam,
-    TdxMrTd,
-    TdxRtmr0,
-    TdxRtmr1,
-    TdxRtmr2,
-    TdxRtmr3,
-    TdxMrConfigId,
-    TdxMrOwner,
-    TdxMrOwnerConfig,
-    TdxTcbStatus,
-    TdxAdvisories,
-    TdxTcbEvaluation,
-    SnpDebug,
-    SnpGuestPolicy,
-    SnpVmpl,
-    SnpLaunchDigest,
-    SnpIdKey,
-    SnpAuthorKey,
-    SnpHostData,
-    SnpTcb,
-    /// The devices' evidence is signed by its vendor's service.
-    GpuEvidence,
-    /// It was gathered with the same root.
-    GpuNonce,
-    GpuCount,
-    GpuModel,
-    GpuDriver,
-    GpuSecureBoot,
-    GpuDebug,
-    GpuMeasurements,
+/// Declares every check once, with its name.
+macro_rules! checks {
+    ($($(#[$doc:meta])* $check:ident = $name:literal,)+) => {
+        /// One thing that is checked. Its name is stable: programs read it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Check {
+            $($(#[$doc])* $check,)+
+        }
+
+        impl Check {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$check),+];
+
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$check => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Check {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Policy => "policy",
-            Self::Kind => "kind",
-            Self::Loopback => "loopback",
-            Self::Sections => "sections",
-            Self::Quote => "quote",
-            Self::Collateral => "collateral",
-            Self::Nonce => "nonce",
-            Self::ReportData => "report_data",
-            Self::Keyset => "keyset",
-            Self::KeysetValidity => "keyset_validity",
-            Self::KeysetAge => "keyset_age",
-            Self::Kem => "kem",
-            Self::PrefixCache => "prefix_cache",
-            Self::Model => "model",
-            Self::Release => "release",
-            Self::TdxDebug => "tdx_debug",
-            Self::TdxAttributes => "tdx_attributes",
-            Self::TdxXfam => "tdx_xfam",
-            Self::TdxMrSeam => "tdx_mr_seam",
-            Self::TdxMrTd => "tdx_mr_td",
-            Self::TdxRtmr0 => "tdx_rtmr0",
-            Self::TdxRtmr1 => "tdx_rtmr1",
-            Self::TdxRtmr2 => "tdx_rtmr2",
-            Self::TdxRtmr3 => "tdx_rtmr3",
-            Self::TdxMrConfigId => "tdx_mr_config_id",
-            Self::TdxMrOwner => "tdx_mr_owner",
-            Self::TdxMrOwnerConfig => "tdx_mr_owner_config",
-            Self::TdxTcbStatus => "tdx_tcb_status",
-            Self::TdxAdvisories => "tdx_advisories",
-            Self::TdxTcbEvaluation => "tdx_tcb_evaluation",
-            Self::SnpDebug => "snp_debug",
-            Self::SnpGuestPolicy => "snp_guest_policy",
-            Self::SnpVmpl => "snp_vmpl",
-            Self::SnpLaunchDigest => "snp_launch_digest",
-            Self::SnpIdKey => "snp_id_key",
-            Self::SnpAuthorKey => "snp_author_key",
-            Self::SnpHostData => "snp_host_data",
-            Self::SnpTcb => "snp_tcb",
-            Self::GpuEvidence => "gpu_evidence",
-            Self::GpuNonce => "gpu_nonce",
-            Self::GpuCount => "gpu_count",
-            Self::GpuModel => "gpu_model",
-            Self::GpuDriver => "gpu_driver",
-            Self::GpuSecureBoot => "gpu_secure_boot",
-            Self::GpuDebug => "gpu_debug",
-            Self::GpuMeasurements => "gpu_measurements",
-        }
-    }
+checks! {
+    /// The policy itself is in force.
+    Policy = "policy",
+    /// The policy trusts evidence of this kind, and the quote is of the kind that the document says.
+    Kind = "kind",
+    /// Development evidence comes from this machine.
+    Loopback = "loopback",
+    /// No section that evidence of this kind must not have.
+    Sections = "sections",
+    /// The quote is signed, through the vendor's chain, by hardware.
+    Quote = "quote",
+    /// What the vendor says of that hardware is in date.
+    Collateral = "collateral",
+    /// The verifier's nonce is under the root that was quoted.
+    Nonce = "nonce",
+    /// The quote covers root, keyset and devices.
+    ReportData = "report_data",
+    Keyset = "keyset",
+    KeysetValidity = "keyset_validity",
+    KeysetAge = "keyset_age",
+    Kem = "kem",
+    PrefixCache = "prefix_cache",
+    Model = "model",
+    Release = "release",
+    TdxDebug = "tdx_debug",
+    TdxAttributes = "tdx_attributes",
+    TdxXfam = "tdx_xfam",
+    TdxMrSeam = "tdx_mr_seam",
+    TdxMrTd = "tdx_mr_td",
+    TdxRtmr0 = "tdx_rtmr0",
+    TdxRtmr1 = "tdx_rtmr1",
+    TdxRtmr2 = "tdx_rtmr2",
+    TdxRtmr3 = "tdx_rtmr3",
+    TdxMrConfigId = "tdx_mr_config_id",
+    TdxMrOwner = "tdx_mr_owner",
+    TdxMrOwnerConfig = "tdx_mr_owner_config",
+    TdxTcbStatus = "tdx_tcb_status",
+    TdxAdvisories = "tdx_advisories",
+    TdxTcbEvaluation = "tdx_tcb_evaluation",
+    SnpDebug = "snp_debug",
+    SnpGuestPolicy = "snp_guest_policy",
+    SnpVmpl = "snp_vmpl",
+    SnpLaunchDigest = "snp_launch_digest",
+    SnpIdKey = "snp_id_key",
+    SnpAuthorKey = "snp_author_key",
+    SnpHostData = "snp_host_data",
+    SnpTcb = "snp_tcb",
+    /// The devices' evidence is signed by its vendor's service.
+    GpuEvidence = "gpu_evidence",
+    /// It was gathered with the same root.
+    GpuNonce = "gpu_nonce",
+    GpuCount = "gpu_count",
+    GpuModel = "gpu_model",
+    GpuDriver = "gpu_driver",
+    GpuSecureBoot = "gpu_secure_boot",
+    GpuDebug = "gpu_debug",
+    GpuMeasurements = "gpu_measurements",
 }
 
 impl fmt::Display for Check {
@@ -141,6 +108,18 @@ pub enum Outcome {
     Waived,
     /// What it would look at was not to be had, or is not proven, because another check failed.
     Unreached,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Waived => "waived",
+            Self::Unreached => "unreached",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -186,8 +165,10 @@ impl Findings {
         good
     }
 
-    /// Whether the release is not below `floor`, the oldest sequence of that name that is believed.
+    /// Whether the release is not below `floor`, the oldest sequence of that name that is believed. A second call, with
+    /// a floor that the policy does not know of, replaces what the first one found.
     pub fn release(&mut self, name: &str, sequence: u64, floor: u64) -> bool {
+        self.0.retain(|finding| finding.check != Check::Release);
         if sequence >= floor {
             self.passed(Check::Release, format!("{name} {sequence}, the oldest that is believed is {floor}"));
         } else {
@@ -238,6 +219,15 @@ mod tests {
         findings.failed(Check::Quote, "");
         assert!(!findings.are_good());
         assert_eq!(findings.failures().map(|finding| finding.check).collect::<Vec<_>>(), [Check::Quote]);
+    }
+
+    #[test]
+    fn the_word_on_a_release_is_the_last_one() {
+        let mut findings = Findings::default();
+        assert!(findings.release("r", 7, 5));
+        assert!(!findings.release("r", 7, 8));
+        let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+        assert_eq!((finding.check, finding.outcome), (Check::Release, Outcome::Failed));
     }
 
     #[test]

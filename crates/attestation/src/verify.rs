@@ -112,8 +112,14 @@ impl Policy {
             findings.unreached(&[Check::Quote], Check::Kind);
             return None;
         }
-        if tee == Tee::Tdx && tdx::is_sgx(&document.quote.0) {
-            findings.failed(Check::Kind, "the document says 'tdx', and the quote is of kind 'sgx'");
+        let other = match tee {
+            Tee::Tdx if tdx::is_sgx(&document.quote.0) => Some("of kind 'sgx'"),
+            Tee::SevSnp if !snp::is_report(&document.quote.0) => Some("of another kind"),
+            _ => None,
+        };
+        if let Some(other) = other {
+            let said = tee.as_str();
+            findings.failed(Check::Kind, format!("the document says '{said}', and the quote is {other}"));
             findings.unreached(&[Check::Quote], Check::Kind);
             return None;
         }

@@ -4,6 +4,7 @@
 //! verified by the caller against its ticket and its keyset.
 
 mod answers;
+mod documents;
 pub mod embedded;
 mod model;
 pub mod redis;
@@ -12,6 +13,7 @@ mod rules;
 pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
 };
+pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
 pub use model::*;
 
 use std::sync::Arc;
@@ -100,6 +102,13 @@ pub trait Ledger: Answers + Send + Sync + std::fmt::Debug {
 
     /// The bytes of an accepted keyset.
     async fn keyset(&self, digest: Digest) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Keeps the first document that was believed for the keyset `keyset`: what was known when it was first used. A later
+    /// one changes nothing. [`LedgerError::Overflow`] for one above [`MAX_DOCUMENT_BYTES`].
+    async fn put_document(&self, keyset: Digest, document: &KeptDocument) -> Result<(), LedgerError>;
+
+    /// That document.
+    async fn document(&self, keyset: Digest) -> Result<Option<KeptDocument>, LedgerError>;
 
     /// How many shards this ledger was created with.
     fn shards(&self) -> ShardCount;

@@ -1,5 +1,6 @@
 //! What our servers have in common as processes: their log, their settings, how they listen and how they end.
 
+mod follow;
 mod linger;
 mod log;
 mod serve;
@@ -7,6 +8,7 @@ mod settings;
 mod signals;
 mod tls;
 
+pub use follow::{Reload, follow};
 pub use log::start_log;
 pub use serve::{serve, serve_tls};
 pub use settings::{NotAKey, lay_over};

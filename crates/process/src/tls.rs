@@ -3,7 +3,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -12,10 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
-/// How often the files are looked at. They are small, and a new certificate is in no hurry.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+use crate::follow::Reload;
 
 /// Files that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -106,25 +103,11 @@ impl Tls {
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
+}
 
-    /// Takes up changed files until `shutdown`. While they cannot be used the pair before stays in force.
-    pub async fn follow(mut self, shutdown: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-            match self.reload().await {
-                Ok(false) => {}
-                Ok(true) => tracing::info!("TLS certificate reloaded"),
-                Err(error) => {
-                    tracing::warn!(%error, "changed TLS files are not used; the pair before them is")
-                }
-            }
-        }
-    }
+impl Reload for Tls {
+    type Error = TlsError;
 
-    /// Whether a new pair is in force. The same bad files are reported once.
     async fn reload(&mut self) -> Result<bool, TlsError> {
         let pair = match Pair::read(&self.certificate, &self.key).await {
             Ok(pair) => pair,
@@ -167,9 +150,12 @@ fn certified(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::Router;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
 

@@ -10,8 +10,13 @@ use cocoon_sealing::{Kem, PublicKey};
 use http::uri::Authority;
 use tokio::sync::{Notify, watch};
 
+use super::{Checked, Standing};
+use crate::clock::now_ms;
+
 /// Keysets of one boot that are remembered. A backend changes its keys every few hours and accepts one for a day more.
 const MAX_EARLIER: usize = 16;
+/// Longest that a verdict is counted as good for without being given again.
+const LONGEST_LEFT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A backend is asked for its evidence out of turn at most this often: anyone with an API key can name a keyset that
 /// does not exist.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -20,6 +25,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Attested {
     pub verdict: Verdict,
+    /// Digest of the policy that the verdict was given under.
+    pub policy: Digest,
     /// The keys requests are sealed to, by their ids; X25519 is always there and first.
     pub keys: Vec<(u8, PublicKey)>,
     pub receipt_key: VerifyingKey,
@@ -51,20 +58,56 @@ impl Attested {
 /// What the verifications of a backend came to.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// The verdict in force, if any.
-    pub current: Option<Arc<Attested>>,
-    /// Verified before, in the same boot, newest first: the backend may still accept their keys.
+    /// The last verdict, unless it was taken back; it may have run out.
+    current: Option<Arc<Attested>>,
+    /// When it has, by a clock that nobody sets.
+    until: Option<Instant>,
+    /// Verified before, in the same boot and under the same policy, newest first: the backend may still accept their
+    /// keys.
     pub earlier: Vec<Arc<Attested>>,
+    /// The last verdict that there was, whatever came after it.
+    pub last_verified: Option<Arc<Attested>>,
+    /// How the last verification ended; none before the first has.
+    pub standing: Option<Standing>,
     /// Verifications so far, whatever they came to.
     pub checks: u64,
 }
 
 impl Known {
+    /// The verdict in force, if any: one that has run out is none, by either clock.
+    #[must_use]
+    pub fn current(&self) -> Option<&Arc<Attested>> {
+        let in_time = self.until.is_some_and(|until| Instant::now() < until);
+        self.current.as_ref().filter(|attested| in_time && now_ms() < attested.verdict.valid_until)
+    }
+
+    /// All keysets whose keys the backend may accept, newest first, whether or not it may be used.
+    pub fn keysets(&self) -> impl Iterator<Item = &Arc<Attested>> {
+        self.current.iter().chain(&self.earlier)
+    }
+
     fn retire_current(&mut self) {
         if let Some(current) = self.current.take() {
             self.earlier.insert(0, current);
             self.earlier.truncate(MAX_EARLIER);
         }
+    }
+
+    /// What went before is forgotten once the backend was started again, as its private keys are gone with the receipt
+    /// key, and once the policy is another, which may not have accepted it.
+    fn accept(&mut self, attested: Attested, now_ms: u64) {
+        self.retire_current();
+        self.earlier.retain(|earlier| {
+            earlier.is_of_boot(&attested)
+                && earlier.policy == attested.policy
+                && earlier.digest() != attested.digest()
+        });
+        let left = Duration::from_millis(attested.verdict.valid_until.saturating_sub(now_ms));
+        // A year stands for more than a clock can count.
+        self.until = Some(Instant::now() + left.min(LONGEST_LEFT));
+        let attested = Arc::new(attested);
+        self.current = Some(Arc::clone(&attested));
+        self.last_verified = Some(attested);
     }
 }
 
@@ -98,10 +141,10 @@ impl Backend {
         }
     }
 
-    /// The verdict in force, if any.
+    /// The verdict in force, if any: one that has run out is none.
     #[must_use]
     pub fn attested(&self) -> Option<Arc<Attested>> {
-        self.known.borrow().current.clone()
+        self.known.borrow().current().cloned()
     }
 
     /// What is known now.
@@ -114,22 +157,56 @@ impl Backend {
         self.known.subscribe()
     }
 
-    /// The outcome of a verification; none: the backend is not used.
-    ///
-    /// The keysets before are remembered until they end, or the backend was started again: its private keys are gone
-    /// with the receipt key.
-    pub fn set(&self, attested: Option<Attested>, now_ms: u64) {
+    /// Takes down what a verification came to. One that failed takes the verdict before it back, or leaves it to run out
+    /// ([`AttestError::ends_verdict`](crate::attest::AttestError::ends_verdict)). Who was chosen before goes on.
+    pub fn record(&self, checked: Checked) {
+        let Checked { outcome, at, took, .. } = checked;
         self.known.send_modify(|known| {
             known.checks += 1;
-            known.retire_current();
-            if let Some(attested) = attested {
-                known
-                    .earlier
-                    .retain(|earlier| earlier.is_of_boot(&attested) && earlier.digest() != attested.digest());
-                known.current = Some(Arc::new(attested));
-            }
-            known.earlier.retain(|earlier| earlier.verdict.keyset.not_after > now_ms);
+            let outcome = match outcome {
+                Ok(attested) => {
+                    known.accept(attested, at);
+                    Ok(())
+                }
+                Err(error) => {
+                    if error.ends_verdict() {
+                        known.retire_current();
+                    }
+                    Err(error)
+                }
+            };
+            known.standing = Some(Standing::after(known.standing.as_ref(), outcome, at, took));
+            known.earlier.retain(|earlier| earlier.verdict.keyset.not_after > at);
         });
+    }
+
+    /// Lets the verdict in force run out `within` that time at the latest, unless it is given again.
+    pub fn renew_within(&self, within: Duration) {
+        let latest = Instant::now() + within;
+        // Nobody waits for a verdict to run out.
+        self.known.send_if_modified(|known| {
+            known.until = known.until.map(|until| until.min(latest));
+            false
+        });
+    }
+
+    /// When the verdict runs out, or has.
+    #[cfg(test)]
+    pub(crate) fn runs_out(&self) -> Option<Instant> {
+        self.known.borrow().until
+    }
+
+    /// Whether the last verification refused the backend.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.known.borrow().standing.as_ref().is_some_and(|standing| standing.refused_by().is_some())
+    }
+
+    /// Whether `keyset` was verified here and is remembered.
+    #[must_use]
+    pub fn has_been(&self, keyset: Digest) -> bool {
+        let known = self.known.borrow();
+        known.keysets().chain(&known.last_verified).any(|attested| attested.digest() == keyset)
     }
 
     /// Takes the backend out of use until it was verified again, if `keyset` is still the one in force.
@@ -171,7 +248,9 @@ impl Backend {
         self.suspected.notified().await;
     }
 
-    pub(super) fn load(&self) -> usize {
+    /// Requests in flight.
+    #[must_use]
+    pub fn load(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 }
@@ -195,3 +274,6 @@ impl Drop for Chosen {
         self.backend.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub enum Named {
     Found(Chosen),
     /// Its backend is known, and cannot be used now.
     Away,
-    /// No backend has it, or has it any more.
+    /// No backend has it, or has it any more, or has it and is refused: other keys are to be fetched.
     Unknown,
 }
 
@@ -53,6 +53,11 @@ impl Fleet {
         if let Some(chosen) = self.holder(digest, now_ms) {
             return Named::Found(chosen);
         }
+        // It will not be sent to under any keys, and is asked again anyway.
+        let mut refused = self.backends.iter().filter(|backend| backend.is_refused());
+        if refused.any(|backend| has(backend, digest, now_ms).is_some()) {
+            return Named::Unknown;
+        }
         let answered_at: Vec<u64> = self.backends.iter().map(|backend| backend.ask_again()).collect();
         let all_answered = || {
             let mut checks = self.backends.iter().zip(&answered_at);
@@ -79,19 +84,19 @@ impl Fleet {
 
 fn has(backend: &Backend, digest: Digest, now_ms: u64) -> Option<Arc<Attested>> {
     let known = backend.known();
-    known
-        .current
-        .into_iter()
-        .chain(known.earlier)
+    let mut keysets = known.keysets();
+    keysets
         .find(|attested| attested.digest() == digest && attested.verdict.keyset.not_after > now_ms)
+        .cloned()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{attested, boot, fleet, of_boot};
+    use super::super::tests::{attested, boot, checked, fleet, gone, of_boot};
     use super::*;
+    use crate::attest::AttestError;
+    use crate::clock::now_ms;
 
-    const NOW: u64 = 10;
     const SHORT: Duration = Duration::from_millis(20);
 
     fn digest_of(fleet: &Fleet, at: usize) -> Digest {
@@ -108,12 +113,12 @@ mod tests {
         assert_eq!(before.len(), 5);
         assert_eq!(order(&all), before, "the same every time");
         let last = all.backends().iter().find(|backend| backend.authority == before[4]).unwrap();
-        last.set(None, NOW);
+        last.record(gone());
         assert_eq!(order(&all), before[..4], "one less moves nothing else");
         let first = all.backends().iter().find(|backend| backend.authority == before[0]).unwrap();
-        first.set(None, NOW);
+        first.record(gone());
         assert_eq!(order(&all), before[1..4]);
-        first.set(Some(attested("other", 1)), NOW);
+        first.record(checked(Ok(attested("other", 1))));
         assert_eq!(order(&all), before[1..4], "it serves another model now");
     }
 
@@ -134,37 +139,68 @@ mod tests {
     async fn a_named_keyset_goes_to_its_backend_and_no_other() {
         let fleet = fleet(&[Some(("m", 1)), Some(("m", 1)), None]);
         for at in 0..2 {
-            let named = fleet.with_keyset(digest_of(&fleet, at), NOW, SHORT).await;
+            let named = fleet.with_keyset(digest_of(&fleet, at), now_ms(), SHORT).await;
             let Named::Found(chosen) = named else { panic!("{named:?}") };
             assert_eq!(chosen.backend.authority, fleet.backends()[at].authority);
             assert_eq!(chosen.attested.digest(), digest_of(&fleet, at));
         }
-        assert!(matches!(fleet.with_keyset(Digest([7; 32]), NOW, SHORT).await, Named::Unknown));
+        assert!(matches!(fleet.with_keyset(Digest([7; 32]), now_ms(), SHORT).await, Named::Unknown));
     }
 
     #[tokio::test]
     async fn an_earlier_keyset_of_the_same_boot_is_still_found_and_one_of_another_is_not() {
         let fleet = fleet(&[None]);
         let backend = &fleet.backends()[0];
-        let first_boot = boot();
-        backend.set(Some(of_boot(&first_boot, "m", 1, 100)), NOW);
+        let (first_boot, now) = (boot(), now_ms());
+        let hours = |hours: u64| now + hours * 3_600_000;
+        backend.record(checked(Ok(of_boot(&first_boot, "m", 1, hours(1)))));
         let old = digest_of(&fleet, 0);
-        backend.set(Some(of_boot(&first_boot, "m", 1, 200)), NOW);
-        let found = fleet.with_keyset(old, NOW, SHORT).await;
+        backend.record(checked(Ok(of_boot(&first_boot, "m", 1, hours(2)))));
+        let found = fleet.with_keyset(old, now, SHORT).await;
         assert!(matches!(&found, Named::Found(chosen) if chosen.attested.digest() == old), "{found:?}");
-        assert!(matches!(fleet.with_keyset(old, 100, SHORT).await, Named::Unknown), "its time is over");
+        assert!(matches!(fleet.with_keyset(old, hours(1), SHORT).await, Named::Unknown), "its time is over");
 
-        backend.set(None, NOW);
-        assert!(matches!(fleet.with_keyset(old, NOW, SHORT).await, Named::Away), "it has no verdict now");
-        let current = of_boot(&first_boot, "m", 1, 300);
+        backend.record(gone());
+        assert!(matches!(fleet.with_keyset(old, now, SHORT).await, Named::Away), "it has no verdict now");
+        let current = of_boot(&first_boot, "m", 1, hours(3));
         let digest = current.digest();
-        backend.set(Some(current), NOW);
-        assert!(matches!(fleet.with_keyset(old, NOW, SHORT).await, Named::Found(_)), "it is back");
+        backend.record(checked(Ok(current)));
+        assert!(matches!(fleet.with_keyset(old, now, SHORT).await, Named::Found(_)), "it is back");
         backend.suspect(digest);
-        backend.set(Some(attested("m", 1)), NOW);
+        backend.record(checked(Ok(attested("m", 1))));
         for gone in [old, digest] {
-            assert!(matches!(fleet.with_keyset(gone, NOW, SHORT).await, Named::Unknown), "its keys are gone");
+            assert!(matches!(fleet.with_keyset(gone, now, SHORT).await, Named::Unknown), "its keys are gone");
         }
+    }
+
+    #[tokio::test]
+    async fn keysets_of_a_backend_that_is_refused_are_unknown_at_once() {
+        let fleet = fleet(&[None]);
+        let backend = &fleet.backends()[0];
+        let boot = boot();
+        backend.record(checked(Ok(of_boot(&boot, "m", 1, u64::MAX))));
+        let digest = digest_of(&fleet, 0);
+        backend.record(checked(Err(AttestError::Keys)));
+        let patience = Duration::from_secs(600);
+        let named = tokio::time::timeout(patience / 10, fleet.with_keyset(digest, now_ms(), patience)).await;
+        assert!(matches!(named, Ok(Named::Unknown)), "{named:?}");
+        backend.record(checked(Ok(of_boot(&boot, "m", 1, u64::MAX))));
+        assert!(
+            matches!(fleet.with_keyset(digest, now_ms(), patience).await, Named::Found(_)),
+            "it is good again"
+        );
+    }
+
+    #[tokio::test]
+    async fn keysets_that_another_policy_accepted_are_forgotten() {
+        let fleet = fleet(&[None]);
+        let backend = &fleet.backends()[0];
+        let boot = boot();
+        backend.record(checked(Ok(of_boot(&boot, "m", 1, u64::MAX))));
+        let old = digest_of(&fleet, 0);
+        let new = Attested { policy: Digest([1; 32]), ..of_boot(&boot, "m", 1, u64::MAX) };
+        backend.record(checked(Ok(new)));
+        assert!(matches!(fleet.with_keyset(old, now_ms(), SHORT).await, Named::Unknown));
     }
 
     #[tokio::test]
@@ -174,13 +210,14 @@ mod tests {
         let new = attested("m", 1);
         let digest = new.digest();
         let patience = Duration::from_secs(60);
-        let (named, ()) = tokio::join!(fleet.with_keyset(digest, NOW, patience), async {
+        let (named, ()) = tokio::join!(fleet.with_keyset(digest, now_ms(), patience), async {
             backend.suspicion().await;
-            backend.set(Some(new), NOW);
+            backend.record(checked(Ok(new)));
         });
         assert!(matches!(named, Named::Found(_)), "{named:?}");
         // Asked just now, and answered: nobody waits for a second answer.
-        let again = tokio::time::timeout(patience / 10, fleet.with_keyset(Digest([7; 32]), NOW, patience));
+        let again =
+            tokio::time::timeout(patience / 10, fleet.with_keyset(Digest([7; 32]), now_ms(), patience));
         assert!(matches!(again.await, Ok(Named::Unknown)));
     }
 }

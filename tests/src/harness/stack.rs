@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use cocoon_openapi::RECEIPTS_PATH;
+use cocoon_openapi::ops::Backends;
+use cocoon_openapi::{BACKENDS_PATH, RECEIPTS_PATH};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -37,6 +38,8 @@ pub(crate) struct Settings {
     /// Top-level lines of the gateway's configuration.
     pub(crate) gateway: String,
     pub(crate) backend: String,
+    /// Lines of the policy after its development roots.
+    pub(crate) policy: String,
     /// Puts a [`Proxy`] between gateway and backend, either way: requests, and receipts from the outbox.
     pub(crate) proxy: bool,
     /// What the gateway logs; `info` where there is nothing.
@@ -52,6 +55,7 @@ impl Default for Settings {
             engine: Engine::Scripted,
             gateway: String::new(),
             backend: String::new(),
+            policy: String::new(),
             proxy: false,
             gateway_log: None,
             second_backend: None,
@@ -240,15 +244,34 @@ impl Stack {
 
     /// Receipts in the backend's outbox file, oldest first: (receipt, ticket).
     pub(crate) fn outbox(&self) -> anyhow::Result<Vec<(String, String)>> {
-        #[derive(Deserialize)]
-        struct Line {
-            receipt: Option<String>,
-            ticket: Option<String>,
-        }
-        let text = std::fs::read_to_string(self.path("backend").join("outbox.jsonl"))?;
-        // The last line may still be being written.
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        Ok(lines.filter_map(|line| Some((line.receipt?, line.ticket?))).collect())
+        outbox_of(&self.path("backend"))
+    }
+
+    /// How the gateway's backends stand, as it says on its ops listener.
+    pub(crate) async fn backends(&self) -> anyhow::Result<Backends> {
+        let url = format!("{}{BACKENDS_PATH}", self.ops_url());
+        Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
+    }
+
+    /// `cocoon-gateway backends`: whether it ended well, and what it printed.
+    pub(crate) fn backends_command(&self, more: &[&str]) -> anyhow::Result<(bool, String)> {
+        let mut command = gateway_binary()?;
+        let output =
+            command.args(["backends", "--config"]).arg(self.path("gateway.toml")).args(more).output()?;
+        Ok((output.status.success(), String::from_utf8(output.stdout)?))
+    }
+
+    /// Believes what these development roots sign, under `more` lines of policy, from the gateway's next look on.
+    pub(crate) fn write_policy(&self, roots: &[&str], more: &str) -> anyhow::Result<()> {
+        // In one step: half a policy must never be read.
+        let (path, new) = (self.path("policy.toml"), self.path("policy.new"));
+        std::fs::write(&new, format!("dev_roots = {roots:?}\n{more}\n"))?;
+        Ok(std::fs::rename(new, path)?)
+    }
+
+    /// The development root that the backend's evidence is signed by, as a policy names it.
+    pub(crate) fn dev_root(&self) -> anyhow::Result<String> {
+        dev_root_in(&self.path("keys"))
     }
 
     /// Sequences that the engine itself says it runs.
@@ -271,9 +294,7 @@ impl Stack {
         let keys = self.path("keys");
         std::fs::create_dir_all(self.path("backend"))?;
         printed(gateway_binary()?.args(["keys", "init", "--dir"]).arg(&keys))?;
-        let mut dev_root = Command::new(environment::path("COCOON_BACKEND_BIN")?);
-        let dev_root = printed(dev_root.args(["dev-root", "--dir"]).arg(&keys))?;
-        std::fs::write(self.path("policy.toml"), format!("dev_roots = [\"{dev_root}\"]\n"))?;
+        self.write_policy(&[&self.dev_root()?], &settings.policy)?;
         let ledger = match &self.redis {
             Some(redis) => redis.url(),
             None => format!("sqlite:{}", self.path("ledger.db").display()),
@@ -345,6 +366,25 @@ impl Stack {
 pub(crate) struct SecondGateway {
     pub(crate) origin: String,
     _process: Process,
+}
+
+/// The development root in a folder, which is made where there is none.
+pub(super) fn dev_root_in(folder: &Path) -> anyhow::Result<String> {
+    let mut command = Command::new(environment::path("COCOON_BACKEND_BIN")?);
+    printed(command.args(["dev-root", "--dir"]).arg(folder))
+}
+
+/// Receipts in the outbox of the backend with this folder, oldest first: (receipt, ticket).
+pub(super) fn outbox_of(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    #[derive(Deserialize)]
+    struct Line {
+        receipt: Option<String>,
+        ticket: Option<String>,
+    }
+    let text = std::fs::read_to_string(folder.join("outbox.jsonl"))?;
+    // The last line may still be being written.
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    Ok(lines.filter_map(|line| Some((line.receipt?, line.ticket?))).collect())
 }
 
 async fn ready(ops_url: &str) -> anyhow::Result<()> {

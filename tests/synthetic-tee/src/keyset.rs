@@ -1,3 +1,5 @@
+//! A keyset to attest.
+
 use cocoon_attestation::{
     EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release,
 };

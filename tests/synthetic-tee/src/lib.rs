@@ -6,9 +6,14 @@
 
 #![expect(clippy::expect_used, reason = "evidence for tests: what cannot be made fails the test")]
 
+mod authority;
 mod keyset;
+pub mod nvidia;
 pub mod samples;
+pub mod snp;
 mod tdx;
 
 pub use keyset::keyset;
+pub use nvidia::SyntheticNvidia;
+pub use snp::SyntheticSnp;
 pub use tdx::{Form, LoggedEvent, Statements, SyntheticTdx, Td, TdxEvidence};

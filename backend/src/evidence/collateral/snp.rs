@@ -5,7 +5,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use x509_cert::Certificate;
-use x509_cert::certificate::Rfc5280;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode as _;
 
@@ -123,7 +122,7 @@ impl Certificates {
     /// The revocation list. One that the host hands over is left out where it is out of date: it is a help, no more.
     async fn list(&self, table: &[Entry<'_>], now_ms: u64) -> Result<Option<String>, CollateralError> {
         let in_date = |der: &[u8]| {
-            let next = CertificateList::<Rfc5280>::from_der(der).ok()?.tbs_cert_list.next_update?;
+            let next = CertificateList::from_der(der).ok()?.tbs_cert_list.next_update?;
             Some(next.to_unix_duration().as_millis() > u128::from(now_ms))
         };
         let Some(source) = &self.crl else {

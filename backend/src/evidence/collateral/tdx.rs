@@ -9,7 +9,6 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use x509_cert::Certificate;
-use x509_cert::certificate::Rfc5280;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::{DateTime, Decode as _};
 
@@ -133,7 +132,7 @@ impl Pccs {
     /// A revocation list in DER, which some services give in hexadecimal, and when the next one comes.
     fn list(&self, body: &[u8], what: &'static str) -> Result<(Vec<u8>, u64), CollateralError> {
         let der = hex::decode(body.trim_ascii()).unwrap_or_else(|_| body.to_vec());
-        let list = CertificateList::<Rfc5280>::from_der(&der).ok();
+        let list = CertificateList::from_der(&der).ok();
         let next = list.and_then(|list| list.tbs_cert_list.next_update);
         let next = next.ok_or_else(|| self.malformed(what))?.to_unix_duration();
         Ok((der, millis(next)))
@@ -188,7 +187,7 @@ fn platform(quote: &[u8]) -> Result<(Platform, String), CollateralError> {
 
 /// Which of Intel's two authorities issued a platform's certificate; they have revocation lists of their own.
 fn issuer(leaf: &Certificate) -> Option<&'static str> {
-    let name = leaf.tbs_certificate().issuer().to_string();
+    let name = leaf.tbs_certificate.issuer.to_string();
     [("PCK Processor CA", "processor"), ("PCK Platform CA", "platform")]
         .into_iter()
         .find_map(|(part, issuer)| name.contains(part).then_some(issuer))

@@ -2,7 +2,11 @@
 
 mod gpu;
 mod hex;
+mod load;
+mod place;
+mod signed;
 mod snp;
+mod store;
 mod tdx;
 
 use std::collections::BTreeMap;
@@ -12,7 +16,9 @@ use serde::Deserialize;
 
 pub use gpu::GpuPolicy;
 pub use hex::Hex;
+pub use load::{LoadError, Loaded, signature_path};
 pub use snp::{SnpImage, SnpPolicy, SnpProduct, SnpTcb};
+pub use store::{PolicyStore, StoreError};
 pub use tdx::{Event, Register, TcbStatus, TdxImage, TdxPolicy};
 
 use crate::document::Tee;
@@ -35,6 +41,10 @@ pub enum PolicyError {
     TooLong,
     #[error("{key}: {problem}")]
     Value { key: String, problem: &'static str },
+    #[error("the signature must be one of Ed25519, in base64url without padding, on one line")]
+    NotASignature,
+    #[error("the signature is not the pinned signer's over these bytes")]
+    Signature,
     #[error("registry: policies from the chain cannot be followed yet, so nothing would be believed")]
     Registry,
 }
@@ -46,6 +56,8 @@ pub struct Policy {
     dev_roots: Vec<VerifyingKey>,
     not_after: Option<u64>,
     digest: Digest,
+    /// Whose signature was verified.
+    signer: Option<VerifyingKey>,
     roots: Roots,
 }
 
@@ -165,6 +177,7 @@ impl Policy {
             not_after: not_after.transpose()?,
             file,
             digest: Digest::of(&[text.as_bytes()]),
+            signer: None,
             roots: Roots::default(),
         })
     }
@@ -200,6 +213,12 @@ impl Policy {
         self.file.min_release.get(name).copied().unwrap_or(0)
     }
 
+    /// The same of every name that the policy has.
+    #[must_use]
+    pub fn min_releases(&self) -> &BTreeMap<String, u64> {
+        &self.file.min_release
+    }
+
     /// The only kind of key that may be sealed to, if the policy says so.
     #[must_use]
     pub fn require_kem(&self) -> Option<RequiredKem> {
@@ -213,6 +232,12 @@ impl Policy {
             return None;
         }
         Some(self.file.models.get(model).map_or(&[], Vec::as_slice))
+    }
+
+    /// The models it names, with the digests of their weights.
+    #[must_use]
+    pub fn models(&self) -> &BTreeMap<String, Vec<Digest>> {
+        &self.file.models
     }
 
     #[must_use]
@@ -274,66 +299,4 @@ impl Policy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ZERO: &str =
-        "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000";
-
-    #[test]
-    fn members_that_are_not_known_are_errors_everywhere() {
-        let image = format!(
-            "name = 'i'\nmr_td = '{ZERO}'\nrtmr0 = '{ZERO}'\nrtmr1 = '{ZERO}'\nrtmr2 = '{ZERO}'\nrtmr3 = '{ZERO}'"
-        );
-        let tdx = format!("[tdx]\n[[tdx.images]]\n{image}");
-        assert!(Policy::from_toml(&tdx).is_ok());
-        for text in [
-            "accept_everything = true".to_owned(),
-            tdx.replace("[tdx]", "[tdx]\nallow_debug = true"),
-            format!("{tdx}\nskip = true"),
-            "[snp]\nimages = []\nmin_tcb = {}\nallow_debug = true".to_owned(),
-            "[gpu]\ncount = 1\nmodels = ['GH100']\nallow_debug = true".to_owned(),
-        ] {
-            assert!(Policy::from_toml(&text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_error_names_its_key() {
-        for (text, key) in [
-            ("dev_roots = ['x']", "dev_roots[0]"),
-            ("not_after = 2027-01-01", "not_after"),
-            ("max_verdict_age_s = 3601", "max_verdict_age_s"),
-            ("max_verdict_age_s = 0", "max_verdict_age_s"),
-            ("registry = 'EQ'", "registry"),
-            ("[tdx]\nimages = []", "tdx.images"),
-            ("[snp]\nimages = []\nmin_tcb = {}", "snp.images"),
-            ("[gpu]\ncount = 0\nmodels = ['GH100']", "gpu.count"),
-            ("[gpu]\ncount = 1\nmodels = []", "gpu.models"),
-            ("require_kem = 'x25519'", "require_kem"),
-        ] {
-            let error = Policy::from_toml(text).unwrap_err().to_string();
-            assert!(error.contains(key), "{text}: {error}");
-        }
-        let long = format!("#{}", "x".repeat(MAX_POLICY));
-        assert!(matches!(Policy::from_toml(&long), Err(PolicyError::TooLong)));
-    }
-
-    #[test]
-    fn a_register_is_a_value_or_the_events_of_a_log() {
-        let tdx = format!(
-            "[[tdx.images]]\nname = 'i'\nmr_td = '{ZERO}'\nrtmr0 = '{ZERO}'\nrtmr1 = '{ZERO}'\nrtmr2 = '{ZERO}'\n\
-             rtmr3 = {{ events = ['{ZERO}', ['{ZERO}', '{ZERO}']] }}"
-        );
-        let policy = Policy::from_toml(&tdx).unwrap();
-        let image = &policy.tdx().unwrap().images[0];
-        assert!(matches!(image.rtmr0, Register::Value(_)));
-        assert!(matches!(&image.rtmr3, Register::Events { events } if events.len() == 2));
-    }
-
-    #[test]
-    fn a_date_is_read_in_its_zone() {
-        let policy = Policy::from_toml("not_after = 1970-01-02T02:00:00+02:00").unwrap();
-        assert_eq!(policy.not_after(), Some(86_400_000));
-    }
-}
+mod tests;

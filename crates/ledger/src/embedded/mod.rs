@@ -5,6 +5,7 @@ mod book;
 mod booking;
 mod clock;
 mod columns;
+mod documents;
 mod flusher;
 mod holds;
 mod journal;
@@ -24,8 +25,8 @@ use cocoon_receipts::{AccountId, Digest, RequestId};
 use crate::rules::{check_amount, check_checkpoint, check_settlement};
 use crate::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Expired, Extended, Grant, JournalEntry, JournalId,
-    Ledger, LedgerError, Options, ReleaseReason, Released, Reserve, Reserved, Settled, Settlement, Shard,
-    ShardCount, Totals,
+    KeptDocument, Ledger, LedgerError, Options, ReleaseReason, Released, Reserve, Reserved, Settled,
+    Settlement, Shard, ShardCount, Totals,
 };
 use clock::Clock;
 use flusher::Flusher;
@@ -151,6 +152,16 @@ impl Ledger for Embedded {
 
     async fn keyset(&self, digest: Digest) -> Result<Option<Vec<u8>>, LedgerError> {
         self.writer.run(move |connection| reading::keyset(connection, digest)).await
+    }
+
+    async fn put_document(&self, keyset: Digest, document: &KeptDocument) -> Result<(), LedgerError> {
+        document.check()?;
+        let document = document.clone();
+        self.writer.run(move |connection| documents::put(connection, keyset, &document)).await
+    }
+
+    async fn document(&self, keyset: Digest) -> Result<Option<KeptDocument>, LedgerError> {
+        self.writer.run(move |connection| documents::get(connection, keyset)).await
     }
 
     fn shards(&self) -> ShardCount {

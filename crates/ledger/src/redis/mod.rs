@@ -1,6 +1,7 @@
 //! The Redis store: one Redis Function call per operation, atomic within a shard.
 
 mod answers;
+mod documents;
 mod functions;
 mod link;
 mod names;
@@ -20,8 +21,8 @@ use crate::rules::{
 };
 use crate::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Expired, Extended, Grant, JournalEntry, JournalId,
-    Ledger, LedgerError, Options, Refusal, ReleaseReason, Released, Reserve, Reserved, Settled, Settlement,
-    Shard, ShardCount, Totals,
+    KeptDocument, Ledger, LedgerError, Options, Refusal, ReleaseReason, Released, Reserve, Reserved, Settled,
+    Settlement, Shard, ShardCount, Totals,
 };
 use functions::{Function, Functions};
 pub use link::Timeouts;
@@ -371,6 +372,18 @@ impl Ledger for RedisLedger {
 
     async fn keyset(&self, digest: Digest) -> Result<Option<Vec<u8>>, LedgerError> {
         self.functions.link().command(cmd("GET").arg(names::keyset(digest))).await
+    }
+
+    async fn put_document(&self, keyset: Digest, document: &KeptDocument) -> Result<(), LedgerError> {
+        document.check()?;
+        let packed = documents::pack(document);
+        self.functions.durably(cmd("SET").arg(names::document(keyset)).arg(packed).arg("NX")).await.map(drop)
+    }
+
+    async fn document(&self, keyset: Digest) -> Result<Option<KeptDocument>, LedgerError> {
+        let packed: Option<Vec<u8>> =
+            self.functions.link().command(cmd("GET").arg(names::document(keyset))).await?;
+        packed.map(documents::unpack).transpose()
     }
 
     fn shards(&self) -> ShardCount {

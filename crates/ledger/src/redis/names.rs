@@ -12,6 +12,11 @@ pub(super) fn keyset(digest: Digest) -> String {
     format!("cocoon:keyset:{digest}")
 }
 
+/// The first document that was believed for a keyset.
+pub(super) fn document(keyset: Digest) -> String {
+    format!("cocoon:document:{keyset}")
+}
+
 /// The keys of one shard.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ShardKeys(pub(super) Shard);

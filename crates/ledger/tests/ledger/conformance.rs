@@ -94,7 +94,9 @@ on_both_stores! {
         a_shards_time_never_goes_back
         the_journal_says_what_happened
         the_journal_is_read_in_pages
-        a_keyset_is_kept_under_its_digest;
+        a_keyset_is_kept_under_its_digest
+        the_first_document_of_a_keyset_is_kept
+        a_document_too_long_is_not_kept;
 }
 
 async fn at_rest(bench: &Bench) {

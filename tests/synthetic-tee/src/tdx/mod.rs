@@ -33,7 +33,7 @@ impl SyntheticTdx {
     /// What a policy must be given to believe the evidence.
     #[must_use]
     pub fn roots(&self) -> Roots {
-        Roots { intel: Some(self.authority.root_der()) }
+        Roots { intel: Some(self.authority.root_der()), ..Roots::default() }
     }
 
     /// A whole policy that fits [`Self::evidence`] as it is.

@@ -1,6 +1,6 @@
 //! What can be read: accounts, journal, keysets, time.
 
-use cocoon_ledger::{Grant, JournalKind, LedgerError, Refusal, Reserved};
+use cocoon_ledger::{Grant, JournalKind, KeptDocument, LedgerError, MAX_DOCUMENT_BYTES, Refusal, Reserved};
 use cocoon_receipts::{Digest, NanoTon};
 
 use crate::bench::*;
@@ -91,4 +91,28 @@ pub(super) async fn a_keyset_is_kept_under_its_digest(bench: &Bench) {
     assert_eq!(bench.ledger.put_keyset(bytes).await.unwrap(), digest);
     assert_eq!(bench.ledger.keyset(digest).await.unwrap().as_deref(), Some(&bytes[..]));
     assert_eq!(bench.ledger.keyset(Digest::of(&[b"other"])).await.unwrap(), None);
+}
+
+pub(super) async fn the_first_document_of_a_keyset_is_kept(bench: &Bench) {
+    let keyset = Digest::of(&[b"a keyset"]);
+    assert_eq!(bench.ledger.document(keyset).await.unwrap(), None);
+    let first = KeptDocument { nonce: [1; 32], verified_at: START_MS, bytes: b"\0 first \xff".to_vec() };
+    let later = KeptDocument { nonce: [2; 32], verified_at: START_MS + 1, bytes: b"later".to_vec() };
+    for document in [&first, &first, &later] {
+        bench.ledger.put_document(keyset, document).await.unwrap();
+    }
+    assert_eq!(bench.ledger.document(keyset).await.unwrap(), Some(first));
+    assert_eq!(bench.ledger.document(Digest::of(&[b"another"])).await.unwrap(), None);
+}
+
+pub(super) async fn a_document_too_long_is_not_kept(bench: &Bench) {
+    let keyset = Digest::of(&[b"a keyset"]);
+    let mut document =
+        KeptDocument { nonce: [1; 32], verified_at: 1, bytes: vec![0; MAX_DOCUMENT_BYTES + 1] };
+    let refused = bench.ledger.put_document(keyset, &document).await;
+    assert!(matches!(refused, Err(LedgerError::Overflow)), "{refused:?}");
+    assert_eq!(bench.ledger.document(keyset).await.unwrap(), None);
+    document.bytes.pop();
+    bench.ledger.put_document(keyset, &document).await.unwrap();
+    assert_eq!(bench.ledger.document(keyset).await.unwrap(), Some(document));
 }
