@@ -12,8 +12,6 @@ pub(super) fn judge(images: &[TdxImage], td: &TDReport10, log: Option<&EventLog>
     let best = images
         .iter()
         .map(|image| (image, fit(image, td, log)))
-        // The first of those that fit equally well.
-        .rev()
         .max_by_key(|(_, fit)| fit.iter().filter(|(_, result)| result.is_ok()).count());
     match best {
         Some((image, fit)) => {
