@@ -29,7 +29,8 @@ impl SecondBackend {
         let text = |path: PathBuf| path.to_str().map(Value::from).context("not UTF-8");
         config.insert("listen".into(), Value::from(format!("127.0.0.1:{port}")));
         config.insert("state_dir".into(), text(folder.clone())?);
-        config.insert("dev_root".into(), text(keys.join("dev-root.pem"))?);
+        let evidence = config.get_mut("evidence").and_then(Value::as_table_mut).context("no evidence")?;
+        evidence.insert("dev_root".into(), text(keys.join("dev-root.pem"))?);
         let file = stack.path("second-backend.toml");
         std::fs::write(&file, toml::to_string(&config)?)?;
         let mut command = Command::new(environment::path("COCOON_BACKEND_BIN")?);
