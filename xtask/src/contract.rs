@@ -1,5 +1,6 @@
 //! All that this program knows of the other binaries: their commands, configuration and ready line.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -62,13 +63,14 @@ pub(crate) fn is_ready_line(line: &str) -> bool {
 /// The servers log JSON lines where their output is no terminal: one of them as a person reads it,
 /// `12:30:01 INFO message name=value`. Any other line is given as it is.
 pub(crate) fn readable(line: &str) -> String {
-    use serde_json::{Map, Value};
+    use serde_json::Value;
 
-    let Ok(Value::Object(mut event)) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
+    // In the order of their names, whatever features serde_json is built with.
+    let Ok(mut event) = serde_json::from_str::<BTreeMap<String, Value>>(line) else { return line.to_owned() };
     if let Some(Value::Object(fields)) = event.remove("fields") {
         event.extend(fields);
     }
-    let text = |event: &mut Map<String, Value>, name: &str| match event.remove(name) {
+    let text = |event: &mut BTreeMap<String, Value>, name: &str| match event.remove(name) {
         Some(Value::String(text)) => Some(text),
         _ => None,
     };
