@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cocoon_ledger::{Estimate, Ledger, LedgerError, ReleaseReason, Reserve, Reserved};
+use cocoon_ledger::{Estimate, Ledger, LedgerError, Release, ReleaseReason, Reserve, Reserved, Work};
 use cocoon_receipts::{NanoTon, Price, RequestId, Usage};
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +27,9 @@ pub fn estimate(price: &Price, body_len: usize, tokens: Tokens, context: u64) ->
     let sent = (body_len as u64).saturating_add(TEMPLATE_ALLOWANCE);
     let cost = |prompt, completion| most(price, prompt, completion);
     let (prompts, choices, ceiling) = match tokens {
-        Tokens::Embedded => return Some(Estimate { worst_case: cost(sent, 0)?, useful_minimum: None }),
+        Tokens::Embedded => {
+            return Some(Estimate { worst_case: cost(sent, 0)?, useful_minimum: None, tokens: sent });
+        }
         Tokens::Generated { prompts, choices, ceiling } => (prompts, choices, ceiling),
     };
     let prompt = sent.min(context.saturating_mul(prompts));
@@ -38,6 +40,7 @@ pub fn estimate(price: &Price, body_len: usize, tokens: Tokens, context: u64) ->
             Some(_) => None,
             None => Some(cost(prompt, USEFUL_COMPLETION)?),
         },
+        tokens: prompt.saturating_add(ceiling.map_or(USEFUL_COMPLETION, |_| completion)),
     })
 }
 
@@ -77,7 +80,8 @@ pub fn estimate_sealed(price: &Price, sealed: Sealed, body_limit: u64, context: 
     let worst_case = most(price, prompt, completion)?;
     let least = most(price, least_prompt, least_completion)?;
     let is_open = (least_prompt, least_completion) != (prompt, completion);
-    Some(Estimate { worst_case, useful_minimum: is_open.then_some(least) })
+    let tokens = least_prompt.saturating_add(least_completion);
+    Some(Estimate { worst_case, useful_minimum: is_open.then_some(least), tokens })
 }
 
 /// The cost of so many tokens. Whichever class is dearer may be the one that is used.
@@ -88,6 +92,12 @@ fn most(price: &Price, prompt: u64, completion: u64) -> Option<NanoTon> {
         ..*price
     };
     dearest.cost(&Usage { prompt, completion, ..Usage::default() }).ok()
+}
+
+/// What a request to `path` is about.
+#[must_use]
+pub fn work(path: &str) -> Work {
+    if path == Endpoint::Embeddings.path() { Work::Embeddings } else { Work::Completions }
 }
 
 /// A request that holds part of its account's balance. Dropped before it was sent, it gives the hold back.
@@ -102,6 +112,14 @@ pub struct Admitted {
     armed: bool,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct What<'a> {
+    pub endpoint: Endpoint,
+    pub model: &'a str,
+    pub estimate: Estimate,
+}
+
 /// Reserves.
 ///
 /// # Errors
@@ -111,7 +129,7 @@ pub async fn admit(
     tracker: &TaskTracker,
     request: RequestId,
     key: ApiKey,
-    estimate: Estimate,
+    what: What<'_>,
     lease: Duration,
 ) -> Result<Admitted, Failure> {
     let reserve = Reserve {
@@ -119,7 +137,10 @@ pub async fn admit(
         account: key.sub.clone(),
         key: key.jti.clone(),
         project: key.project.clone(),
-        estimate,
+        model: what.model.to_owned(),
+        work: work(what.endpoint.path()),
+        estimate: what.estimate,
+        limits: key.limits,
         lease,
     };
     // From here on a hold may exist, whatever becomes of this call.
@@ -167,8 +188,17 @@ impl Admitted {
     /// Gives the hold back.
     pub async fn release(mut self, reason: ReleaseReason) {
         self.armed = false;
-        if let Err(error) = self.ledger.release(&self.key.sub, self.request, reason).await {
-            tracing::warn!(%error, request = %self.request, "hold not released; its lease will end it");
+        release(self.ledger.as_ref(), &self.to_release(reason)).await;
+    }
+
+    fn to_release(&self, reason: ReleaseReason) -> Release {
+        let ApiKey { sub, jti, project, .. } = &self.key;
+        Release {
+            account: sub.clone(),
+            key: jti.clone(),
+            project: project.clone(),
+            request: self.request,
+            reason,
         }
     }
 }
@@ -178,12 +208,14 @@ impl Drop for Admitted {
         if !self.armed {
             return;
         }
-        let (ledger, account, request) = (Arc::clone(&self.ledger), self.key.sub.clone(), self.request);
-        self.tracker.spawn(async move {
-            if let Err(error) = ledger.release(&account, request, ReleaseReason::ClientGone).await {
-                tracing::warn!(%error, %request, "hold not released; its lease will end it");
-            }
-        });
+        let (ledger, gone) = (Arc::clone(&self.ledger), self.to_release(ReleaseReason::ClientGone));
+        self.tracker.spawn(async move { release(ledger.as_ref(), &gone).await });
+    }
+}
+
+async fn release(ledger: &dyn Ledger, hold: &Release) {
+    if let Err(error) = ledger.release(hold).await {
+        tracing::warn!(%error, request = %hold.request, "hold not released; its lease will end it");
     }
 }
 
@@ -206,7 +238,7 @@ mod tests {
     #[test]
     fn a_client_with_a_ceiling_holds_the_worst_case() {
         let estimate = estimate(&PRICE, 100, chat(2, Some(10)), 8192).unwrap();
-        assert_eq!(estimate, Estimate { worst_case: NanoTon(612 + 60), useful_minimum: None });
+        assert_eq!(estimate, Estimate { worst_case: NanoTon(612 + 60), useful_minimum: None, tokens: 632 });
     }
 
     #[test]
@@ -214,6 +246,7 @@ mod tests {
         let one = estimate(&PRICE, 100, chat(1, None), 8192).unwrap();
         assert_eq!(one.worst_case, NanoTon(612 + 3 * 8192));
         assert_eq!(one.useful_minimum, Some(NanoTon(612 + 3 * 256)));
+        assert_eq!(one.tokens, 612 + 256);
         let three = estimate(&PRICE, 100, chat(3, None), 8192).unwrap();
         assert_eq!(three.worst_case, NanoTon(612 + 3 * 3 * 8192), "every choice may fill the context");
     }
@@ -242,13 +275,13 @@ mod tests {
     #[test]
     fn a_sealed_request_of_a_known_length_holds_for_its_ciphertext() {
         let chat = sealed(Endpoint::ChatCompletions, Some(100), Some(10));
-        assert_eq!(chat, Estimate { worst_case: NanoTon(612 + 30), useful_minimum: None });
+        assert_eq!(chat, Estimate { worst_case: NanoTon(612 + 30), useful_minimum: None, tokens: 622 });
         let over = sealed(Endpoint::Responses, Some(5000), Some(10));
         assert_eq!(over.worst_case, NanoTon(1000 + 30), "the context bounds one prompt");
         let prompts = sealed(Endpoint::Completions, Some(5000), Some(10));
-        assert_eq!(prompts, Estimate { worst_case: NanoTon(5512 + 30), useful_minimum: None });
+        assert_eq!(prompts, Estimate { worst_case: NanoTon(5512 + 30), useful_minimum: None, tokens: 5522 });
         let inputs = sealed(Endpoint::Embeddings, Some(5000), Some(10));
-        assert_eq!(inputs, Estimate { worst_case: NanoTon(5512), useful_minimum: None });
+        assert_eq!(inputs, Estimate { worst_case: NanoTon(5512), useful_minimum: None, tokens: 5512 });
     }
 
     #[test]
@@ -256,23 +289,34 @@ mod tests {
         let chat = sealed(Endpoint::ChatCompletions, Some(100), None);
         assert_eq!(
             chat,
-            Estimate { worst_case: NanoTon(612 + 3000), useful_minimum: Some(NanoTon(612 + 768)) }
+            Estimate {
+                worst_case: NanoTon(612 + 3000),
+                useful_minimum: Some(NanoTon(612 + 768)),
+                tokens: 868
+            }
         );
     }
 
     #[test]
     fn a_sealed_request_in_chunks_holds_for_one_context_at_least() {
         let chat = sealed(Endpoint::ChatCompletions, None, Some(10));
-        assert_eq!(chat, Estimate { worst_case: NanoTon(1000 + 30), useful_minimum: None });
+        assert_eq!(chat, Estimate { worst_case: NanoTon(1000 + 30), useful_minimum: None, tokens: 1010 });
         let chat = sealed(Endpoint::ChatCompletions, None, None);
         assert_eq!(
             chat,
-            Estimate { worst_case: NanoTon(1000 + 3000), useful_minimum: Some(NanoTon(1000 + 768)) }
+            Estimate {
+                worst_case: NanoTon(1000 + 3000),
+                useful_minimum: Some(NanoTon(1000 + 768)),
+                tokens: 1256
+            }
         );
-        for (endpoint, completion) in [(Endpoint::Completions, 30), (Endpoint::Embeddings, 0)] {
+        for (endpoint, completion, tokens) in
+            [(Endpoint::Completions, 30, 1010), (Endpoint::Embeddings, 0, 1000)]
+        {
             let all = sealed(endpoint, None, Some(10));
             let least = Some(NanoTon(1000 + completion));
-            let expected = Estimate { worst_case: NanoTon(1_000_512 + completion), useful_minimum: least };
+            let expected =
+                Estimate { worst_case: NanoTon(1_000_512 + completion), useful_minimum: least, tokens };
             assert_eq!(all, expected, "{endpoint:?}");
         }
     }

@@ -1,5 +1,6 @@
 //! Step 2: who asks. An API key is a JWT that any gateway checks without I/O; revocation and limits are the ledger's.
 
+use cocoon_ledger::Limits;
 use cocoon_receipts::{API_KEY_PREFIX, AccountId, KeyId, ProjectId, SigningKey, VerifyingKey, jws};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -35,16 +36,22 @@ pub struct ApiKey {
     pub sealed_only: bool,
     #[serde(default, skip_serializing_if = "is_inference")]
     pub scope: Scope,
+    /// What it may use at most; the ledger counts.
+    #[serde(flatten)]
+    pub limits: Limits,
 }
 
 /// What a key is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
+    /// Runs inference, and reads what it is charged.
     #[default]
     Inference,
-    /// The operator's own: reads every account, runs no inference.
+    /// Reads its account's usage and makes and revokes its keys; runs no inference.
     Admin,
+    /// The deployment's own: reads and changes every account, runs no inference.
+    Operator,
 }
 
 fn is_inference(scope: &Scope) -> bool {
@@ -111,6 +118,9 @@ pub fn authenticate(
 
 #[cfg(test)]
 mod tests {
+    use cocoon_ledger::{Budget, Period};
+    use cocoon_receipts::NanoTon;
+
     use super::*;
 
     const NOW: u64 = 1_000_000;
@@ -126,6 +136,7 @@ mod tests {
             models: None,
             sealed_only: false,
             scope: Scope::Inference,
+            limits: Limits::default(),
         }
     }
 
@@ -145,6 +156,20 @@ mod tests {
         assert_eq!(check(Some(&format!("Bearer {text}")), &signer), Ok(key()));
         let bare = text.strip_prefix(API_KEY_PREFIX).unwrap();
         assert_eq!(check(Some(&format!("bearer  {bare}")), &signer), Ok(key()));
+    }
+
+    #[test]
+    fn limits_are_claims_of_their_own_and_no_other_claim_is_taken() {
+        let claims = |rest: &str| {
+            let text = format!(r#"{{"iss":"c","sub":"a","jti":"k","iat":1{rest}}}"#);
+            serde_json::from_str::<ApiKey>(&text).map(|key| key.limits)
+        };
+        assert_eq!(claims("").unwrap(), Limits::default());
+        let limits = claims(r#","rpm":3,"tpm":500,"concurrency":2,"budget":{"amount":"70","period":"week"}"#);
+        let budget = Budget { amount: NanoTon(70), period: Period::Week };
+        let expected = Limits { rpm: Some(3), tpm: Some(500), concurrency: Some(2), budget: Some(budget) };
+        assert_eq!(limits.unwrap(), expected);
+        assert!(claims(r#","rpn":3"#).is_err());
     }
 
     #[test]

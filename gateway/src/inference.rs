@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Request};
 use tokio::time::Instant;
 
 use crate::accept::{Gateway, InFlight};
-use crate::admit;
+use crate::admit::{self, What};
 use crate::authenticate::{self, ApiKey, Scope};
 use crate::body;
 use crate::deliver::{self, Client};
@@ -127,7 +127,8 @@ async fn open(
     let estimate =
         admit::estimate(&price, body.len(), wanted.tokens, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();
-    let admitted = admit::admit(&gateway.ledger, &gateway.tracker, request, key, estimate, lease).await?;
+    let what = What { endpoint, model: name, estimate };
+    let admitted = admit::admit(&gateway.ledger, &gateway.tracker, request, key, what, lease).await?;
     let tag_key = AccountTagKey::of_api_key(authenticate::bearer(headers)?);
     let errand = Errand {
         path: endpoint.path(),

@@ -12,7 +12,7 @@ use cocoon_gateway::clock::{now_ms, now_s};
 use cocoon_gateway::config::Config;
 use cocoon_gateway::keys::Keys;
 use cocoon_gateway::{policy, run, show};
-use cocoon_ledger::{Booked, Grant};
+use cocoon_ledger::{Booked, Grant, Limits};
 use cocoon_receipts::{AccountId, NanoTon, ProjectId, RequestId};
 
 /// OpenAI's API in front of attested backends.
@@ -78,9 +78,8 @@ struct CreateKey {
     /// Refuse requests that the gateway could read.
     #[arg(long)]
     sealed_only: bool,
-    /// An operator's key: reads accounts on the ops listener, runs no inference.
-    #[arg(long)]
-    admin: bool,
+    #[arg(long, value_enum, default_value_t)]
+    scope: Scope,
     #[arg(long)]
     expires_days: Option<u64>,
 }
@@ -165,7 +164,8 @@ async fn create_key(create: CreateKey) -> anyhow::Result<()> {
         project: create.project,
         models: if create.models.is_empty() { None } else { Some(create.models) },
         sealed_only: create.sealed_only,
-        scope: if create.admin { Scope::Admin } else { Scope::Inference },
+        scope: create.scope,
+        limits: Limits::default(),
     };
     if let Some(amount) = create.grant {
         let ledger = run::open_ledger(&config).await?;

@@ -103,7 +103,7 @@ async fn account_of(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<AccountView>, Failure> {
-    if gateway.authenticate(&headers)?.scope != Scope::Admin {
+    if gateway.authenticate(&headers)?.scope != Scope::Operator {
         return Err(Failure::forbidden("This needs an admin key."));
     }
     let name: AccountId =

@@ -22,7 +22,7 @@ use http::uri::Authority;
 use tokio::time::Instant;
 
 use crate::accept::{Gateway, InFlight};
-use crate::admit::{self, Admitted};
+use crate::admit::{self, Admitted, What};
 use crate::authenticate::{self, ApiKey};
 use crate::body::BODY_TIMEOUT;
 use crate::clock::now_ms;
@@ -85,7 +85,8 @@ async fn open(
     let limit = gateway.config.body_limit as u64;
     let estimate = admit::estimate_sealed(&price, sealed, limit, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();
-    let admitted = admit::admit(&gateway.ledger, &gateway.tracker, request, key, estimate, lease).await?;
+    let what = What { endpoint, model: name, estimate };
+    let admitted = admit::admit(&gateway.ledger, &gateway.tracker, request, key, what, lease).await?;
     let tag_key = AccountTagKey::of_api_key(authenticate::bearer(&parts.headers)?);
     let errand = Errand {
         path: endpoint.path(),

@@ -14,6 +14,7 @@ use cocoon_receipts::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::admit::work;
 use crate::keys::Keys;
 
 /// Keysets whose receipt key is kept at hand; more are looked up again.
@@ -102,6 +103,8 @@ impl Settler {
             operator_share: self.operator_share,
             receipt: claims.jti,
             receipt_digest: Digest::of(&[receipt.as_bytes()]),
+            receipt_jws: receipt.to_owned(),
+            work: work(&terms.path),
             model: claims.model,
             usage: claims.usage,
             cost: claims.cost,

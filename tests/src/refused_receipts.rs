@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use cocoon_ledger::{Bind, Estimate, Ledger, Reserve, Reserved};
+use cocoon_ledger::{Bind, Estimate, Ledger, Limits, Reserve, Reserved, Work};
 use cocoon_openapi::{CHAT_COMPLETIONS_PATH, Delivery, Outcome};
 use cocoon_receipts::{Digest, KeyId, NanoTon, Receipt, ReceiptId, RequestId, SigningKey, Ticket, Usage};
 
@@ -23,7 +23,10 @@ async fn hold(ledger: &Arc<dyn Ledger>, liar: &Liar) -> anyhow::Result<RequestId
         account: ACCOUNT.parse()?,
         key,
         project: None,
-        estimate: Estimate { worst_case: MAX_COST, useful_minimum: None },
+        model: MODEL.into(),
+        work: Work::Completions,
+        limits: Limits::default(),
+        estimate: Estimate { worst_case: MAX_COST, useful_minimum: None, tokens: 0 },
         lease,
     };
     ensure!(ledger.reserve(&reserve).await? == Reserved::Held { amount: MAX_COST });

@@ -167,7 +167,7 @@ impl Deployment {
         command.args(["keys", "create", "--config"]).arg(self.gateway_config());
         match holder {
             Holder::Developer => command.args(["--account", "dev", "--grant", GRANT]),
-            Holder::Administrator => command.args(["--account", "admin", "--admin"]),
+            Holder::Administrator => command.args(["--account", "admin", "--scope", "operator"]),
         };
         let key = capture(&mut command, "cocoon-gateway keys create")?;
         if key.is_empty() || key.contains(char::is_whitespace) {

@@ -6,6 +6,7 @@
 mod answers;
 mod documents;
 pub mod embedded;
+mod limits;
 mod model;
 pub mod redis;
 mod rules;
@@ -14,6 +15,7 @@ pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
 };
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
+pub use limits::{Budget, Holder, Limits, Period};
 pub use model::*;
 
 use std::sync::Arc;
@@ -63,12 +65,7 @@ pub trait Ledger: Answers + Send + Sync + std::fmt::Debug {
 
     /// Gives the hold back because nothing was generated. Before its reserve it leaves a tombstone that
     /// refuses it; after a charge it changes nothing.
-    async fn release(
-        &self,
-        account: &AccountId,
-        request: RequestId,
-        reason: ReleaseReason,
-    ) -> Result<Released, LedgerError>;
+    async fn release(&self, release: &Release) -> Result<Released, LedgerError>;
 
     /// Requests of this shard whose lease (and, where bound, grace period) is over: at most `limit`.
     async fn expired(&self, shard: Shard, limit: u32) -> Result<Vec<RequestId>, LedgerError>;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::Limits;
 use cocoon_receipts::{
     AccountId, BasisPoints, Digest, KeyId, NanoTon, OperatorId, ProjectId, ReceiptId, RequestId, Usage,
 };
@@ -78,6 +79,8 @@ pub struct Estimate {
     /// The prompt and 256 tokens, where the client set no ceiling: then the hold is
     /// min(worst case, max(this, a quarter of what is available)). None: the hold is the worst case.
     pub useful_minimum: Option<NanoTon>,
+    /// Tokens that count against limits per minute until it is known how many were used.
+    pub tokens: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,9 +89,42 @@ pub struct Reserve {
     pub account: AccountId,
     pub key: KeyId,
     pub project: Option<ProjectId>,
+    pub model: String,
+    pub work: Work,
     pub estimate: Estimate,
+    /// What the key says it may use.
+    pub limits: Limits,
     /// How long the hold lasts unless it is bound, extended or settled.
     pub lease: Duration,
+}
+
+/// What a request is about, as usage is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Work {
+    /// Text is generated.
+    Completions,
+    Embeddings,
+}
+
+impl Work {
+    /// As stores keep it.
+    pub(crate) fn letter(self) -> &'static str {
+        match self {
+            Self::Completions => "c",
+            Self::Embeddings => "e",
+        }
+    }
+}
+
+impl std::str::FromStr for Work {
+    type Err = LedgerError;
+
+    fn from_str(letter: &str) -> Result<Self, LedgerError> {
+        [Self::Completions, Self::Embeddings]
+            .into_iter()
+            .find(|work| work.letter() == letter)
+            .ok_or_else(|| LedgerError::Corrupt(format!("work {letter:?}")))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +200,10 @@ pub struct Settlement {
     pub receipt: ReceiptId,
     /// SHA-256 of the receipt's JWS.
     pub receipt_digest: Digest,
+    /// The receipt itself, kept for its account as long as what was seen is.
+    pub receipt_jws: String,
     pub model: String,
+    pub work: Work,
     pub usage: Usage,
     pub cost: NanoTon,
     /// The ticket's `max_cost`, which was the hold.
@@ -182,6 +221,15 @@ pub enum Settled {
     AtNoCost,
     /// Older than the seen-sets reach: refused, kept aside and counted.
     TooOld,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    pub account: AccountId,
+    pub key: KeyId,
+    pub project: Option<ProjectId>,
+    pub request: RequestId,
+    pub reason: ReleaseReason,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,6 +357,7 @@ pub struct JournalEntry {
     pub key: Option<KeyId>,
     pub project: Option<ProjectId>,
     pub model: Option<String>,
+    pub work: Option<Work>,
     pub operator: Option<OperatorId>,
     pub receipt: Option<ReceiptId>,
     pub receipt_digest: Option<Digest>,

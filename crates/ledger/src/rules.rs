@@ -94,14 +94,15 @@ mod tests {
     #[test]
     fn the_hold_is_the_worst_case_or_a_quarter_but_never_less_than_is_useful() {
         let open_ended = |worst, useful, available| {
-            let estimate = Estimate { worst_case: NanoTon(worst), useful_minimum: Some(NanoTon(useful)) };
+            let estimate =
+                Estimate { worst_case: NanoTon(worst), useful_minimum: Some(NanoTon(useful)), tokens: 0 };
             hold_for(&estimate, NanoTon(available)).0
         };
         assert_eq!(open_ended(1000, 10, 400), 100);
         assert_eq!(open_ended(50, 10, 400), 50);
         assert_eq!(open_ended(1000, 10, 20), 10);
         assert_eq!(open_ended(1000, 10, 0), 10);
-        let ceiling = Estimate { worst_case: NanoTon(1000), useful_minimum: None };
+        let ceiling = Estimate { worst_case: NanoTon(1000), useful_minimum: None, tokens: 0 };
         assert_eq!(hold_for(&ceiling, NanoTon(4)).0, 1000);
     }
 

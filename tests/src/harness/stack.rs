@@ -128,7 +128,7 @@ impl Stack {
         };
         stack.configure(&settings)?;
         stack.key = stack.make_key(&["--account", ACCOUNT, "--grant", &GRANT.to_string()])?;
-        stack.admin_key = stack.make_key(&["--account", "operator", "--admin"])?;
+        stack.admin_key = stack.make_key(&["--account", "operator", "--scope", "operator"])?;
         stack.start_backend()?;
         stack.start_gateway()?;
         stack.wait_ready().await?;

@@ -6,7 +6,7 @@ use cocoon_receipts::{AccountId, Digest, KeyId, OperatorId, ProjectId, RequestId
 use crate::embedded::columns::{amount, blob, optional_text, text, usage};
 use crate::embedded::{integer, sqlite_error};
 use crate::rules::day_of;
-use crate::{LedgerError, Shard};
+use crate::{LedgerError, Shard, Work};
 
 #[derive(Debug, Clone)]
 pub(super) struct CheckpointRow {
@@ -21,6 +21,8 @@ pub(super) struct Hold {
     pub(super) account: AccountId,
     pub(super) key: KeyId,
     pub(super) project: Option<ProjectId>,
+    pub(super) model: String,
+    pub(super) work: Work,
     pub(super) amount: i64,
     /// When the sweeper may end it: the lease's end, and where bound the grace after it.
     pub(super) due_ms: u64,
@@ -113,7 +115,7 @@ pub(super) fn find(
     connection
         .prepare_cached(
             "SELECT account, key, project, amount, due_ms, attempt, keyset, checkpoint_cost, checkpoint_operator,
-                 checkpoint_operator_part, prompt, cached, completion, reasoning
+                 checkpoint_operator_part, prompt, cached, completion, reasoning, model, work
              FROM hold WHERE shard = ?1 AND request = ?2",
         )
         .and_then(|mut get| get.query_row(params![shard.0, request.to_string()], hold).optional())
@@ -134,6 +136,8 @@ fn hold(row: &Row<'_>) -> ::rusqlite::Result<Hold> {
         account: text(row, 0)?,
         key: text(row, 1)?,
         project: optional_text(row, 2)?,
+        model: row.get(14)?,
+        work: text(row, 15)?,
         amount: row.get(3)?,
         due_ms: amount(row, 4)?,
         attempt: row.get(5)?,
@@ -150,7 +154,8 @@ pub(super) fn insert(
 ) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
-            "INSERT INTO hold (shard, request, account, key, project, amount, due_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO hold (shard, request, account, key, project, amount, due_ms, model, work)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .and_then(|mut add| {
             add.execute(params![
@@ -161,6 +166,8 @@ pub(super) fn insert(
                 hold.project.as_ref().map(ProjectId::as_str),
                 hold.amount,
                 i64::try_from(hold.due_ms).unwrap_or(i64::MAX),
+                hold.model,
+                hold.work.letter(),
             ])
         })
         .map_err(sqlite_error)?;

@@ -6,7 +6,7 @@ use cocoon_receipts::{Digest, KeyId, NanoTon, OperatorId, ProjectId, ReceiptId, 
 use crate::embedded::book::{Book, Movement};
 use crate::embedded::columns::{amount, blob, counts, optional_text, text, usage};
 use crate::embedded::{integer, sqlite_error};
-use crate::{JournalEntry, JournalId, JournalKind, LedgerError, Shard};
+use crate::{JournalEntry, JournalId, JournalKind, LedgerError, Shard, Work};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
@@ -15,6 +15,7 @@ pub(super) struct Entry<'a> {
     pub(super) key: Option<&'a KeyId>,
     pub(super) project: Option<&'a ProjectId>,
     pub(super) model: Option<&'a str>,
+    pub(super) work: Option<Work>,
     pub(super) operator: Option<&'a OperatorId>,
     pub(super) receipt: Option<(ReceiptId, Digest)>,
     pub(super) usage: Option<&'a Usage>,
@@ -32,6 +33,7 @@ impl<'a> Entry<'a> {
             key: None,
             project: None,
             model: None,
+            work: None,
             operator: None,
             receipt: None,
             usage: None,
@@ -55,8 +57,8 @@ pub(super) fn append(book: &mut Book<'_>, entry: &Entry<'_>) -> Result<(), Ledge
         .prepare_cached(
             "INSERT INTO journal (shard, id, at_ms, kind, account, cause, key, project, model, operator, receipt,
                  receipt_digest, prompt, cached, completion, reasoning, amount, shortfall, operator_amount,
-                 platform_amount)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+                 platform_amount, work)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
         )
         .and_then(|mut add| {
             add.execute(params![
@@ -80,6 +82,7 @@ pub(super) fn append(book: &mut Book<'_>, entry: &Entry<'_>) -> Result<(), Ledge
                 entry.shortfall,
                 entry.operator_amount,
                 entry.platform_amount,
+                entry.work.map(Work::letter),
             ])
         })
         .map_err(sqlite_error)?;
@@ -102,7 +105,8 @@ pub(super) fn read(
     let mut entries = connection
         .prepare_cached(
             "SELECT id, at_ms, kind, account, cause, key, project, model, operator, receipt, receipt_digest, prompt,
-                 cached, completion, reasoning, amount, shortfall, operator_amount, platform_amount
+                 cached, completion, reasoning, amount, shortfall, operator_amount, platform_amount,
+                 work
              FROM journal WHERE shard = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
         )
         .map_err(sqlite_error)?;
@@ -120,6 +124,7 @@ fn entry(row: &Row<'_>) -> ::rusqlite::Result<JournalEntry> {
         key: optional_text(row, 5)?,
         project: optional_text(row, 6)?,
         model: row.get(7)?,
+        work: optional_text(row, 19)?,
         operator: optional_text(row, 8)?,
         receipt: optional_text(row, 9)?,
         receipt_digest: blob(row, 10)?,

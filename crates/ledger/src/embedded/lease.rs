@@ -1,7 +1,7 @@
 //! The life of a hold before it is charged: reserve, bind, extend, release, expire.
 
 use ::rusqlite::{Connection, params};
-use cocoon_receipts::{AccountId, NanoTon, RequestId};
+use cocoon_receipts::{NanoTon, RequestId};
 
 use crate::embedded::answers;
 use crate::embedded::book::{Book, Movement, shard_row, touch};
@@ -12,8 +12,8 @@ use crate::embedded::journal::{self, Entry};
 use crate::embedded::{integer, natural, sqlite_error};
 use crate::rules::{first_kept_day, hold_for, is_too_old, lease_ms};
 use crate::{
-    Bind, Bound, Checkpoint, Expired, Extended, JournalKind, LedgerError, Refusal, Released, Reserve,
-    Reserved, Shard,
+    Bind, Bound, Checkpoint, Expired, Extended, JournalKind, LedgerError, Refusal, Release, Released,
+    Reserve, Reserved, Shard,
 };
 
 /// Rows of forgotten days that one sweep deletes from each set, so that no sweep holds the file for long.
@@ -52,6 +52,8 @@ pub(super) fn reserve(
         account: reserve.account.clone(),
         key: reserve.key.clone(),
         project: reserve.project.clone(),
+        model: reserve.model.clone(),
+        work: reserve.work,
         amount: integer(needed.0)?,
         due_ms: book.now_ms.saturating_add(lease_ms(reserve.lease)),
         attempt: 0,
@@ -121,9 +123,10 @@ pub(super) fn release(
     connection: &Connection,
     clock: Clock,
     shard: Shard,
-    account: &AccountId,
-    request: RequestId,
+    release: &Release,
 ) -> Result<Released, LedgerError> {
+    let Release { account, request, .. } = release;
+    let request = *request;
     let mut book = Book::open(connection, clock, shard, account)?;
     if let Some(hold) = holds::find(connection, shard, request)? {
         if hold.account != *account {
@@ -203,6 +206,8 @@ pub(super) fn expire(
         let entry = Entry {
             key: Some(&hold.key),
             project: hold.project.as_ref(),
+            model: Some(&hold.model),
+            work: Some(hold.work),
             operator: Some(&checkpoint.operator),
             usage: Some(&checkpoint.usage),
             ..Entry::new(JournalKind::Expiry, &cause, movement)

@@ -25,8 +25,8 @@ use cocoon_receipts::{AccountId, Digest, RequestId};
 use crate::rules::{check_amount, check_checkpoint, check_settlement};
 use crate::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Expired, Extended, Grant, JournalEntry, JournalId,
-    KeptDocument, Ledger, LedgerError, Options, ReleaseReason, Released, Reserve, Reserved, Settled,
-    Settlement, Shard, ShardCount, Totals,
+    KeptDocument, Ledger, LedgerError, Options, Release, Released, Reserve, Reserved, Settled, Settlement,
+    Shard, ShardCount, Totals,
 };
 use clock::Clock;
 use flusher::Flusher;
@@ -90,17 +90,10 @@ impl Ledger for Embedded {
         self.writer.run_soon(move |connection| settle::settle(connection, clock, shard, &settlement)).await
     }
 
-    async fn release(
-        &self,
-        account: &AccountId,
-        request: RequestId,
-        reason: ReleaseReason,
-    ) -> Result<Released, LedgerError> {
-        tracing::debug!(%request, ?reason, "release");
-        let (clock, shard, account) = (self.clock, self.shards.of(account), account.clone());
-        self.writer
-            .run_soon(move |connection| lease::release(connection, clock, shard, &account, request))
-            .await
+    async fn release(&self, release: &Release) -> Result<Released, LedgerError> {
+        tracing::debug!(request = %release.request, reason = ?release.reason, "release");
+        let (clock, shard, release) = (self.clock, self.shards.of(&release.account), release.clone());
+        self.writer.run_soon(move |connection| lease::release(connection, clock, shard, &release)).await
     }
 
     async fn expired(&self, shard: Shard, limit: u32) -> Result<Vec<RequestId>, LedgerError> {

@@ -9,7 +9,7 @@ use crate::embedded::sqlite_error;
 use crate::rules::created_with;
 use crate::{LedgerError, Options};
 
-const SCHEMA: &str = "1";
+const SCHEMA: &str = "2";
 
 /// How long a caller waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);

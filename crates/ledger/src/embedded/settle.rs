@@ -59,6 +59,7 @@ pub(super) fn settle(
         key: Some(&settlement.key),
         project: settlement.project.as_ref(),
         model: Some(&settlement.model),
+        work: Some(settlement.work),
         operator: Some(&settlement.operator),
         receipt: Some((settlement.receipt, settlement.receipt_digest)),
         usage: Some(&settlement.usage),

@@ -6,7 +6,16 @@ use ::redis::{Cmd, Value, cmd};
 use crate::LedgerError;
 use crate::redis::link::{Durability, Link, Timeouts, lacks_function, redis_error, strings, unless_refused};
 
-const LIBRARY: &str = concat!(include_str!("functions.lua"), include_str!("answers.lua"));
+/// The library: its parts in the order in which they need each other.
+const LIBRARY: &str = concat!(
+    include_str!("functions/books.lua"),
+    include_str!("functions/create.lua"),
+    include_str!("functions/holds.lua"),
+    include_str!("functions/settle.lua"),
+    include_str!("functions/endings.lua"),
+    include_str!("functions/booking.lua"),
+    include_str!("functions/answers.lua"),
+);
 
 /// Functions of the library, by the name after its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,22 +41,22 @@ pub(super) enum Function {
 impl Function {
     fn name(self) -> &'static str {
         match self {
-            Self::Create => "cocoon1_create",
-            Self::Reserve => "cocoon1_reserve",
-            Self::Bind => "cocoon1_bind",
-            Self::Extend => "cocoon1_extend",
-            Self::Settle => "cocoon1_settle",
-            Self::Release => "cocoon1_release",
-            Self::Expired => "cocoon1_expired",
-            Self::Expire => "cocoon1_expire",
-            Self::Forget => "cocoon1_forget",
-            Self::Credit => "cocoon1_credit",
-            Self::Grant => "cocoon1_grant",
-            Self::SetTime => "cocoon1_set_time",
-            Self::BeginAnswer => "cocoon1_begin_answer",
-            Self::RenewAnswer => "cocoon1_renew_answer",
-            Self::EndAnswer => "cocoon1_end_answer",
-            Self::AbandonAnswer => "cocoon1_abandon_answer",
+            Self::Create => "cocoon2_create",
+            Self::Reserve => "cocoon2_reserve",
+            Self::Bind => "cocoon2_bind",
+            Self::Extend => "cocoon2_extend",
+            Self::Settle => "cocoon2_settle",
+            Self::Release => "cocoon2_release",
+            Self::Expired => "cocoon2_expired",
+            Self::Expire => "cocoon2_expire",
+            Self::Forget => "cocoon2_forget",
+            Self::Credit => "cocoon2_credit",
+            Self::Grant => "cocoon2_grant",
+            Self::SetTime => "cocoon2_set_time",
+            Self::BeginAnswer => "cocoon2_begin_answer",
+            Self::RenewAnswer => "cocoon2_renew_answer",
+            Self::EndAnswer => "cocoon2_end_answer",
+            Self::AbandonAnswer => "cocoon2_abandon_answer",
         }
     }
 }
@@ -182,6 +191,6 @@ mod tests {
                 "{function:?}"
             );
         }
-        assert!(LIBRARY.starts_with("#!lua name=cocoon1\n"));
+        assert!(LIBRARY.starts_with("#!lua name=cocoon2\n"));
     }
 }

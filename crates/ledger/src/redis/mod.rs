@@ -21,7 +21,7 @@ use crate::rules::{
 };
 use crate::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Expired, Extended, Grant, JournalEntry, JournalId,
-    KeptDocument, Ledger, LedgerError, Options, Refusal, ReleaseReason, Released, Reserve, Reserved, Settled,
+    KeptDocument, Ledger, LedgerError, Options, Refusal, Release, Released, Reserve, Reserved, Settled,
     Settlement, Shard, ShardCount, Totals,
 };
 use functions::{Function, Functions};
@@ -29,7 +29,7 @@ pub use link::Timeouts;
 use names::ShardKeys;
 use reply::Reply;
 
-const SCHEMA: &str = "1";
+const SCHEMA: &str = "2";
 
 /// A ledger on a Redis server (7.0 or later, or Valkey) that several gateways share.
 #[derive(Debug)]
@@ -135,6 +135,8 @@ impl Ledger for RedisLedger {
             reserve.account.to_string(),
             reserve.key.to_string(),
             project_text(reserve.project.as_ref()),
+            reserve.model.clone(),
+            reserve.work.letter().to_owned(),
             made_at.to_string(),
             clamped(reserve.estimate.worst_case),
             reserve.estimate.useful_minimum.map_or_else(String::new, clamped),
@@ -235,7 +237,9 @@ impl Ledger for RedisLedger {
             settlement.cost.basis_points(settlement.operator_share).to_string(),
             settlement.receipt.to_string(),
             settlement.receipt_digest.to_string(),
+            settlement.receipt_jws.clone(),
             settlement.model.clone(),
+            settlement.work.letter().to_owned(),
             reply::usage_text(&settlement.usage),
             settlement.cost.to_string(),
             settlement_made_at_ms(settlement).to_string(),
@@ -252,12 +256,9 @@ impl Ledger for RedisLedger {
         }
     }
 
-    async fn release(
-        &self,
-        account: &AccountId,
-        request: RequestId,
-        reason: ReleaseReason,
-    ) -> Result<Released, LedgerError> {
+    async fn release(&self, release: &Release) -> Result<Released, LedgerError> {
+        let Release { account, request, reason, .. } = release;
+        let request = *request;
         tracing::debug!(%request, ?reason, "release");
         let k = self.keys_of(account);
         let (made_at, day) = (request.made_at_ms(), day_of(request.made_at_ms()));
@@ -270,7 +271,14 @@ impl Ledger for RedisLedger {
             k.finished(day),
             k.days(),
         ];
-        let args = [request.to_string(), account.to_string(), made_at.to_string(), day.to_string()];
+        let args = [
+            request.to_string(),
+            account.to_string(),
+            release.key.to_string(),
+            project_text(release.project.as_ref()),
+            made_at.to_string(),
+            day.to_string(),
+        ];
         let reply = self.call(Function::Release, &keys, &args).await?;
         match reply.word() {
             "released" => Ok(Released::Released { amount: reply.amount(1)? }),

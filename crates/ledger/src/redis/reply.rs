@@ -107,6 +107,7 @@ pub(super) fn journal_entry(entry: &StreamId) -> Result<JournalEntry, LedgerErro
         key: optional(&text("y")?)?,
         project: optional(&text("p")?)?,
         model: Some(text("m")?).filter(|model| !model.is_empty()),
+        work: optional(&text("w")?)?,
         operator: optional(&text("o")?)?,
         receipt: optional(&text("r")?)?,
         receipt_digest: optional(&text("d")?)?,

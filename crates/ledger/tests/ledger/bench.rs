@@ -7,8 +7,9 @@ use std::time::Duration;
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
 use cocoon_ledger::{
-    Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, Ledger, Options,
-    Refusal, Reserve, Reserved, Settled, Settlement, Shard, ShardCount,
+    Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, Ledger, Limits,
+    Options, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard, ShardCount,
+    Work,
 };
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, ReceiptId, RequestId, Usage};
 
@@ -19,6 +20,7 @@ pub(crate) const START_MS: u64 = 1_800_000_000_000;
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const GRACE: Duration = Duration::from_secs(15 * 60);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const MODEL: &str = "a model | of \"any\" name";
 pub(crate) const ACCOUNTS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 pub(crate) fn options() -> Options {
@@ -56,8 +58,21 @@ pub(crate) fn reserve(account: &str, request: RequestId, worst_case: u64) -> Res
         account: name(account),
         key: name("key"),
         project: Some(name("project")),
-        estimate: Estimate { worst_case: NanoTon(worst_case), useful_minimum: None },
+        model: MODEL.to_owned(),
+        work: Work::Completions,
+        limits: Limits::default(),
+        estimate: Estimate { worst_case: NanoTon(worst_case), useful_minimum: None, tokens: 0 },
         lease: LEASE,
+    }
+}
+
+pub(crate) fn release(account: &str, request: RequestId) -> Release {
+    Release {
+        account: name(account),
+        key: name("key"),
+        project: Some(name("project")),
+        request,
+        reason: ReleaseReason::Rejected,
     }
 }
 
@@ -186,7 +201,9 @@ impl Bench {
             operator_share: BasisPoints::new(9000).unwrap(),
             receipt,
             receipt_digest: Digest::of(&[receipt.to_string().as_bytes()]),
-            model: "a model | of \"any\" name".to_owned(),
+            receipt_jws: receipt.to_string(),
+            model: MODEL.to_owned(),
+            work: Work::Completions,
             usage: usage(cost),
             cost: NanoTon(cost),
             max_cost: NanoTon(cost),

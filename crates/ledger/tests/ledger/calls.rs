@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Bind, Checkpoint, Credit, Estimate, Grant, LedgerError, ReleaseReason, Reserve, Settlement, Shard,
+    Bind, Checkpoint, Credit, Estimate, Grant, LedgerError, Limits, Release, ReleaseReason, Reserve,
+    Settlement, Shard, Work,
 };
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, RequestId};
 
@@ -41,7 +42,7 @@ pub(crate) enum Call {
     Bind(Bind),
     Extend(Checkpoint),
     Settle(Box<Settlement>),
-    Release(AccountId, RequestId),
+    Release(Release),
     Expired(Shard, u32),
     Expire(Shard, RequestId),
     Credit(Credit),
@@ -140,15 +141,19 @@ impl History {
         let operator_share = BasisPoints::new(random.pick(&[0, 3333, 9000, 10_000])).unwrap();
         let operator = name(&format!("operator-{}", if random.one_in(30) { "z" } else { backend }));
         let tokens = usage(random.below(20));
+        let work = random.pick(&[Work::Completions, Work::Embeddings]);
         match kind {
             Kind::Reserve => {
                 let useful_minimum = random.one_in(2).then(|| NanoTon(random.below(300)));
-                let estimate = Estimate { worst_case: NanoTon(amount), useful_minimum };
+                let estimate = Estimate { worst_case: NanoTon(amount), useful_minimum, tokens: 0 };
                 Call::Reserve(Reserve {
                     request,
                     account,
                     key: name("key"),
                     project: random.one_in(2).then(|| name("project")),
+                    model: MODEL.to_owned(),
+                    work,
+                    limits: Limits::default(),
                     estimate,
                     lease,
                 })
@@ -179,7 +184,9 @@ impl History {
                     operator_share,
                     receipt,
                     receipt_digest: Digest::of(&[receipt.to_string().as_bytes()]),
+                    receipt_jws: receipt.to_string(),
                     model: "model".to_owned(),
+                    work,
                     usage: tokens,
                     // The most there can be leaves even a rich account short.
                     cost: NanoTon(match random.below(20) {
@@ -190,7 +197,13 @@ impl History {
                     max_cost: NanoTon(amount),
                 }))
             }
-            Kind::Release => Call::Release(account, request),
+            Kind::Release => Call::Release(Release {
+                account,
+                key: name("key"),
+                project: random.one_in(2).then(|| name("project")),
+                request,
+                reason: ReleaseReason::Rejected,
+            }),
             Kind::Expired => Call::Expired(shard, u32::try_from(random.below(4)).unwrap()),
             Kind::Expire => Call::Expire(shard, request),
             Kind::Credit => Call::Credit(Credit {
@@ -237,7 +250,7 @@ impl Call {
             Self::Bind(call) => Some(&call.account),
             Self::Extend(call) => Some(&call.account),
             Self::Settle(call) => Some(&call.account),
-            Self::Release(account, _) => Some(account),
+            Self::Release(call) => Some(&call.account),
             Self::Credit(call) => Some(&call.account),
             Self::Grant(call) => Some(&call.account),
             Self::Pass(_) | Self::Expired(..) | Self::Expire(..) => None,
@@ -255,9 +268,7 @@ impl Call {
             Self::Bind(call) => told(ledger.bind(call).await),
             Self::Extend(call) => told(ledger.extend(call).await),
             Self::Settle(call) => told(ledger.settle(call).await),
-            Self::Release(account, request) => {
-                told(ledger.release(account, *request, ReleaseReason::Rejected).await)
-            }
+            Self::Release(call) => told(ledger.release(call).await),
             Self::Expired(shard, limit) => told(ledger.expired(*shard, *limit).await),
             Self::Expire(shard, request) => told(ledger.expire(*shard, *request).await),
             Self::Credit(call) => told(ledger.credit(call).await),
@@ -275,7 +286,7 @@ impl Call {
             Self::Bind(call) => told::<_, LedgerError>(Ok(model.bind(call))),
             Self::Extend(call) => told::<_, LedgerError>(Ok(model.extend(call))),
             Self::Settle(call) => told::<_, Overflow>(model.settle(call)),
-            Self::Release(account, request) => told::<_, LedgerError>(Ok(model.release(account, *request))),
+            Self::Release(call) => told::<_, LedgerError>(Ok(model.release(&call.account, call.request))),
             Self::Expired(shard, limit) => {
                 told::<_, LedgerError>(Ok(model.expired(*shard, usize::try_from(*limit).unwrap())))
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
-use cocoon_ledger::{Bound, Ledger, Options, ReleaseReason, Reserved, Settled, ShardCount};
+use cocoon_ledger::{Bound, Ledger, Options, Reserved, Settled, ShardCount};
 use cocoon_receipts::{AccountId, Digest, NanoTon, ReceiptId, RequestId};
 use tokio::task::JoinSet;
 
@@ -106,7 +106,9 @@ pub(crate) fn settlement(request: RequestId, cost: u64) -> cocoon_ledger::Settle
         operator_share: cocoon_receipts::BasisPoints::new(9000).unwrap(),
         receipt,
         receipt_digest: Digest::of(&[receipt.to_string().as_bytes()]),
+        receipt_jws: receipt.to_string(),
         model: "model".to_owned(),
+        work: cocoon_ledger::Work::Completions,
         usage: usage(cost),
         cost: NanoTon(cost),
         max_cost: NanoTon(cost),
@@ -169,7 +171,7 @@ async fn live(ledger: &dyn Ledger, random: &mut Random) -> u64 {
     let Reserved::Held { .. } = ledger.reserve(&asked).await.unwrap() else { return 0 };
     match random.below(5) {
         0 => {
-            ledger.release(&name(account), request, ReleaseReason::Rejected).await.unwrap();
+            ledger.release(&release(account, request)).await.unwrap();
             0
         }
         1 => {

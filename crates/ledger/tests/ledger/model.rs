@@ -272,6 +272,8 @@ impl Model {
         let entry = JournalEntry {
             key: Some(reserve.key),
             project: reserve.project,
+            model: Some(reserve.model),
+            work: Some(reserve.work),
             operator: Some(checkpoint.operator),
             usage: Some(checkpoint.usage),
             ..self.entry(JournalKind::Expiry, &found.account, request.to_string(), [-cost, 0, part])
@@ -357,6 +359,7 @@ impl Model {
             key: None,
             project: None,
             model: None,
+            work: None,
             operator: None,
             receipt: None,
             receipt_digest: None,
@@ -379,6 +382,7 @@ impl Model {
             key: Some(settlement.key.clone()),
             project: settlement.project.clone(),
             model: Some(settlement.model.clone()),
+            work: Some(settlement.work),
             operator: Some(settlement.operator.clone()),
             receipt: Some(settlement.receipt),
             receipt_digest: Some(settlement.receipt_digest),

@@ -52,13 +52,13 @@ async fn an_unknown_schema_is_not_touched() {
     let path = folder.path().join("ledger.db");
     drop(Embedded::open(&path, options()).unwrap());
     let file = rusqlite::Connection::open(&path).unwrap();
-    file.execute("UPDATE meta SET value = '2' WHERE name = 'schema'", []).unwrap();
+    file.execute("UPDATE meta SET value = '1' WHERE name = 'schema'", []).unwrap();
     assert!(matches!(Embedded::open(&path, options()), Err(LedgerError::Schema(_))));
 
     let server = RedisServer::start();
     RedisLedger::connect(&server.url(), options()).await.unwrap();
     let mut client = server.client();
-    redis::cmd("HSET").arg("cocoon:schema").arg("schema").arg("2").exec(&mut client).unwrap();
+    redis::cmd("HSET").arg("cocoon:schema").arg("schema").arg("1").exec(&mut client).unwrap();
     let refused = RedisLedger::connect(&server.url(), options()).await;
     assert!(matches!(refused, Err(LedgerError::Schema(_))), "{refused:?}");
 }

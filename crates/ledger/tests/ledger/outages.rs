@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cocoon_ledger::redis::{RedisLedger, Timeouts};
 use cocoon_ledger::{Ledger, LedgerError};
 
-use crate::bench::{name, options};
+use crate::bench::{name, options, release};
 use crate::redis_server::RedisServer;
 
 const SHORT: Timeouts =
@@ -79,7 +79,7 @@ async fn a_server_that_lost_the_functions_is_given_them_again() {
             ledger.grant(&grant).await.unwrap();
         } else {
             let released = cocoon_receipts::RequestId::generate();
-            ledger.release(&name("alice"), released, cocoon_ledger::ReleaseReason::NoBackend).await.unwrap();
+            ledger.release(&release("alice", released)).await.unwrap();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Holds that end otherwise, and receipts that come after.
 
-use cocoon_ledger::{Expired, JournalKind, Refusal, ReleaseReason, Released, Reserved, Settled};
+use cocoon_ledger::{Expired, JournalKind, Refusal, Released, Reserved, Settled};
 use cocoon_receipts::NanoTon;
 
 use crate::bench::*;
@@ -8,8 +8,7 @@ use crate::bench::*;
 pub(super) async fn a_release_gives_the_hold_back_once(bench: &Bench) {
     bench.fund("alice", 100).await;
     let request = bench.hold("alice", 60).await;
-    let release =
-        async || bench.ledger.release(&name("alice"), request, ReleaseReason::NoBackend).await.unwrap();
+    let release = async || bench.ledger.release(&release("alice", request)).await.unwrap();
     assert_eq!(release().await, Released::Released { amount: NanoTon(60) });
     assert_eq!(bench.balance("alice").await, (100, 0));
     assert_eq!(release().await, Released::Already);
@@ -20,7 +19,7 @@ pub(super) async fn a_release_before_its_reserve_refuses_it(bench: &Bench) {
     bench.fund("alice", 100).await;
     let request = bench.request();
     for _ in 0..2 {
-        let released = bench.ledger.release(&name("alice"), request, ReleaseReason::Rejected).await.unwrap();
+        let released = bench.ledger.release(&release("alice", request)).await.unwrap();
         assert_eq!(released, Released::Tombstone);
     }
     let reserved = bench.ledger.reserve(&reserve("alice", request, 60)).await.unwrap();
@@ -32,10 +31,10 @@ pub(super) async fn a_release_after_a_charge_changes_nothing(bench: &Bench) {
     bench.fund("alice", 1000).await;
     let request = bench.bound("alice", 60).await;
     bench.settle(&bench.settlement("alice", request, 50)).await;
-    let released = bench.ledger.release(&name("alice"), request, ReleaseReason::Rejected).await.unwrap();
+    let released = bench.ledger.release(&release("alice", request)).await.unwrap();
     assert_eq!(released, Released::Already);
     let expired = bench.expired("alice", Some(20)).await;
-    let released = bench.ledger.release(&name("alice"), expired, ReleaseReason::Rejected).await.unwrap();
+    let released = bench.ledger.release(&release("alice", expired)).await.unwrap();
     assert_eq!(released, Released::Already);
     assert_eq!(bench.balance("alice").await, (930, 0));
 }

@@ -1,8 +1,6 @@
 //! Reserve, bind and extend.
 
-use cocoon_ledger::{
-    Bound, Estimate, Expired, Extended, Refusal, ReleaseReason, Released, Reserved, Settled,
-};
+use cocoon_ledger::{Bound, Estimate, Expired, Extended, Refusal, Released, Reserved, Settled};
 use cocoon_receipts::NanoTon;
 
 use crate::bench::*;
@@ -23,7 +21,8 @@ pub(super) async fn a_reserve_takes_its_worst_case_once(bench: &Bench) {
 pub(super) async fn without_a_ceiling_a_quarter_is_held_but_never_less_than_is_useful(bench: &Bench) {
     bench.fund("alice", 1003).await;
     let open_ended = async |worst_case, useful| {
-        let estimate = Estimate { worst_case: NanoTon(worst_case), useful_minimum: Some(NanoTon(useful)) };
+        let estimate =
+            Estimate { worst_case: NanoTon(worst_case), useful_minimum: Some(NanoTon(useful)), tokens: 0 };
         let asked = cocoon_ledger::Reserve { estimate, ..reserve("alice", bench.request(), 0) };
         bench.ledger.reserve(&asked).await.unwrap()
     };
@@ -78,7 +77,7 @@ pub(super) async fn a_hold_belongs_to_its_account(bench: &Bench) {
     assert_eq!(reserved, Reserved::Refused(Refusal::Finished));
     assert_eq!(bench.ledger.bind(&bind(other, request, 2, keyset("b"))).await.unwrap(), Bound::Gone);
     assert_eq!(bench.ledger.extend(&bench.checkpoint(other, request, 5)).await.unwrap(), Extended::Gone);
-    let released = bench.ledger.release(&name(other), request, ReleaseReason::Rejected).await.unwrap();
+    let released = bench.ledger.release(&release(other, request)).await.unwrap();
     assert_eq!(released, Released::Already);
     assert_eq!(bench.settle(&bench.settlement(other, request, 50)).await, Settled::AtNoCost);
     assert_eq!(bench.account(alice).await, before);
@@ -163,7 +162,7 @@ pub(super) async fn a_finished_request_cannot_be_reserved_again(bench: &Bench) {
     let settled = bench.bound("alice", 100).await;
     bench.settle(&bench.settlement("alice", settled, 10)).await;
     let released = bench.hold("alice", 100).await;
-    bench.ledger.release(&name("alice"), released, ReleaseReason::NoBackend).await.unwrap();
+    bench.ledger.release(&release("alice", released)).await.unwrap();
     let expired = bench.expired("alice", None).await;
     for request in [settled, released, expired] {
         let again = bench.ledger.reserve(&reserve("alice", request, 100)).await.unwrap();
@@ -177,6 +176,6 @@ pub(super) async fn a_request_older_than_seven_days_cannot_be_reserved(bench: &B
     bench.pass(7 * DAY + std::time::Duration::from_millis(1)).await;
     let reserved = bench.ledger.reserve(&reserve("alice", request, 100)).await.unwrap();
     assert_eq!(reserved, Reserved::Refused(Refusal::Finished));
-    let released = bench.ledger.release(&name("alice"), request, ReleaseReason::NoBackend).await.unwrap();
+    let released = bench.ledger.release(&release("alice", request)).await.unwrap();
     assert_eq!(released, Released::Already);
 }

@@ -1,6 +1,6 @@
 //! Settle: from a receipt to a charge.
 
-use cocoon_ledger::{Expired, JournalKind, Refusal, ReleaseReason, Reserved, Settled, Settlement};
+use cocoon_ledger::{Expired, JournalKind, Refusal, Reserved, Settled, Settlement};
 use cocoon_receipts::{BasisPoints, NanoTon};
 
 use crate::bench::*;
@@ -121,7 +121,7 @@ pub(super) async fn a_receipt_without_a_hold_takes_what_is_available(bench: &Ben
 pub(super) async fn a_receipt_after_a_release_is_charged(bench: &Bench) {
     bench.fund("alice", 100).await;
     let request = bench.bound("alice", 60).await;
-    bench.ledger.release(&name("alice"), request, ReleaseReason::ClientGone).await.unwrap();
+    bench.ledger.release(&release("alice", request)).await.unwrap();
     let mut superseded = bench.settlement("alice", request, 60);
     superseded.keyset = keyset("b");
     assert_eq!(bench.settle(&superseded).await, Settled::AtNoCost);

@@ -122,7 +122,7 @@ local function abandon_answer(keys, args)
     return {'done'}
 end
 
-redis.register_function('cocoon1_begin_answer', begin_answer)
-redis.register_function('cocoon1_renew_answer', renew_answer)
-redis.register_function('cocoon1_end_answer', end_answer)
-redis.register_function('cocoon1_abandon_answer', abandon_answer)
+redis.register_function('cocoon2_begin_answer', begin_answer)
+redis.register_function('cocoon2_renew_answer', renew_answer)
+redis.register_function('cocoon2_end_answer', end_answer)
+redis.register_function('cocoon2_abandon_answer', abandon_answer)
