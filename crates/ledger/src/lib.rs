@@ -9,7 +9,9 @@ pub mod embedded;
 mod limits;
 mod model;
 pub mod redis;
+mod requests;
 mod rules;
+mod usages;
 
 pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
@@ -17,6 +19,8 @@ pub use answers::{
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
 pub use limits::{Budget, Holder, Limits, Period};
 pub use model::*;
+pub use requests::{KeptReceipt, MAX_RECENT, MAX_REQUESTS_PAGE, RequestQuery, RequestRecord, Requests};
+pub use usages::{MAX_USAGE_ROWS, Tally, UsagePage, UsageQuery, UsageRow, Usages, Width};
 
 use std::sync::Arc;
 
@@ -48,7 +52,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, Ledger
 /// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
 /// simply made again.
 #[async_trait]
-pub trait Ledger: Answers + Send + Sync + std::fmt::Debug {
+pub trait Ledger: Answers + Usages + Requests + Send + Sync + std::fmt::Debug {
     /// Takes a hold on the account, or says why not. Nothing has moved when it refuses. The same request again
     /// gives the same hold.
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError>;

@@ -3,7 +3,7 @@
 use ::rusqlite::{Connection, OptionalExtension, Row, params};
 use cocoon_receipts::{AccountId, Digest, KeyId, OperatorId, ProjectId, RequestId, Usage};
 
-use crate::embedded::columns::{amount, blob, optional_text, text, usage};
+use crate::embedded::columns::{amount, blob, counts, optional_text, text, usage};
 use crate::embedded::{integer, sqlite_error};
 use crate::rules::day_of;
 use crate::{LedgerError, Shard, Work};
@@ -86,6 +86,8 @@ pub(super) struct Finished {
     /// Whom the charge went to, where there was one.
     pub(super) operator: Option<OperatorId>,
     pub(super) operator_part: i64,
+    /// What was counted as its usage; none where nothing was.
+    pub(super) usage: Option<Usage>,
 }
 
 impl Finished {
@@ -99,6 +101,7 @@ impl Finished {
             charged: 0,
             operator: None,
             operator_part: 0,
+            usage: None,
         }
     }
 
@@ -201,7 +204,7 @@ pub(super) fn checkpoint(
     checkpoint: &CheckpointRow,
     due_ms: u64,
 ) -> Result<(), LedgerError> {
-    let [prompt, cached, completion, reasoning] = crate::embedded::columns::counts(&checkpoint.usage)?;
+    let [prompt, cached, completion, reasoning] = counts(&checkpoint.usage)?;
     let due_ms = integer(due_ms)?;
     connection
         .prepare_cached(
@@ -249,11 +252,13 @@ pub(super) fn finished(
             charged: row.get(4)?,
             operator: optional_text(row, 5)?,
             operator_part: row.get(6)?,
+            usage: usage(row, 7)?,
         })
     };
     connection
         .prepare_cached(
-            "SELECT state, account, attempt, keyset, charged, operator, operator_part
+            "SELECT state, account, attempt, keyset, charged, operator, operator_part, prompt, cached, completion,
+                 reasoning
              FROM finished WHERE shard = ?1 AND request = ?2",
         )
         .and_then(|mut get| get.query_row(params![shard.0, request.to_string()], read).optional())
@@ -266,11 +271,13 @@ pub(super) fn finish(
     request: RequestId,
     finished: &Finished,
 ) -> Result<(), LedgerError> {
+    let usage = finished.usage.as_ref().map(counts).transpose()?;
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO finished
-                 (shard, request, day, state, account, attempt, keyset, charged, operator, operator_part)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 (shard, request, day, state, account, attempt, keyset, charged, operator, operator_part,
+                 prompt, cached, completion, reasoning)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )
         .and_then(|mut save| {
             save.execute(params![
@@ -284,6 +291,10 @@ pub(super) fn finish(
                 finished.charged,
                 finished.operator.as_ref().map(OperatorId::as_str),
                 finished.operator_part,
+                usage.map(|[prompt, ..]| prompt),
+                usage.map(|[_, cached, ..]| cached),
+                usage.map(|[_, _, completion, _]| completion),
+                usage.map(|[.., reasoning]| reasoning),
             ])
         })
         .map_err(sqlite_error)?;

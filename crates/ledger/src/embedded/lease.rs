@@ -3,17 +3,17 @@
 use ::rusqlite::{Connection, params};
 use cocoon_receipts::{NanoTon, RequestId};
 
-use crate::embedded::answers;
 use crate::embedded::book::{Book, Movement, shard_row, touch};
 use crate::embedded::clock::Clock;
 use crate::embedded::columns::text;
 use crate::embedded::holds::{self, CheckpointRow, Finished, Hold, State};
 use crate::embedded::journal::{self, Entry};
-use crate::embedded::{integer, natural, sqlite_error};
+use crate::embedded::usages::{self, Of};
+use crate::embedded::{answers, integer, natural, requests, sqlite_error};
 use crate::rules::{first_kept_day, hold_for, is_too_old, lease_ms};
 use crate::{
     Bind, Bound, Checkpoint, Expired, Extended, JournalKind, LedgerError, Refusal, Release, Released,
-    Reserve, Reserved, Shard,
+    Reserve, Reserved, Shard, Tally,
 };
 
 /// Rows of forgotten days that one sweep deletes from each set, so that no sweep holds the file for long.
@@ -156,6 +156,7 @@ pub(super) fn release(
                 charged: 0,
                 operator: None,
                 operator_part: 0,
+                usage: None,
             };
             holds::finish(connection, shard, request, &tombstone)?;
             Ok(Released::Tombstone)
@@ -172,6 +173,8 @@ pub(super) fn expired(
     let now_ms = shard_time(connection, clock, shard)?;
     forget(connection, shard, now_ms)?;
     answers::forget(connection, shard, integer(now_ms)?)?;
+    usages::forget(connection, shard, now_ms)?;
+    requests::forget(connection, shard, now_ms)?;
     let mut over = connection
         .prepare_cached(
             "SELECT request FROM hold WHERE shard = ?1 AND due_ms <= ?2 ORDER BY due_ms, request LIMIT ?3",
@@ -213,6 +216,10 @@ pub(super) fn expire(
             ..Entry::new(JournalKind::Expiry, &cause, movement)
         };
         journal::append(&mut book, &entry)?;
+        let of = Of { key: &hold.key, project: hold.project.as_ref(), model: &hold.model, work: hold.work };
+        usages::add(&book, of, Tally::of(&checkpoint.usage, None, checkpoint.cost)?)?;
+        requests::note(&book, request, None, of, &checkpoint.usage, checkpoint.cost)?;
+        finished.usage = Some(checkpoint.usage);
     }
     holds::remove(connection, shard, request)?;
     holds::finish(connection, shard, request, &finished)?;

@@ -11,8 +11,10 @@ mod holds;
 mod journal;
 mod lease;
 mod reading;
+mod requests;
 mod schema;
 mod settle;
+mod usages;
 mod writer;
 
 use std::path::Path;

@@ -62,6 +62,10 @@ CREATE TABLE finished (
     charged INTEGER NOT NULL,
     operator TEXT,
     operator_part INTEGER NOT NULL,
+    prompt INTEGER,
+    cached INTEGER,
+    completion INTEGER,
+    reasoning INTEGER,
     PRIMARY KEY (shard, request)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX finished_day ON finished (shard, day);

@@ -1,15 +1,16 @@
 //! From a verified receipt to a charge, exactly once per hold.
 
 use ::rusqlite::{Connection, OptionalExtension, params};
-use cocoon_receipts::NanoTon;
+use cocoon_receipts::{NanoTon, Usage};
 
 use crate::embedded::book::{Book, Movement};
 use crate::embedded::clock::Clock;
 use crate::embedded::holds::{self, Finished, Hold, State};
 use crate::embedded::journal::{self, Entry};
-use crate::embedded::{integer, natural, sqlite_error};
+use crate::embedded::usages::{self, Of};
+use crate::embedded::{integer, natural, requests, sqlite_error};
 use crate::rules::{ASIDE_LIMIT, day_of, is_too_old, settlement_made_at_ms};
-use crate::{JournalKind, LedgerError, Settled, Settlement, Shard};
+use crate::{JournalKind, LedgerError, Settled, Settlement, Shard, Tally};
 
 /// What a receipt does to the books.
 struct Plan {
@@ -19,6 +20,8 @@ struct Plan {
     ends: Option<i64>,
     /// What is remembered of the request from now on; none: as before.
     finished: Option<Finished>,
+    /// The usage that was counted for the request before.
+    counted: Option<Usage>,
     /// What the account paid for the request in all.
     charged: i64,
     settled: Settled,
@@ -67,6 +70,19 @@ pub(super) fn settle(
     };
     journal::append(&mut book, &entry)?;
     remember_receipt(connection, shard, settlement, plan.charged)?;
+    requests::keep(connection, shard, settlement, plan.finished.is_some(), plan.charged)?;
+    if plan.finished.is_some() {
+        let of = Of {
+            key: &settlement.key,
+            project: settlement.project.as_ref(),
+            model: &settlement.model,
+            work: settlement.work,
+        };
+        let tally = Tally::of(&settlement.usage, plan.counted.as_ref(), plan.movement.taken)?;
+        usages::add(&book, of, tally)?;
+        let receipt = Some(settlement.receipt);
+        requests::note(&book, settlement.request, receipt, of, &settlement.usage, plan.charged)?;
+    }
     book.close()?;
     Ok(plan.settled)
 }
@@ -119,6 +135,7 @@ fn of_expired(book: &Book<'_>, settlement: &Settlement, finished: &Finished) -> 
         movement,
         ends: None,
         finished: Some(Finished::settled(settlement, charged, operator_part)),
+        counted: finished.usage,
         charged,
         settled: Settled::Charged {
             charged: NanoTon(natural(charged)?),
@@ -140,6 +157,7 @@ impl Plan {
             movement: Movement::default(),
             ends: None,
             finished: None,
+            counted: None,
             charged: 0,
             settled: Settled::AtNoCost,
         }
@@ -156,6 +174,7 @@ impl Plan {
             movement,
             ends: None,
             finished: Some(Finished::settled(settlement, taken, operator)),
+            counted: None,
             charged: taken,
             settled: Settled::Charged {
                 charged: NanoTon(natural(taken)?),
@@ -175,6 +194,7 @@ impl Finished {
             charged,
             operator: Some(settlement.operator.clone()),
             operator_part,
+            usage: Some(settlement.usage),
         }
     }
 }

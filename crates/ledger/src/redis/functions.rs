@@ -10,6 +10,8 @@ use crate::redis::link::{Durability, Link, Timeouts, lacks_function, redis_error
 const LIBRARY: &str = concat!(
     include_str!("functions/books.lua"),
     include_str!("functions/create.lua"),
+    include_str!("functions/usages.lua"),
+    include_str!("functions/requests.lua"),
     include_str!("functions/holds.lua"),
     include_str!("functions/settle.lua"),
     include_str!("functions/endings.lua"),

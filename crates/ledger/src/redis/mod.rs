@@ -6,7 +6,9 @@ mod functions;
 mod link;
 mod names;
 mod reply;
+mod requests;
 mod start;
+mod usages;
 
 use std::collections::HashMap;
 
@@ -28,6 +30,7 @@ use functions::{Function, Functions};
 pub use link::Timeouts;
 use names::ShardKeys;
 use reply::Reply;
+use usages::ShardHour;
 
 const SCHEMA: &str = "2";
 
@@ -38,6 +41,7 @@ pub struct RedisLedger {
     shards: ShardCount,
     grace_ms: u64,
     test_clock: bool,
+    hour: ShardHour,
 }
 
 impl RedisLedger {
@@ -77,6 +81,7 @@ impl RedisLedger {
             shards: options.shards,
             grace_ms: lease_ms(options.grace),
             test_clock: options.test_clock,
+            hour: ShardHour::default(),
         })
     }
 
@@ -110,7 +115,8 @@ impl RedisLedger {
 
     async fn forget(&self, k: ShardKeys, day: &str) -> Result<(), LedgerError> {
         let number: u64 = reply::parse(day)?;
-        let keys = [k.clock(), k.days(), k.finished(number), k.receipts(number)];
+        let keys =
+            [k.clock(), k.days(), k.finished(number), k.receipts(number), k.kept(number), k.kept_of(number)];
         self.call(Function::Forget, &keys, &[day.to_owned()]).await.map(drop)
     }
 }
@@ -225,6 +231,10 @@ impl Ledger for RedisLedger {
             k.journal(),
             k.receipts(receipt_day),
             k.aside(),
+            k.kept(receipt_day),
+            k.kept_of(day),
+            k.recent(&settlement.account),
+            k.requests(&settlement.account),
         ];
         let args = [
             settlement.request.to_string(),
@@ -246,7 +256,7 @@ impl Ledger for RedisLedger {
             day.to_string(),
             receipt_day.to_string(),
         ];
-        let reply = self.call(Function::Settle, &keys, &args).await?;
+        let reply = self.call_in_its_hour(Function::Settle, &settlement.account, &keys, &args).await?;
         match reply.word() {
             "charged" => Ok(Settled::Charged { charged: reply.amount(1)?, shortfall: reply.amount(2)? }),
             "already" => Ok(Settled::Already { charged: reply.amount(1)? }),
@@ -316,9 +326,11 @@ impl Ledger for RedisLedger {
             k.days(),
             k.operators(),
             k.journal(),
+            k.recent(&account),
+            k.requests(&account),
         ];
         let args = [request.to_string(), account.to_string(), day.to_string()];
-        let reply = self.call(Function::Expire, &keys, &args).await?;
+        let reply = self.call_in_its_hour(Function::Expire, &account, &keys, &args).await?;
         match reply.word() {
             "expired" => Ok(Expired::Expired { charged: reply.amount(1)? }),
             "not_yet" => Ok(Expired::NotYet),

@@ -3,7 +3,7 @@
 
 use cocoon_receipts::{AccountId, Digest, RequestId};
 
-use crate::Shard;
+use crate::{Shard, Width};
 
 /// Version and options of the ledger.
 pub(super) const SCHEMA: &str = "cocoon:schema";
@@ -90,6 +90,36 @@ impl ShardKeys {
 
     pub(super) fn receipts(self, day: u64) -> String {
         self.named(&format!("receipts:{day}"))
+    }
+
+    /// Receipts as they were sent, by their ids.
+    pub(super) fn kept(self, day: u64) -> String {
+        self.named(&format!("kept:{day}"))
+    }
+
+    /// The receipt that each request was charged by.
+    pub(super) fn kept_of(self, day: u64) -> String {
+        self.named(&format!("kept-of:{day}"))
+    }
+
+    /// An account's last requests by the time they were charged.
+    pub(super) fn recent(self, account: &AccountId) -> String {
+        self.named(&format!("recent:{account}"))
+    }
+
+    /// The requests themselves.
+    pub(super) fn requests(self, account: &AccountId) -> String {
+        self.named(&format!("requests:{account}"))
+    }
+
+    /// An account's buckets of one width in one window of time.
+    pub(super) fn usage(self, account: &AccountId, width: Width, window: u64) -> String {
+        let name = match width {
+            Width::Minute => "minutes",
+            Width::Hour => "hours",
+            Width::Day => "days",
+        };
+        self.named(&format!("usage:{name}:{window}:{account}"))
     }
 
     fn named(self, name: &str) -> String {

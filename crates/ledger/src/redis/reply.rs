@@ -131,7 +131,7 @@ pub(super) fn usage_text(usage: &Usage) -> String {
     format!("{},{},{},{}", usage.prompt, usage.cached, usage.completion, usage.reasoning)
 }
 
-fn usage(text: &str) -> Result<Option<Usage>, LedgerError> {
+pub(super) fn usage(text: &str) -> Result<Option<Usage>, LedgerError> {
     if text.is_empty() {
         return Ok(None);
     }

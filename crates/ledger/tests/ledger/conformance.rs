@@ -6,6 +6,7 @@ mod endings;
 mod holds;
 mod reading;
 mod receipts;
+mod usages;
 
 use crate::bench::{Bench, accounts};
 use crate::invariants;
@@ -97,6 +98,16 @@ on_both_stores! {
         a_keyset_is_kept_under_its_digest
         the_first_document_of_a_keyset_is_kept
         a_document_too_long_is_not_kept;
+    usages:
+        usage_is_counted_by_key_project_model_and_work
+        a_bucket_begins_at_its_first_millisecond
+        a_correction_is_counted_at_its_own_time
+        what_costs_nothing_is_no_usage
+        usage_is_read_in_pages_over_any_time
+        the_last_requests_are_listed_newest_first
+        a_corrected_request_keeps_its_place
+        a_thousand_requests_are_remembered
+        a_receipt_is_kept_eight_days_for_its_account;
 }
 
 async fn at_rest(bench: &Bench) {

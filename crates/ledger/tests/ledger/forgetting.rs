@@ -2,7 +2,7 @@
 
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
-use cocoon_ledger::{Ledger, Settlement};
+use cocoon_ledger::{Ledger, Settlement, Width};
 use cocoon_receipts::{AccountId, RequestId};
 
 use crate::bench::*;
@@ -44,6 +44,7 @@ async fn the_embedded_store_drops_old_seen_sets() {
     };
     five_days(&ledger, async || {
         assert_eq!(count("finished"), count("receipt"));
+        assert_eq!(count("finished"), count("kept_receipt"));
         count("finished")
     })
     .await;
@@ -61,7 +62,59 @@ async fn the_redis_store_drops_old_seen_sets() {
     };
     five_days(&ledger, async || {
         assert_eq!(count("finished"), count("receipts"));
+        assert_eq!((count("kept"), count("kept-of")), (count("receipts"), count("receipts")));
         count("finished")
     })
     .await;
+}
+
+async fn settle_one(ledger: &dyn Ledger) {
+    let receipt = receipt_made_at(START_MS, 1);
+    let charge = Settlement { receipt, ..settlement(request_made_at(START_MS, 1), 0) };
+    assert_eq!(ledger.settle(&charge).await.unwrap(), charged(0));
+}
+
+#[tokio::test]
+async fn the_embedded_store_drops_old_buckets_and_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = Embedded::open(&path, options()).unwrap();
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let count = |of: &str| -> i64 {
+        file.query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0)).unwrap()
+    };
+    let of = |width: Width| count(&format!("usage WHERE width = {}", width.ms()));
+    ledger.set_test_time(START_MS).await.unwrap();
+    settle_one(&ledger).await;
+    let shard = ledger.shards().of(&name("alice"));
+    let sweep = async |days: u64| {
+        ledger.set_test_time(START_MS + days * DAY_MS).await.unwrap();
+        ledger.expired(shard, 1).await.unwrap();
+        (Width::ALL.map(of), count("recent"))
+    };
+    assert_eq!(sweep(45).await, ([1, 1, 1], 1));
+    assert_eq!(sweep(47).await, ([0, 1, 1], 0));
+    assert_eq!(sweep(400).await, ([0, 1, 1], 0));
+    assert_eq!(sweep(403).await, ([0, 0, 1], 0));
+    assert_eq!(sweep(5 * 366).await, ([0, 0, 1], 0));
+    assert_eq!(sweep(5 * 366 + 34).await, ([0, 0, 0], 0));
+}
+
+#[tokio::test]
+async fn the_redis_server_drops_old_buckets_and_requests_by_itself() {
+    let server = RedisServer::start();
+    let ledger = RedisLedger::connect(&server.url(), options()).await.unwrap();
+    ledger.set_test_time(START_MS).await.unwrap();
+    settle_one(&ledger).await;
+    let days_left = |keys: &str| -> u64 {
+        let mut client = server.client();
+        let found: Vec<String> = redis::cmd("KEYS").arg(keys).query(&mut client).unwrap();
+        assert_eq!(found.len(), 1, "{keys}");
+        let left: u64 = redis::cmd("PTTL").arg(&found[0]).query(&mut client).unwrap();
+        left.div_ceil(DAY_MS)
+    };
+    assert_eq!(days_left("*:usage:minutes:*"), 46);
+    assert_eq!(days_left("*:usage:hours:*"), 401);
+    assert_eq!(days_left("*:usage:days:*"), 5 * 366 + 32);
+    assert_eq!((days_left("*:recent:*"), days_left("*:requests:*")), (45, 45));
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cocoon_ledger::{Account, JournalEntry, JournalId, JournalKind, Ledger, Shard, Totals};
 use cocoon_receipts::{AccountId, NanoTon, ReceiptId};
 
+use crate::buckets;
+
 /// Checks every shard of a ledger at rest, in which only `accounts` were used; answers the receipts in its journal.
 pub(crate) async fn check(ledger: &dyn Ledger, accounts: &[AccountId]) -> BTreeSet<ReceiptId> {
     let mut receipts = BTreeSet::new();
@@ -18,6 +20,7 @@ pub(crate) async fn check(ledger: &dyn Ledger, accounts: &[AccountId]) -> BTreeS
         }
         sums_agree(&totals, found.values());
         replay_agrees(&journal, &totals, &found);
+        buckets::agree(ledger, &journal, accounts).await;
         for receipt in journal.iter().filter_map(|entry| entry.receipt) {
             assert!(receipts.insert(receipt), "receipt {receipt} is in the journal twice");
         }

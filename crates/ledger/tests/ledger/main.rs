@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod buckets;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod concurrency;

@@ -10,19 +10,20 @@ local function expired(keys, args)
 end
 
 local function forget(keys, args)
-    local k = named(keys, {'clock', 'days', 'finished', 'receipts'})
+    local k = named(keys, {'clock', 'days', 'finished', 'receipts', 'kept', 'kept_of'})
     local first_kept = math.floor(time(k.clock) / DAY_MS) - SEEN_DAYS
     if tonumber(args[1]) >= first_kept then return {'kept'} end
-    redis.call('UNLINK', k.finished, k.receipts)
+    redis.call('UNLINK', k.finished, k.receipts, k.kept, k.kept_of)
     redis.call('ZREM', k.days, args[1])
     return {'forgotten'}
 end
 
 local function expire(keys, args)
     local k = named(keys, {'clock', 'totals', 'account', 'hold', 'leases', 'finished', 'days', 'operators',
-        'journal'})
-    local a = named(args, {'request', 'account', 'day'})
+        'journal', 'recent', 'requests', 'usage_minutes', 'usage_hours', 'usage_days'})
+    local a = named(args, {'request', 'account', 'day', 'hour'})
     local now = time(k.clock)
+    if not in_declared_hour(a, now) then return {'again', text(now)} end
     local fields = {'account', 'key', 'project', 'model', 'work', 'amount', 'due', 'attempt', 'keyset', 'cost', 'operator',
         'operator_part', 'usage'}
     local hold = named(redis.call('HMGET', k.hold, unpack(fields)), fields)
@@ -38,9 +39,12 @@ local function expire(keys, args)
         charge(k, movement, operator)
         hold.cause = a.request
         journal(k.journal, now, 'e', hold, movement)
+        hold.request = a.request
+        count_usage(k, now, hold, '', movement.taken)
+        note_request(k, now, hold, movement.taken)
     end
     remember(k.days, a.day, k.finished, a.request, pack('expired', hold.account, tonumber(hold.attempt), hold.keyset,
-        movement.taken, operator, movement.operator))
+        movement.taken, operator, movement.operator, hold.usage or ''))
     return {'expired', text(movement.taken)}
 end
 

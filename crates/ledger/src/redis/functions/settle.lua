@@ -1,11 +1,12 @@
 -- What a receipt does to the books: a movement, the kind of its journal entry, whether it ends the open hold, what
--- is remembered of the request (nil: as before), and what the account paid for it in all.
+-- is remembered of the request (nil: as before), what usage was counted for it before, and what the account paid for
+-- it in all.
 local function at_no_cost()
     return {kind = 'n', taken = 0, shortfall = 0, operator = 0, total = 0}
 end
 
 local function settled(a, total, operator_part)
-    return pack('settled', a.account, tonumber(a.attempt), a.keyset, total, a.operator, operator_part)
+    return pack('settled', a.account, tonumber(a.attempt), a.keyset, total, a.operator, operator_part, a.usage)
 end
 
 local function charge_within(a, reach)
@@ -43,7 +44,7 @@ local function plan_expired(a, finished, available)
     local total = finished.charged + taken
     return {
         kind = 'x', taken = taken, shortfall = difference - taken, operator = part - finished.operator_part,
-        total = total, finished = settled(a, total, part),
+        total = total, finished = settled(a, total, part), counted = finished.usage,
     }
 end
 
@@ -58,11 +59,14 @@ end
 
 local function settle(keys, args)
     local k = named(keys, {'clock', 'totals', 'account', 'hold', 'leases', 'finished', 'days', 'operators',
-        'journal', 'receipts', 'aside'})
+        'journal', 'receipts', 'aside', 'kept', 'kept_of', 'recent', 'requests',
+        'usage_minutes', 'usage_hours', 'usage_days'})
     local a = named(args, {'request', 'account', 'key', 'project', 'attempt', 'keyset', 'operator', 'operator_part',
-        'receipt', 'receipt_digest', 'receipt_jws', 'model', 'work', 'usage', 'cost', 'made_at', 'day', 'receipt_day'})
+        'receipt', 'receipt_digest', 'receipt_jws', 'model', 'work', 'usage', 'cost', 'made_at', 'day', 'receipt_day',
+        'hour'})
     a.cause = a.request
     local now = time(k.clock)
+    if not in_declared_hour(a, now) then return {'again', text(now)} end
     if is_too_old(a.made_at, now) then
         if redis.call('HEXISTS', k.aside, a.receipt) == 0 then
             if tonumber(redis.call('HGET', k.totals, 'too_old') or '0') < ASIDE_LIMIT then
@@ -97,6 +101,11 @@ local function settle(keys, args)
     if plan.finished then remember(k.days, a.day, k.finished, a.request, plan.finished) end
     journal(k.journal, now, plan.kind, a, plan)
     remember(k.days, a.receipt_day, k.receipts, a.receipt, text(plan.total))
+    keep_receipt(k, a, plan.total, plan.finished)
+    if plan.finished then
+        count_usage(k, now, a, plan.counted or '', plan.taken)
+        note_request(k, now, a, plan.total)
+    end
     if plan.kind == 'n' then return {'at_no_cost'} end
     return {'charged', text(plan.total), text(plan.shortfall)}
 end
