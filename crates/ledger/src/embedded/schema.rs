@@ -75,9 +75,11 @@ fn create_or_check(connection: &mut Connection, options: &Options) -> Result<(),
     created_with("test_clock", &meta("test_clock")?.unwrap_or_default(), &options.test_clock.to_string())?;
     let added = [
         include_str!("answers.sql"),
+        include_str!("caps.sql"),
         include_str!("documents.sql"),
-        include_str!("usages.sql"),
+        include_str!("key_registry.sql"),
         include_str!("requests.sql"),
+        include_str!("usages.sql"),
     ];
     for added in added {
         transaction.execute_batch(added).map_err(sqlite_error)?;

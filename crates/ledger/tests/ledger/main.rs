@@ -11,9 +11,13 @@ mod concurrency;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod coverage;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod forgetting;
+#[cfg(test)]
+mod generate;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
@@ -26,3 +30,5 @@ mod outages;
 mod random;
 #[cfg(test)]
 mod redis_server;
+#[cfg(test)]
+mod world;
