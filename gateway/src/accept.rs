@@ -34,7 +34,7 @@ use crate::error::{self, Failure};
 use crate::hop::Sender;
 use crate::route::Fleet;
 use crate::settle::Settler;
-use crate::{evidence, inference, models, relay};
+use crate::{billing, evidence, inference, models, relay};
 
 /// Milliseconds until the answer began, as OpenAI calls it.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
@@ -98,6 +98,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .merge(inference::router())
         .merge(evidence::router())
+        .merge(billing::router())
         .route(OPENAPI_PATH, get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI_JSON)))
         .route(MODELS_PATH, get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))

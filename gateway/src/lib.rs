@@ -10,6 +10,7 @@ pub mod admit;
 pub mod attest;
 pub mod authenticate;
 pub mod backends;
+pub mod billing;
 pub mod body;
 pub mod clock;
 pub mod config;

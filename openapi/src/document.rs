@@ -10,7 +10,7 @@ use crate::attestations::Attestations;
 use crate::models::{Model, Models};
 use crate::names::*;
 use crate::ops::{AccountView, Backends, Health};
-use crate::{ErrorBody, chat, completion, embedding, responses};
+use crate::{ErrorBody, billing, chat, completion, embedding, responses};
 
 /// The document as it is checked in; a test holds it against [`document`].
 pub const OPENAPI_JSON: &str = include_str!("../openapi.json");
@@ -115,6 +115,9 @@ fn paths() -> Value {
     for (path, operation) in evidence() {
         add(&path, "get", operation);
     }
+    for (path, operation) in billing::document::paths() {
+        add(path, "get", operation);
+    }
     let mut description = read("describe", "This document.", "Open", &[503], None);
     description["security"] = json!([]);
     add(OPENAPI_PATH, "get", description);
@@ -205,7 +208,13 @@ fn inference(id: &str, summary: &str, request: &str, answer: &str, events: Optio
     })
 }
 
-fn read(id: &str, summary: &str, answer: &str, statuses: &[u16], parameter: Option<Value>) -> Value {
+pub(crate) fn read(
+    id: &str,
+    summary: &str,
+    answer: &str,
+    statuses: &[u16],
+    parameter: Option<Value>,
+) -> Value {
     let mut responses = errors(statuses);
     responses.insert(
         "200".into(),
@@ -405,6 +414,14 @@ fn schemas() -> Value {
     collect::<Backends>(&mut found);
     collect::<Deliveries>(&mut found);
     collect::<Outcomes>(&mut found);
+    collect::<billing::UsagePage>(&mut found);
+    collect::<billing::KeyEnvelope>(&mut found);
+    collect::<billing::Credits>(&mut found);
+    collect::<billing::Generation>(&mut found);
+    collect::<billing::ReceiptView>(&mut found);
+    collect::<billing::RequestList>(&mut found);
+    collect::<billing::Subscription>(&mut found);
+    collect::<billing::OldUsage>(&mut found);
     let mut schemas: Map<String, Value> = found.into_iter().collect();
     schemas.insert("Open".into(), json!({ "type": "object", "additionalProperties": true }));
     schemas.extend(requests());

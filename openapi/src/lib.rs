@@ -4,6 +4,7 @@
 //! machine gets, byte for byte. [`scan`] reads the few members that routing needs.
 
 pub mod attestations;
+pub mod billing;
 pub mod chat;
 pub mod completion;
 mod document;

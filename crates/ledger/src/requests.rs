@@ -12,7 +12,7 @@ pub const MAX_RECENT: u32 = 1000;
 pub(crate) const RECENT_KEPT_MS: u64 = 45 * 86_400_000;
 
 /// Requests on one page; who asks for more gets these.
-pub const MAX_REQUESTS_PAGE: u32 = 100;
+pub const MAX_REQUESTS_PAGE: u32 = 200;
 
 /// Which requests of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]

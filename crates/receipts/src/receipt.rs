@@ -87,6 +87,14 @@ impl Receipt {
         let receipt: Self = jws::verify(RECEIPT_TYPE, token, [key])?;
         if receipt.is_final { Ok(receipt) } else { Err(JwsError::Claims) }
     }
+
+    /// The claims of a receipt that was verified before it was kept. It proves nothing of any other.
+    ///
+    /// # Errors
+    /// [`JwsError::Malformed`].
+    pub fn booked(token: &str) -> Result<Self, JwsError> {
+        claimed(token)
+    }
 }
 
 impl Checkpoint {
@@ -114,12 +122,14 @@ pub fn claimed_issuer(token: &str) -> Result<Digest, JwsError> {
     struct Issuer {
         iss: Digest,
     }
+    claimed(token).map(|claims: Issuer| claims.iss)
+}
+
+fn claimed<Claims: serde::de::DeserializeOwned>(token: &str) -> Result<Claims, JwsError> {
     if token.len() > jws::MAX_TOKEN {
         return Err(JwsError::Malformed);
     }
-    let claims: Issuer =
-        jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| JwsError::Malformed)?;
-    Ok(claims.iss)
+    jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| JwsError::Malformed)
 }
 
 /// SHA-256(`cocoon/body/v1` ‖ nonce ‖ body): fits no other body, and says nothing of it to who has not the nonce.

@@ -150,7 +150,7 @@ async fn whole_lives_at_once_keep_the_invariants(handles: Handles) {
     done.store(true, Ordering::SeqCst);
     watchers.join_all().await;
     let everyone: Vec<AccountId> = accounts().collect();
-    let journaled = invariants::check(handles.all[0].as_ref(), &everyone).await;
+    let journaled = invariants::check(handles.all[0].as_ref(), &everyone, START_MS).await;
     assert_eq!(journaled.len() as u64, receipts.load(Ordering::SeqCst));
 }
 

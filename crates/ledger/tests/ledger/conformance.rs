@@ -121,5 +121,5 @@ on_both_stores! {
 
 async fn at_rest(bench: &Bench) {
     let accounts: Vec<_> = accounts().collect();
-    invariants::check(bench.ledger.as_ref(), &accounts).await;
+    invariants::check(bench.ledger.as_ref(), &accounts, bench.now_ms()).await;
 }

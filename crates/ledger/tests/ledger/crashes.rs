@@ -51,7 +51,7 @@ async fn one_request(ledger: &dyn Ledger) -> Result<ReceiptId, LedgerError> {
 }
 
 async fn everything_acknowledged_is_there(ledger: &dyn Ledger, acknowledged: &[ReceiptId]) {
-    let journaled = invariants::check(ledger, &[name("alice")]).await;
+    let journaled = invariants::check(ledger, &[name("alice")], START_MS).await;
     for receipt in acknowledged {
         assert!(journaled.contains(receipt), "{receipt} was acknowledged and is lost");
         let mut again = settlement(RequestId::generate(), 70);

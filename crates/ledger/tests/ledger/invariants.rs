@@ -7,8 +7,9 @@ use cocoon_receipts::{AccountId, NanoTon, ReceiptId};
 
 use crate::buckets;
 
-/// Checks every shard of a ledger at rest, in which only `accounts` were used; answers the receipts in its journal.
-pub(crate) async fn check(ledger: &dyn Ledger, accounts: &[AccountId]) -> BTreeSet<ReceiptId> {
+/// Checks every shard of a ledger at rest at `now_ms`, in which only `accounts` were used; answers the receipts in its
+/// journal.
+pub(crate) async fn check(ledger: &dyn Ledger, accounts: &[AccountId], now_ms: u64) -> BTreeSet<ReceiptId> {
     let mut receipts = BTreeSet::new();
     for shard in ledger.shards().all() {
         let totals = ledger.totals(shard).await.unwrap();
@@ -20,7 +21,7 @@ pub(crate) async fn check(ledger: &dyn Ledger, accounts: &[AccountId]) -> BTreeS
         }
         sums_agree(&totals, found.values());
         replay_agrees(&journal, &totals, &found);
-        buckets::agree(ledger, &journal, accounts).await;
+        buckets::agree(ledger, &journal, accounts, now_ms).await;
         for receipt in journal.iter().filter_map(|entry| entry.receipt) {
             assert!(receipts.insert(receipt), "receipt {receipt} is in the journal twice");
         }

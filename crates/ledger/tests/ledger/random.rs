@@ -110,9 +110,9 @@ async fn run(
         subject.shard(shard, &world, coverage).await?;
     }
     let everyone: Vec<AccountId> = accounts().collect();
-    invariants::check(subject.bench.ledger.as_ref(), &everyone).await;
+    invariants::check(subject.bench.ledger.as_ref(), &everyone, subject.bench.now_ms()).await;
     subject.sweep().await?;
-    invariants::check(subject.bench.ledger.as_ref(), &everyone).await;
+    invariants::check(subject.bench.ledger.as_ref(), &everyone, subject.bench.now_ms()).await;
     Ok(())
 }
 

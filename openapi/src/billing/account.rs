@@ -1,0 +1,127 @@
+//! The key that asks and the account that pays: OpenRouter's shapes with exact amounts beside, and OpenAI's old ones.
+
+use cocoon_receipts::NanoTon;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// OpenRouter's envelope of the key.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = KeyFacts)]
+pub struct KeyEnvelope {
+    pub data: KeyData,
+}
+
+/// The key that asks. Amounts without `nano` are numbers of TON; an account's key and an operator's show the account's.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = KeyFactsData)]
+pub struct KeyData {
+    /// The key's id.
+    pub label: String,
+    pub id: String,
+    pub account: String,
+    #[schema(required)]
+    pub project: Option<String>,
+    /// `inference`, `admin` or `operator`.
+    pub scope: &'static str,
+    /// Models it may use; null: all.
+    #[schema(required)]
+    pub models: Option<Vec<String>>,
+    /// Whether it is good for sealed requests alone.
+    pub sealed_only: bool,
+    /// Seconds since 1970; null: never.
+    #[schema(required)]
+    pub expires_at: Option<u64>,
+    /// What it spent: an account in all, a single key since the first of the month.
+    pub usage: f64,
+    /// Since midnight UTC.
+    pub usage_daily: f64,
+    /// Since Monday.
+    pub usage_weekly: f64,
+    /// Since the first of the month.
+    pub usage_monthly: f64,
+    /// The last three, exactly.
+    pub usage_nano: SpentNano,
+    /// `false`.
+    pub is_free_tier: bool,
+    /// `ton`.
+    pub currency: &'static str,
+}
+
+/// nanoTON, as decimal strings.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct SpentNano {
+    pub daily: String,
+    pub weekly: String,
+    pub monthly: String,
+}
+
+/// OpenRouter's envelope of the balance.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Credits {
+    pub data: CreditsData,
+}
+
+/// The account's balance.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct CreditsData {
+    /// Deposits and grants, TON. A number that readers may round.
+    pub total_credits: f64,
+    /// What was paid for requests, TON. A number that readers may round.
+    pub total_usage: f64,
+    /// `ton`.
+    pub currency: &'static str,
+    pub account: String,
+    /// nanoTON, as all that follows.
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub balance: NanoTon,
+    /// By requests that run.
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub held: NanoTon,
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub available: NanoTon,
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub deposited: NanoTon,
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub granted: NanoTon,
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub charged: NanoTon,
+}
+
+/// OpenAI's old balance; amounts are numbers of TON, whatever their names say.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Subscription {
+    /// `billing_subscription`.
+    pub object: &'static str,
+    pub has_payment_method: bool,
+    pub canceled: bool,
+    /// What was ever there: the balance and what was paid.
+    pub soft_limit_usd: f64,
+    pub hard_limit_usd: f64,
+    pub system_hard_limit_usd: f64,
+    /// Seconds since 1970: when the key expires, or 0.
+    pub access_until: u64,
+}
+
+/// OpenAI's old usage; amounts are hundredths of a TON.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct OldUsage {
+    /// `list`.
+    pub object: &'static str,
+    pub total_usage: f64,
+    pub daily_costs: Vec<OldDay>,
+}
+
+/// One day of it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct OldDay {
+    /// Its midnight UTC, seconds since 1970.
+    pub timestamp: u64,
+    pub line_items: Vec<OldItem>,
+}
+
+/// One model of it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct OldItem {
+    pub name: String,
+    pub cost: f64,
+}
