@@ -105,7 +105,7 @@ impl Begins {
     /// None for times that no calendar has.
     fn of(now_ms: u64) -> Option<Self> {
         let now = Timestamp::from_millisecond(i64::try_from(now_ms).ok()?).ok()?;
-        let today = now.to_zoned(TimeZone::UTC).date();
+        let today = TimeZone::UTC.to_datetime(now).date();
         let since_monday = i64::from(today.weekday().to_monday_zero_offset());
         let monday = today.checked_sub(jiff::Span::new().days(since_monday)).ok()?;
         Some(Self {
