@@ -46,6 +46,7 @@ mod surface;
 mod tdx_agreement;
 mod transport;
 mod turned_bad;
+mod usage_api;
 mod verbatim;
 mod verification_cost;
 mod watching;
@@ -113,6 +114,8 @@ fn main() -> std::process::ExitCode {
             failures_free_their_key_and_large_answers_are_not_kept,
             a_killed_gateway_frees_its_keys_on_sqlite, a_killed_gateway_frees_its_keys_on_redis;
         description: it_is_a_valid_openapi_document, what_it_describes_is_served;
+        usage_api: months_add_up_to_the_journal_on_sqlite, months_add_up_to_the_journal_on_redis,
+            an_account_sees_its_own_and_a_key_its_own;
         verbatim: any_object_arrives_byte_for_byte;
         surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
             answers_say_how_many_more_may_be_sent,
