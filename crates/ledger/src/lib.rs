@@ -8,15 +8,19 @@ mod documents;
 pub mod embedded;
 mod limits;
 mod model;
+mod periods;
 pub mod redis;
 mod rules;
+mod standings;
+mod used;
 
 pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
 };
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
-pub use limits::{Budget, Holder, Limits, Period};
+pub use limits::{Budget, Holder, Limit, Limits, Period};
 pub use model::*;
+pub use standings::{Amounts, Rate, Rates, Standing, Standings, Whose};
 
 use std::sync::Arc;
 
@@ -48,8 +52,9 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, Ledger
 /// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
 /// simply made again.
 #[async_trait]
-pub trait Ledger: Answers + Send + Sync + std::fmt::Debug {
-    /// Takes a hold on the account, or says why not. Nothing has moved when it refuses. The same request again
+pub trait Ledger: Answers + Standings + Send + Sync + std::fmt::Debug {
+    /// Takes a hold on the account, and what the request asks of the limits of its key, its project and its account, or
+    /// says why not: a revoked key first, then limits, then the balance. Nothing has moved when it refuses. The same request again
     /// gives the same hold.
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError>;
 

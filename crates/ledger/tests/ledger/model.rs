@@ -10,6 +10,8 @@ use cocoon_ledger::{
 };
 use cocoon_receipts::{AccountId, Digest, NanoTon, OperatorId, ReceiptId, RequestId};
 
+use crate::bench::held;
+
 const DAY_MS: i128 = 86_400_000;
 const TOO_MUCH: i128 = 1 << 53;
 
@@ -138,7 +140,7 @@ impl Model {
         let id = self.id(&reserve.account, reserve.request);
         if let Some(found) = self.requests.get(&id) {
             return match found.hold {
-                Some(amount) if found.account == reserve.account => Reserved::Held { amount: nano(amount) },
+                Some(amount) if found.account == reserve.account => held(nano(amount).0),
                 _ => Reserved::Refused(Refusal::Finished),
             };
         }
@@ -177,7 +179,7 @@ impl Model {
             operator_part: 0,
         };
         self.requests.insert(id, request);
-        Reserved::Held { amount: NanoTon(needed) }
+        held(needed)
     }
 
     pub(crate) fn bind(&mut self, bind: &Bind) -> Bound {
