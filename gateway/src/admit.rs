@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cocoon_ledger::{Estimate, Ledger, LedgerError, Refusal, Release, ReleaseReason, Reserve, Reserved, Work};
+use cocoon_ledger::{
+    Estimate, Ledger, LedgerError, Refusal, Release, ReleaseReason, Reserve, Reserved, Work,
+};
 use cocoon_receipts::{NanoTon, Price, RequestId, Usage};
 use tokio_util::task::TaskTracker;
 

@@ -23,11 +23,8 @@ pub fn names() -> impl Iterator<Item = HeaderName> {
 /// Says what is left of the limits per minute that leave least. Where requests have none, the limit is that on requests
 /// in flight, which a request that ends leaves at once.
 pub fn say(headers: &mut HeaderMap, rates: &Rates, places: usize, free: usize) {
-    let in_flight = || Rate {
-        limit: places as u64,
-        remaining: free as u64,
-        reset_ms: if free > 0 { 0 } else { 1000 },
-    };
+    let in_flight =
+        || Rate { limit: places as u64, remaining: free as u64, reset_ms: if free > 0 { 0 } else { 1000 } };
     insert(headers, REQUESTS, rates.requests.unwrap_or_else(in_flight));
     if let Some(tokens) = rates.tokens {
         insert(headers, TOKENS, tokens);

@@ -77,6 +77,7 @@ fn create_or_check(connection: &mut Connection, options: &Options) -> Result<(),
         include_str!("answers.sql"),
         include_str!("caps.sql"),
         include_str!("documents.sql"),
+        include_str!("key_registry.sql"),
         include_str!("used.sql"),
     ];
     for added in subjects {

@@ -6,6 +6,7 @@ use cocoon_receipts::NanoTon;
 use crate::embedded::book::Book;
 use crate::embedded::used::{self, User};
 use crate::embedded::{integer, natural, sqlite_error};
+use crate::key_registry::cap;
 use crate::used::{CONCURRENCY_RETRY_MS, Taken, Took, Used, tighter};
 use crate::{Holder, LedgerError, Limit, Limits, Rates, Refusal, Reserve, Whose, periods};
 
@@ -147,20 +148,20 @@ impl Taking<'_> {
 fn limits(book: &Book<'_>, reserve: &Reserve, holder: Holder) -> Result<Limits, LedgerError> {
     let text = match (holder, &reserve.project) {
         (Holder::Key, _) => return Ok(reserve.limits),
-        (Holder::Project, Some(project)) => cap(book, reserve, &format!("project:{project}"))?,
+        (Holder::Project, Some(project)) => get_cap(book, reserve, &cap::limits(Some(project)))?,
         (Holder::Project, None) => None,
-        (Holder::Account, _) => cap(book, reserve, "account")?,
+        (Holder::Account, _) => get_cap(book, reserve, &cap::limits(None))?,
     };
     text.map_or(Ok(Limits::default()), |text| Limits::from_text(&text))
 }
 
 fn is_revoked(book: &Book<'_>, reserve: &Reserve) -> Result<bool, LedgerError> {
-    let Some(text) = cap(book, reserve, &format!("revoked:{}", reserve.key))? else { return Ok(false) };
+    let Some(text) = get_cap(book, reserve, &cap::revoked(&reserve.key))? else { return Ok(false) };
     let at_ms: u64 = text.parse().map_err(|_| LedgerError::Corrupt(format!("time {text:?}")))?;
     Ok(at_ms <= book.now_ms)
 }
 
-fn cap(book: &Book<'_>, reserve: &Reserve, name: &str) -> Result<Option<String>, LedgerError> {
+fn get_cap(book: &Book<'_>, reserve: &Reserve, name: &str) -> Result<Option<String>, LedgerError> {
     book.connection
         .prepare_cached("SELECT value FROM caps WHERE shard = ?1 AND account = ?2 AND name = ?3")
         .and_then(|mut get| {

@@ -16,6 +16,7 @@ const LIBRARY: &str = concat!(
     include_str!("functions/endings.lua"),
     include_str!("functions/booking.lua"),
     include_str!("functions/answers.lua"),
+    include_str!("functions/key_registry.lua"),
 );
 
 /// Functions of the library, by the name after its version.
@@ -38,6 +39,10 @@ pub(super) enum Function {
     EndAnswer,
     AbandonAnswer,
     Standing,
+    PutKey,
+    RevokeKey,
+    IsRevoked,
+    SetLimits,
 }
 
 impl Function {
@@ -60,6 +65,10 @@ impl Function {
             Self::EndAnswer => "cocoon2_end_answer",
             Self::AbandonAnswer => "cocoon2_abandon_answer",
             Self::Standing => "cocoon2_standing",
+            Self::PutKey => "cocoon2_put_key",
+            Self::RevokeKey => "cocoon2_revoke_key",
+            Self::IsRevoked => "cocoon2_is_revoked",
+            Self::SetLimits => "cocoon2_set_limits",
         }
     }
 }
@@ -188,6 +197,10 @@ mod tests {
             Function::EndAnswer,
             Function::AbandonAnswer,
             Function::Standing,
+            Function::PutKey,
+            Function::RevokeKey,
+            Function::IsRevoked,
+            Function::SetLimits,
         ];
         for function in all {
             assert!(

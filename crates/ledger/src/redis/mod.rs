@@ -3,6 +3,7 @@
 mod answers;
 mod documents;
 mod functions;
+mod key_registry;
 mod link;
 mod names;
 mod reply;
@@ -131,7 +132,7 @@ impl Ledger for RedisLedger {
             k.finished(day_of(made_at)),
             k.caps(&reserve.account),
         ];
-        let user = User { key: reserve.key.as_str(), project: project_text(reserve.project.as_ref()) };
+        let user = User::of(&reserve.key, reserve.project.as_ref());
         let keys = with_used(k, &reserve.account, user, keys);
         // Beyond the limit a double is not exact, and no balance suffices.
         let clamped = |amount: NanoTon| amount.0.min(AMOUNT_LIMIT).to_string();
@@ -241,7 +242,7 @@ impl Ledger for RedisLedger {
             settlement.request.to_string(),
             settlement.account.to_string(),
             settlement.key.to_string(),
-            project_text(settlement.project.as_ref()).to_owned(),
+            project_text(settlement.project.as_ref()),
             settlement.attempt.to_string(),
             settlement.keyset.to_string(),
             settlement.operator.to_string(),
@@ -259,7 +260,7 @@ impl Ledger for RedisLedger {
             settlement.request.made_at_ms().to_string(),
             settlement.usage.total().to_string(),
         ];
-        let user = User { key: settlement.key.as_str(), project: project_text(settlement.project.as_ref()) };
+        let user = User::of(&settlement.key, settlement.project.as_ref());
         let reply = self
             .call_for(user, |user| {
                 let whose = [user.key.to_owned(), user.project.to_owned()];
@@ -291,7 +292,7 @@ impl Ledger for RedisLedger {
             k.finished(day),
             k.days(),
         ];
-        let user = User { key: release.key.as_str(), project: project_text(release.project.as_ref()) };
+        let user = User::of(&release.key, release.project.as_ref());
         let reply = self
             .call_for(user, |user| {
                 let args = vec![
@@ -441,9 +442,8 @@ impl Ledger for RedisLedger {
     }
 }
 
-/// Empty where there is none.
-fn project_text(project: Option<&ProjectId>) -> &str {
-    project.map_or("", ProjectId::as_str)
+fn project_text(project: Option<&ProjectId>) -> String {
+    project.map_or_else(String::new, ProjectId::to_string)
 }
 
 /// Milliseconds and a sequence number.

@@ -1,7 +1,7 @@
 //! Limits, budgets and what was used, as the function library answers them.
 
 use async_trait::async_trait;
-use cocoon_receipts::AccountId;
+use cocoon_receipts::{AccountId, KeyId, ProjectId};
 
 use super::RedisLedger;
 use super::functions::Function;
@@ -15,6 +15,12 @@ use crate::{Holder, LedgerError, Limit, Period, Rate, Rates, Refusal, Standing, 
 pub(super) struct User<'a> {
     pub(super) key: &'a str,
     pub(super) project: &'a str,
+}
+
+impl<'a> User<'a> {
+    pub(super) fn of(key: &'a KeyId, project: Option<&'a ProjectId>) -> Self {
+        Self { key: key.as_str(), project: project.map_or("", ProjectId::as_str) }
+    }
 }
 
 /// `keys`, and those of what the user has used: declared whether there is a project or not, so that every key has its

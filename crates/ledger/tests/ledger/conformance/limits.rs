@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cocoon_ledger::{Expired, Holder, Limit, Limits, Rate, Rates, Refusal, Released, Reserve, Reserved, Whose};
+use cocoon_ledger::{
+    Expired, Holder, Limit, Limits, Rate, Rates, Refusal, Released, Reserve, Reserved, Whose,
+};
 use cocoon_receipts::{RequestId, Usage};
 
 use crate::bench::*;
@@ -182,7 +184,10 @@ pub(super) async fn a_limit_that_changes_keeps_what_was_used(bench: &Bench) {
 
 pub(super) async fn the_same_request_takes_once(bench: &Bench) {
     bench.fund("alice", 1000).await;
-    let asked = Reserve { limits: Limits { concurrency: Some(1), ..rpm(1) }, ..reserve("alice", bench.request(), 10) };
+    let asked = Reserve {
+        limits: Limits { concurrency: Some(1), ..rpm(1) },
+        ..reserve("alice", bench.request(), 10)
+    };
     let first = bench.ledger.reserve(&asked).await.unwrap();
     let rates = Rates { requests: rate(1, 0, 60_000), tokens: None };
     assert_eq!(first, Reserved::Held { amount: cocoon_receipts::NanoTon(10), rates });
@@ -204,7 +209,8 @@ pub(super) async fn an_expiry_counts_the_tokens_of_its_checkpoint(bench: &Bench)
 pub(super) async fn requests_at_once_are_counted_until_their_lease_or_their_end(bench: &Bench) {
     bench.fund("alice", 1000).await;
     let two = concurrency(2);
-    let running = async || bench.ledger.standing(&name("alice"), &Whose::Key(name("key"))).await.unwrap().running;
+    let running =
+        async || bench.ledger.standing(&name("alice"), &Whose::Key(name("key"))).await.unwrap().running;
     let (first, _) = take(bench, two, 0).await;
     ms(bench, 10_000).await;
     let (second, _) = take(bench, two, 0).await;
