@@ -8,6 +8,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
+use cocoon_ledger::Refusal;
 use cocoon_openapi::x_conf::ClientNonce;
 use cocoon_openapi::{ApiError, CLIENT_NONCE_HEADER};
 use cocoon_receipts::{AccountTagKey, RequestId};
@@ -65,7 +66,10 @@ async fn infer(
     let account = &key.sub;
     let turn = idempotency::turn(&gateway, &parts.headers, account, endpoint, &body, request).await?;
     let running = match turn {
-        Turn::Again(response) => return Ok(*response),
+        Turn::Again(response) => {
+            check_not_revoked(&gateway, &key, request).await?;
+            return Ok(*response);
+        }
         Turn::First(running) => Some(*running),
         Turn::Once => None,
     };
@@ -97,6 +101,15 @@ async fn infer(
         Err(_) => return Err(freed(running, Failure::deadline()).await),
     };
     deliver::unstreamed(&gateway, &answer, whole, nonce, running).await
+}
+
+/// What is answered without a reserve is refused to a revoked key here.
+async fn check_not_revoked(gateway: &Gateway, key: &ApiKey, request: RequestId) -> Result<(), Failure> {
+    let revoked = gateway.ledger.is_revoked(&key.sub, &key.jti).await;
+    match revoked.map_err(|error| admit::store_failure(&error, "is_revoked", request))? {
+        false => Ok(()),
+        true => Err(Failure::refused(Refusal::Revoked)),
+    }
 }
 
 /// The failure of a request whose idempotency key, if it has one, is free again: it may be repeated.
