@@ -15,7 +15,9 @@ mod reading;
 mod requests;
 mod schema;
 mod settle;
+mod taking;
 mod usages;
+mod used;
 mod writer;
 
 use std::path::Path;

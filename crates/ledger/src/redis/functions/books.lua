@@ -67,18 +67,19 @@ local function pays(bound, bound_keyset, attempt, keyset)
 end
 
 -- What is remembered of a finished request; `usage` is what was counted as its usage, empty where nothing was.
-local function pack(state, account, attempt, keyset, charged, operator, operator_part, usage)
-    return table.concat(
-        {state, account, text(attempt), keyset, text(charged), operator, text(operator_part), usage or ''}, '|')
+local function pack(state, account, attempt, keyset, charged, operator, operator_part, reserved, usage)
+    return table.concat({state, account, text(attempt), keyset, text(charged), operator, text(operator_part),
+        text(reserved), usage or ''}, '|')
 end
 
 local function unpack_finished(packed)
     if not packed then return nil end
-    local state, account, attempt, keyset, charged, operator, part, usage =
-        string.match(packed, '^(%a+)|([^|]*)|(%d+)|([^|]*)|(%d+)|([^|]*)|(%d+)|([^|]*)$')
+    local state, account, attempt, keyset, charged, operator, part, reserved, usage =
+        string.match(packed, '^(%a+)|([^|]*)|(%d+)|([^|]*)|(%d+)|([^|]*)|(%d+)|(%d+)|([^|]*)$')
     return {
         state = state, account = account, attempt = tonumber(attempt), keyset = keyset,
-        charged = tonumber(charged), operator = operator, operator_part = tonumber(part), usage = usage,
+        charged = tonumber(charged), operator = operator, operator_part = tonumber(part), reserved = tonumber(reserved),
+        usage = usage,
     }
 end
 

@@ -20,12 +20,13 @@ end
 
 local function expire(keys, args)
     local k = named(keys, {'clock', 'totals', 'account', 'hold', 'leases', 'finished', 'days', 'operators',
-        'journal', 'recent', 'requests', 'usage_minutes', 'usage_hours', 'usage_days'})
+        'journal', 'recent', 'requests', 'used_key', 'used_project', 'used_account', 'slots', 'running',
+        'usage_minutes', 'usage_hours', 'usage_days'})
     local a = named(args, {'request', 'account', 'day', 'hour'})
     local now = time(k.clock)
     if not in_declared_hour(a, now) then return {'again', text(now)} end
     local fields = {'account', 'key', 'project', 'model', 'work', 'amount', 'due', 'attempt', 'keyset', 'cost', 'operator',
-        'operator_part', 'usage'}
+        'operator_part', 'usage', 'tokens', 'reserved', 'took'}
     local hold = named(redis.call('HMGET', k.hold, unpack(fields)), fields)
     if hold.account ~= a.account then return {'gone'} end
     if now < tonumber(hold.due) then return {'not_yet'} end
@@ -34,6 +35,7 @@ local function expire(keys, args)
     local operator = hold.operator or ''
     if not fits(k, balance, movement, operator) then return {'overflow'} end
 
+    count_end(k, a.request, now, hold, hold.cost and tonumber(hold.tokens), movement.taken)
     end_hold(k, a.request, tonumber(hold.amount))
     if hold.cost then
         charge(k, movement, operator)
@@ -44,7 +46,7 @@ local function expire(keys, args)
         note_request(k, now, hold, movement.taken)
     end
     remember(k.days, a.day, k.finished, a.request, pack('expired', hold.account, tonumber(hold.attempt), hold.keyset,
-        movement.taken, operator, movement.operator, hold.usage or ''))
+        movement.taken, operator, movement.operator, tonumber(hold.reserved), hold.usage or ''))
     return {'expired', text(movement.taken)}
 end
 
