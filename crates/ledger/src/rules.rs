@@ -13,9 +13,6 @@ pub(crate) const AMOUNT_LIMIT: u64 = 1 << 53;
 /// A shard's sums stay below 2^61, so that adding to one of them never fails half-way through a call.
 pub(crate) const SUM_LIMIT: i64 = 1 << 61;
 
-/// Tokens that one receipt may report: no request has as many, and no bucket's sum of such counts comes near 2^63.
-const TOKEN_LIMIT: u64 = 1 << 32;
-
 const DAY_MS: u64 = 86_400_000;
 
 /// Receipts and requests older than this are refused, because what was seen is forgotten a day later.
@@ -92,7 +89,7 @@ pub(crate) fn countable(amount: NanoTon) -> NanoTon {
 }
 
 fn check_usage(usage: &Usage) -> Result<(), LedgerError> {
-    if usage.total() < TOKEN_LIMIT { Ok(()) } else { Err(LedgerError::Overflow) }
+    if usage.total() < AMOUNT_LIMIT { Ok(()) } else { Err(LedgerError::Overflow) }
 }
 
 #[cfg(test)]

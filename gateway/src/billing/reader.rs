@@ -1,5 +1,6 @@
 //! Who reads a bill, and whose.
 
+use cocoon_ledger::Refusal;
 use cocoon_openapi::ApiError;
 use cocoon_openapi::billing::ORGANIZATION_HEADER;
 use cocoon_receipts::{AccountId, KeyId};
@@ -31,7 +32,7 @@ impl Gateway {
     pub async fn reader(&self, headers: &HeaderMap) -> Result<Reader, Failure> {
         let key = self.authenticate(headers)?;
         if self.ledger.is_revoked(&key.sub, &key.jti).await.map_err(ledger_failed)? {
-            return Err(Failure::bad_key("it was revoked"));
+            return Err(Failure::refused(Refusal::Revoked));
         }
         choose(key, headers)
     }

@@ -7,6 +7,7 @@ use cocoon_receipts::{KeyId, ProjectId};
 use crate::embedded::book::Book;
 use crate::embedded::columns::{amount, text};
 use crate::embedded::{Embedded, integer, sqlite_error};
+use crate::rules::SUM_LIMIT;
 use crate::{
     LedgerError, MAX_USAGE_ROWS, Shard, Tally, UsagePage, UsageQuery, UsageRow, Usages, Width, Work,
 };
@@ -45,7 +46,8 @@ pub(super) fn add(book: &Book<'_>, of: Of<'_>, tally: Tally) -> Result<(), Ledge
              ON CONFLICT DO UPDATE SET
                  requests = requests + excluded.requests, prompt = prompt + excluded.prompt,
                  cached = cached + excluded.cached, completion = completion + excluded.completion,
-                 reasoning = reasoning + excluded.reasoning, cost = cost + excluded.cost",
+                 reasoning = reasoning + excluded.reasoning, cost = cost + excluded.cost
+             RETURNING max(abs(prompt), abs(cached), abs(completion), abs(reasoning))",
         )
         .map_err(sqlite_error)?;
     for width in Width::ALL {
@@ -65,7 +67,10 @@ pub(super) fn add(book: &Book<'_>, of: Of<'_>, tally: Tally) -> Result<(), Ledge
             tally.reasoning,
             tally.cost,
         ];
-        add.execute(row).map_err(sqlite_error)?;
+        let most: i64 = add.query_row(row, |row| row.get(0)).map_err(sqlite_error)?;
+        if most >= SUM_LIMIT {
+            return Err(LedgerError::Overflow);
+        }
     }
     Ok(())
 }

@@ -143,6 +143,7 @@ on_both_stores! {
         a_bucket_begins_at_its_first_millisecond
         a_correction_is_counted_at_its_own_time
         what_costs_nothing_is_no_usage
+        counts_that_no_bucket_holds_are_refused
         usage_is_read_in_pages_over_any_time
         the_last_requests_are_listed_newest_first
         a_corrected_request_keeps_its_place

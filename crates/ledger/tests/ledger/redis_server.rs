@@ -83,8 +83,10 @@ fn spawn(folder: &TempDir, port: u16, settings: &[String]) -> Option<Child> {
         }
         let up = client
             .get_connection_with_timeout(Duration::from_secs(1))
-            .and_then(|mut connection| redis::cmd("INFO").arg("server").query::<String>(&mut connection));
-        if up.is_ok_and(|info| info.contains(&format!("process_id:{}\r", process.id()))) {
+            .and_then(|mut connection| redis::cmd("INFO").query::<String>(&mut connection));
+        let ours = format!("process_id:{}\r", process.id());
+        // While it reads its file it says so, and nothing else.
+        if up.is_ok_and(|info| info.contains(&ours) && info.contains("\nloading:0\r")) {
             return Some(process);
         }
         std::thread::sleep(Duration::from_millis(10));

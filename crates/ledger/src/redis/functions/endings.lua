@@ -33,7 +33,7 @@ local function expire(keys, args)
     local balance = read_account(k.account)
     local movement = {taken = tonumber(hold.cost or '0'), shortfall = 0, operator = tonumber(hold.operator_part or '0')}
     local operator = hold.operator or ''
-    if not fits(k, balance, movement, operator) then return {'overflow'} end
+    if not fits(k, balance, movement, operator) or not has_room_for_tokens(k, hold.tokens) then return {'overflow'} end
 
     count_end(k, a.request, now, hold, hold.cost and tonumber(hold.tokens), movement.taken)
     end_hold(k, a.request, tonumber(hold.amount))

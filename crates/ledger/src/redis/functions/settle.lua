@@ -95,7 +95,7 @@ local function settle(keys, args)
             plan = plan_lost_hold(a, available, math.min(tonumber(a.requested_at), now))
         end
     end
-    if not fits(k, balance, plan, a.operator) then return {'overflow'} end
+    if not fits(k, balance, plan, a.operator) or not has_room_for_tokens(k, a.tokens) then return {'overflow'} end
 
     if plan.ends then
         -- Whose records are declared is what the receipt says, or what this said before.

@@ -32,9 +32,15 @@ local function usage_row(width, window, entry)
     return row
 end
 
+-- No bucket's sum is larger than that of all tokens the shard has counted.
+local function has_room_for_tokens(k, tokens)
+    return has_room(k.totals, 'tokens', tonumber(tokens or '0'))
+end
+
 -- One request, or, where some of its usage was counted before (empty: none), what changed.
 local function count_usage(k, now, entry, before, cost)
     local after, counted = counts(entry.usage), counts(before)
+    add(k.totals, 'tokens', after.p + after.h + after.c + after.t)
     for _, width in ipairs(WIDTHS) do
         local window = k[width.key]
         local bucket = math.floor(now % width.window / width.ms)

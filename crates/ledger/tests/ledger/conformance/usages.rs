@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use cocoon_ledger::{
-    MAX_RECENT, MAX_REQUESTS_PAGE, RequestQuery, RequestRecord, Settlement, Tally, UsageQuery, UsageRow,
-    Width, Work,
+    LedgerError, MAX_RECENT, MAX_REQUESTS_PAGE, RequestQuery, RequestRecord, Settlement, Tally, UsageQuery,
+    UsageRow, Width, Work,
 };
-use cocoon_receipts::{KeyId, NanoTon, RequestId};
+use cocoon_receipts::{KeyId, NanoTon, RequestId, Usage};
 
 use crate::bench::*;
 use crate::buckets;
@@ -115,6 +115,22 @@ pub(super) async fn what_costs_nothing_is_no_usage(bench: &Bench) {
     let found = rows(bench, &query(Width::Day, START_MS - Width::Day.ms(), bench.now_ms() + 1)).await;
     let none_but_one = found.iter().map(|row| (row.tally.requests, row.tally.cost)).collect::<Vec<_>>();
     assert_eq!(none_but_one, [(1, 100)]);
+}
+
+/// Invariants at rest show that nothing of the refused one was written.
+pub(super) async fn counts_that_no_bucket_holds_are_refused(bench: &Bench) {
+    bench.fund("alice", 10).await;
+    let mut counted = 0;
+    loop {
+        let mut free = bench.settlement("alice", bench.request(), 0);
+        free.usage = Usage { completion: (1 << 53) - 1, ..Usage::default() };
+        match bench.ledger.settle(&free).await {
+            Ok(_) => counted += 1,
+            Err(LedgerError::Overflow) => break,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!((250..=256).contains(&counted), "{counted}");
 }
 
 pub(super) async fn usage_is_read_in_pages_over_any_time(bench: &Bench) {
