@@ -26,6 +26,7 @@ mod isolation;
 mod judge;
 mod kill;
 mod lies;
+mod limits;
 mod many;
 mod meddled_answers;
 mod openai;
@@ -109,6 +110,8 @@ fn main() -> std::process::ExitCode {
         endpoints: each_is_served_under_its_own_path_and_bound;
         transport: compressed_bodies_are_what_they_unpack_to, http2_without_tls_streams_with_trailers,
             tls_serves_both_versions_and_takes_up_a_new_certificate;
+        limits: a_limit_per_minute_is_told_and_over_when_told, a_budget_is_not_overspent, requests_at_once_are_limited,
+            a_revoked_key_is_refused_everywhere_on_sqlite, a_revoked_key_is_refused_everywhere_on_redis;
         idempotency: a_repetition_is_not_run_or_charged_on_sqlite, a_repetition_is_not_run_or_charged_on_redis,
             a_repetition_waits_for_the_first_and_is_told_to_come_again,
             failures_free_their_key_and_large_answers_are_not_kept,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use cocoon_ledger::{Bind, Estimate, Ledger, Limits, Reserve, Reserved, Work};
+use cocoon_ledger::{Bind, Estimate, Ledger, Limits, Rates, Reserve, Reserved, Work};
 use cocoon_openapi::{CHAT_COMPLETIONS_PATH, Delivery, Outcome};
 use cocoon_receipts::{Digest, KeyId, NanoTon, Receipt, ReceiptId, RequestId, SigningKey, Ticket, Usage};
 
@@ -29,8 +29,7 @@ async fn hold(ledger: &Arc<dyn Ledger>, liar: &Liar) -> anyhow::Result<RequestId
         estimate: Estimate { worst_case: MAX_COST, useful_minimum: None, tokens: 0 },
         lease,
     };
-    let reserved = ledger.reserve(&reserve).await?;
-    ensure!(matches!(reserved, Reserved::Held { amount: MAX_COST, .. }), "{reserved:?}");
+    ensure!(ledger.reserve(&reserve).await? == Reserved::Held { amount: MAX_COST, rates: Rates::default() });
     ledger.bind(&Bind { account: ACCOUNT.parse()?, request, attempt: 1, keyset: liar.digest, lease }).await?;
     Ok(request)
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
 use cocoon_ledger::{
-    Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, Ledger, Limits,
-    Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard,
-    ShardCount, Work,
+    Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, KeyRecord, KeyScope,
+    Ledger, Limits, Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement,
+    Shard, ShardCount, Work,
 };
-use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, ReceiptId, RequestId, Usage};
+use cocoon_receipts::{AccountId, BasisPoints, Digest, KeyId, NanoTon, ReceiptId, RequestId, Usage};
 
 use crate::redis_server::RedisServer;
 
@@ -261,6 +261,23 @@ pub(crate) fn charged(charged: u64) -> Settled {
 
 pub(crate) fn short(charged: u64, shortfall: u64) -> Settled {
     Settled::Charged { charged: NanoTon(charged), shortfall: NanoTon(shortfall) }
+}
+
+pub(crate) fn key_record(account: &AccountId, id: &KeyId) -> KeyRecord {
+    KeyRecord {
+        id: id.clone(),
+        account: account.clone(),
+        project: None,
+        name: String::new(),
+        hint: String::new(),
+        created: 0,
+        expires: None,
+        scope: KeyScope::Inference,
+        models: None,
+        limits: Limits::default(),
+        sealed_only: false,
+        revoked_at_ms: None,
+    }
 }
 
 /// A hold of a request without limits per minute.

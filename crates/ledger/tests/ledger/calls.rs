@@ -5,11 +5,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Bind, Checkpoint, Credit, Grant, LedgerError, Release, Reserve, Settlement, Shard, ShardCount,
+    Bind, Checkpoint, Credit, Grant, LedgerError, Limits, Release, Reserve, Settlement, Shard, ShardCount,
 };
-use cocoon_receipts::{AccountId, RequestId};
+use cocoon_receipts::{AccountId, KeyId, ProjectId, RequestId};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, key_record};
 use crate::model::{Model, Overflow};
 
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub(crate) enum Call {
     Expire(Shard, RequestId),
     Credit(Credit),
     Grant(Grant),
+    SetLimits(AccountId, Option<ProjectId>, Limits),
+    Revoke(AccountId, KeyId),
 }
 
 impl Call {
@@ -41,6 +43,8 @@ impl Call {
             Self::Expire(..) => "expire",
             Self::Credit(_) => "credit",
             Self::Grant(_) => "grant",
+            Self::SetLimits(..) => "set limits",
+            Self::Revoke(..) => "revoke",
         }
     }
 
@@ -54,6 +58,7 @@ impl Call {
             Self::Release(call) => Some(&call.account),
             Self::Credit(call) => Some(&call.account),
             Self::Grant(call) => Some(&call.account),
+            Self::SetLimits(account, ..) | Self::Revoke(account, _) => Some(account),
             Self::Pass(_) | Self::SetClockBack(_) | Self::Expired(..) | Self::Expire(..) => None,
         }
     }
@@ -99,6 +104,13 @@ impl Call {
             Self::Expire(shard, request) => told(ledger.expire(*shard, *request).await),
             Self::Credit(call) => told(ledger.credit(call).await),
             Self::Grant(call) => told(ledger.grant(call).await),
+            Self::SetLimits(account, project, limits) => {
+                told(ledger.set_limits(account, project.as_ref(), limits).await)
+            }
+            Self::Revoke(account, key) => {
+                ledger.put_key(&key_record(account, key)).await.unwrap();
+                told(ledger.revoke_key(account, key, Duration::ZERO).await.map(|revoked| revoked.is_some()))
+            }
         }
     }
 
@@ -123,6 +135,14 @@ impl Call {
             Self::Expire(shard, request) => told::<_, LedgerError>(Ok(model.expire(*shard, *request))),
             Self::Credit(call) => told::<_, Overflow>(model.credit(call)),
             Self::Grant(call) => told::<_, Overflow>(model.grant(call)),
+            Self::SetLimits(account, project, limits) => {
+                model.set_limits(account, project.as_ref(), *limits);
+                told::<_, LedgerError>(Ok(true))
+            }
+            Self::Revoke(account, key) => {
+                model.revoke(account, key);
+                told::<_, LedgerError>(Ok(true))
+            }
         }
     }
 }

@@ -9,11 +9,13 @@ use cocoon_ledger::{JournalEntry, JournalKind};
 use crate::calls::Call;
 
 /// Calls with the first word of their answer, and kinds of journal entries, that every run must come to.
-const EVERYWHERE: [&str; 35] = [
+const EVERYWHERE: [&str; 37] = [
     "reserve: Held",
     "reserve: Refused(InsufficientBalance",
     "reserve: Refused(BalanceHeld",
     "reserve: Refused(Finished",
+    "reserve: Refused(Limited",
+    "reserve: Refused(Revoked",
     "bind: Bound",
     "bind: Superseded",
     "bind: Gone",

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Bind, Checkpoint, Credit, Estimate, Grant, Limits, Release, ReleaseReason, Reserve, Settlement, Work,
+    Bind, Budget, Checkpoint, Credit, Estimate, Grant, Limits, Period, Release, ReleaseReason, Reserve,
+    Settlement, Work,
 };
-use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon};
+use cocoon_receipts::{AccountId, BasisPoints, Digest, KeyId, NanoTon};
 use proptest::option;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
@@ -85,6 +86,8 @@ fn anything(world: &World) -> BoxedStrategy<Call> {
         2 => whose().prop_map(move |(account, request)| Call::Expire(of_its_shard.of(&account), request)),
         1 => credit(world, whose()),
         1 => grant(whose(), ANY),
+        1 => set_limits(),
+        1 => an_account().prop_map(|account| Call::Revoke(account, name("revoked"))),
         1 => select(vec![Duration::from_secs(20), LEASE, GRACE, DAY, 9 * DAY]).prop_map(Call::Pass),
         1 => select(vec![LEASE, GRACE, DAY]).prop_map(Call::SetClockBack),
     ]
@@ -167,21 +170,54 @@ fn a_share() -> impl Strategy<Value = BasisPoints> {
     select(vec![0, 3333, 9000, 10_000]).prop_map(|share| BasisPoints::new(share).unwrap())
 }
 
+/// Mostly none, else such as are met and paid off within a few calls.
+fn limits() -> BoxedStrategy<Limits> {
+    let period = select(vec![Period::Day, Period::Week, Period::Month, Period::Total]);
+    let budget =
+        (300..4000_u64, period).prop_map(|(amount, period)| Budget { amount: NanoTon(amount), period });
+    let some = (option::of(0..6_u32), option::of(0..90_u32), option::of(0..5_u32), option::of(budget))
+        .prop_map(|(rpm, tpm, concurrency, budget)| Limits { rpm, tpm, concurrency, budget });
+    prop_oneof![3 => Just(Limits::default()), 2 => some].boxed()
+}
+
+fn a_key() -> impl Strategy<Value = KeyId> {
+    prop_oneof![6 => Just("key"), 2 => Just("other"), 1 => Just("revoked")].prop_map(name)
+}
+
 fn reserve(whose: BoxedStrategy<Whose>, manner: Manner) -> BoxedStrategy<Call> {
     let useful_minimum = option::of((0..300_u64).prop_map(NanoTon));
-    (whose, manner.amount(), useful_minimum, any::<bool>(), work(), manner.lease())
-        .prop_map(|((account, request), worst_case, useful_minimum, project, work, lease)| {
-            Call::Reserve(Reserve {
-                request,
-                account,
-                key: name("key"),
-                project: project.then(|| name("project")),
-                model: MODEL.to_owned(),
+    let lease_and_limits = (manner.lease(), limits(), 0..60_u64);
+    (whose, a_key(), manner.amount(), useful_minimum, any::<bool>(), work(), lease_and_limits)
+        .prop_map(
+            |(
+                (account, request),
+                key,
+                worst_case,
+                useful_minimum,
+                project,
                 work,
-                limits: Limits::default(),
-                estimate: Estimate { worst_case: NanoTon(worst_case), useful_minimum, tokens: 0 },
-                lease,
-            })
+                (lease, limits, tokens),
+            )| {
+                Call::Reserve(Reserve {
+                    request,
+                    account,
+                    key,
+                    project: project.then(|| name("project")),
+                    model: MODEL.to_owned(),
+                    work,
+                    limits,
+                    estimate: Estimate { worst_case: NanoTon(worst_case), useful_minimum, tokens },
+                    lease,
+                })
+            },
+        )
+        .boxed()
+}
+
+fn set_limits() -> BoxedStrategy<Call> {
+    (an_account(), any::<bool>(), limits())
+        .prop_map(|(account, project, limits)| {
+            Call::SetLimits(account, project.then(|| name("project")), limits)
         })
         .boxed()
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cocoon_ledger::{JournalEntry, JournalId, Shard};
+use cocoon_ledger::{JournalEntry, JournalId, Shard, Whose};
 use cocoon_receipts::AccountId;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use proptest::{prop_assert, prop_assert_eq};
@@ -43,6 +43,13 @@ impl Subject {
         {
             let after = ledger.account(&settlement.account).await.unwrap().shortfall;
             prop_assert_eq!(after, shortfall, "a hold was not enough for what it covers");
+        }
+        if let Some(account) = call.account() {
+            let (key, other) = (|id| Whose::Key(name(id)), Whose::Project(name("project")));
+            for whose in [key("key"), key("other"), other, Whose::Account] {
+                let found = ledger.standing(account, &whose).await.unwrap();
+                prop_assert_eq!(found, world.model.standing(account, &whose), "{:?} of {}", whose, account);
+            }
         }
         match call.shard(world.model.shards()) {
             Some(shard) => self.shard(shard, world, coverage).await,

@@ -8,6 +8,7 @@ use cocoon_receipts::{AccountId, NanoTon, RequestId};
 
 use crate::bench::held;
 
+use super::users::least;
 use super::{End, Model, Request, ms, nano, old, share};
 
 impl Model {
@@ -24,11 +25,19 @@ impl Model {
         }
         let account = self.account(&reserve.account);
         let available = account.balance.0 - account.held.0;
+        let rest = match self.check(reserve) {
+            Ok(rest) => rest,
+            Err(refusal) => return Reserved::Refused(refusal),
+        };
+        let least = least(NanoTon(available), rest);
         let worst = reserve.estimate.worst_case.0;
         let needed = match reserve.estimate.useful_minimum {
-            Some(useful) => worst.min(useful.0.max(available / 4)),
+            Some(useful) => worst.min(useful.0.max(least / 4)),
             None => worst,
         };
+        if let Some(refusal) = self.check_budgets(reserve, needed) {
+            return Reserved::Refused(refusal);
+        }
         if needed > available {
             let (needed, available) = (NanoTon(needed), NanoTon(available));
             return Reserved::Refused(if needed <= account.balance {
@@ -40,11 +49,16 @@ impl Model {
         let account = self.accounts.entry(reserve.account.clone()).or_default();
         account.held.0 += needed;
         account.open_holds += 1;
+        let (took, rates) = self.take(reserve, i128::from(needed));
+        let lease_end_ms = i128::from(self.now_ms) + ms(reserve.lease);
         let request = Request {
             reserve: Some(reserve.clone()),
             account: reserve.account.clone(),
             hold: Some(i128::from(needed)),
-            due_ms: i128::from(self.now_ms) + ms(reserve.lease),
+            due_ms: lease_end_ms,
+            reserved_ms: i128::from(self.now_ms),
+            lease_end_ms,
+            took,
             attempt: 0,
             keyset: None,
             checkpoint: None,
@@ -54,11 +68,12 @@ impl Model {
             operator_part: 0,
         };
         self.requests.insert(id, request);
-        held(needed)
+        Reserved::Held { amount: NanoTon(needed), rates }
     }
 
     pub(crate) fn bind(&mut self, bind: &Bind) -> Bound {
-        let due_ms = i128::from(self.now_ms) + ms(bind.lease) + self.grace_ms;
+        let lease_end_ms = i128::from(self.now_ms) + ms(bind.lease);
+        let due_ms = lease_end_ms + self.grace_ms;
         let Some(found) = self.open(&bind.account, bind.request) else { return Bound::Gone };
         if (found.attempt, found.keyset) == (bind.attempt, Some(bind.keyset)) {
             return Bound::Bound;
@@ -67,12 +82,13 @@ impl Model {
             return Bound::Superseded;
         }
         (found.attempt, found.keyset, found.checkpoint) = (bind.attempt, Some(bind.keyset), None);
-        found.due_ms = due_ms;
+        (found.due_ms, found.lease_end_ms) = (due_ms, lease_end_ms);
         Bound::Bound
     }
 
     pub(crate) fn extend(&mut self, checkpoint: &Checkpoint) -> Extended {
-        let due_ms = i128::from(self.now_ms) + ms(checkpoint.lease) + self.grace_ms;
+        let lease_end_ms = i128::from(self.now_ms) + ms(checkpoint.lease);
+        let due_ms = lease_end_ms + self.grace_ms;
         let Some(found) = self.open(&checkpoint.account, checkpoint.request) else { return Extended::Gone };
         let bound = (found.attempt, found.keyset) == (checkpoint.attempt, Some(checkpoint.keyset));
         let grows = found.checkpoint.as_ref().is_none_or(|last| {
@@ -83,37 +99,48 @@ impl Model {
         }
         found.checkpoint = Some(checkpoint.clone());
         found.due_ms = found.due_ms.max(due_ms);
+        found.lease_end_ms = found.lease_end_ms.max(lease_end_ms);
         Extended::Extended
     }
 
     pub(crate) fn release(&mut self, account: &AccountId, request: RequestId) -> Released {
         let id = self.id(account, request);
         if self.open(account, request).is_some() {
-            let amount = self.end_hold(id, End::Released);
+            let amount = self.end_hold(id, End::Released, None, 0);
             return Released::Released { amount: nano(amount) };
         }
         if old(request.made_at_ms(), self.now_ms) {
             return Released::Already;
         }
+        let made_ms = i128::from(request.made_at_ms().min(self.now_ms));
         match self.requests.get(&id) {
             Some(found) if found.end == Some(End::Tombstone) && found.account == *account => {
                 Released::Tombstone
             }
             Some(_) => Released::Already,
             None => {
-                self.requests.insert(id, Request::ended(account, End::Tombstone));
+                self.requests.insert(id, Request::ended(account, End::Tombstone, made_ms));
                 Released::Tombstone
             }
         }
     }
 
-    pub(super) fn end_hold(&mut self, id: (Shard, RequestId), end: End) -> i128 {
+    /// With the tokens that were used, none where nothing was, and what is charged.
+    pub(super) fn end_hold(
+        &mut self,
+        id: (Shard, RequestId),
+        end: End,
+        tokens: Option<u64>,
+        spent: i128,
+    ) -> i128 {
         let found = self.requests.get_mut(&id).expect("an open hold");
         let amount = found.hold.take().expect("an open hold");
         found.end = Some(end);
         let account = self.accounts.get_mut(&found.account).expect("its account");
         account.held = nano(i128::from(account.held.0) - amount);
         account.open_holds -= 1;
+        let (took, reserved_ms) = (found.took.clone(), found.reserved_ms);
+        self.give_back(id.1, &took, tokens, (reserved_ms, spent));
         amount
     }
 
@@ -137,7 +164,8 @@ impl Model {
         if i128::from(self.now_ms) < found.due_ms {
             return Expired::NotYet;
         }
-        self.end_hold(id, End::Expired);
+        let used = found.checkpoint.as_ref().map(|last| (last.usage.total(), i128::from(last.cost.0)));
+        self.end_hold(id, End::Expired, used.map(|(tokens, _)| tokens), used.map_or(0, |(_, cost)| cost));
         let Some(checkpoint) = found.checkpoint else { return Expired::Expired { charged: NanoTon(0) } };
         let cost = i128::from(checkpoint.cost.0);
         let part = share(checkpoint.cost, checkpoint.operator_share.get());

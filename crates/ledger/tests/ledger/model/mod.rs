@@ -4,15 +4,18 @@
 mod booking;
 mod holds;
 mod settle;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Account, Checkpoint, JournalEntry, JournalId, JournalKind, OperatorTotals, Reserve, Shard, ShardCount,
-    Totals,
+    Account, Checkpoint, JournalEntry, JournalId, JournalKind, Limits, OperatorTotals, Reserve, Shard,
+    ShardCount, Totals,
 };
-use cocoon_receipts::{AccountId, Digest, NanoTon, OperatorId, ReceiptId, RequestId};
+use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, OperatorId, ProjectId, ReceiptId, RequestId};
+
+use users::{Taken, User};
 
 const DAY_MS: i128 = 86_400_000;
 const TOO_MUCH: i128 = 1 << 53;
@@ -27,6 +30,10 @@ struct Request {
     account: AccountId,
     hold: Option<i128>,
     due_ms: i128,
+    /// When it was reserved, or made where it never was.
+    reserved_ms: i128,
+    lease_end_ms: i128,
+    took: Vec<Taken>,
     attempt: u32,
     keyset: Option<Digest>,
     checkpoint: Option<Checkpoint>,
@@ -74,6 +81,9 @@ pub(crate) struct Model {
     refused: BTreeSet<(Shard, ReceiptId)>,
     booked: BTreeSet<(Shard, String)>,
     journal: Vec<(Shard, JournalEntry)>,
+    users: BTreeMap<(AccountId, String), User>,
+    limits: BTreeMap<(AccountId, Option<ProjectId>), Limits>,
+    revoked: BTreeSet<(AccountId, KeyId)>,
 }
 
 fn old(made_at_ms: u64, now_ms: u64) -> bool {
@@ -105,6 +115,9 @@ impl Model {
             refused: BTreeSet::new(),
             booked: BTreeSet::new(),
             journal: Vec::new(),
+            users: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            revoked: BTreeSet::new(),
         }
     }
 
@@ -229,12 +242,15 @@ impl Model {
 }
 
 impl Request {
-    fn ended(account: &AccountId, end: End) -> Self {
+    fn ended(account: &AccountId, end: End, reserved_ms: i128) -> Self {
         Self {
             reserve: None,
             account: account.clone(),
             hold: None,
             due_ms: 0,
+            reserved_ms,
+            lease_end_ms: 0,
+            took: Vec::new(),
             attempt: 0,
             keyset: None,
             checkpoint: None,

@@ -47,12 +47,17 @@ impl Model {
         if i128::from(account.balance.0) - taken >= TOO_MUCH {
             return Err(Overflow);
         }
+        let made_ms = i128::from(settlement.request.made_at_ms().min(self.now_ms));
+        let reserved_ms = found.as_ref().map_or(made_ms, |found| found.reserved_ms);
         if found.as_ref().is_some_and(|found| found.hold.is_some()) {
-            self.end_hold(id, End::Settled);
+            self.end_hold(id, End::Settled, Some(settlement.usage.total()), taken);
+        } else {
+            let project = settlement.project.as_ref();
+            self.spend(&settlement.account, &settlement.key, project, (reserved_ms, taken));
         }
         self.charge(&settlement.account, taken, shortfall);
         let after_expiry = found.as_ref().is_some_and(|found| found.end == Some(End::Expired));
-        self.requests.insert(id, Request::ended(&settlement.account, End::Settled));
+        self.requests.insert(id, Request::ended(&settlement.account, End::Settled, reserved_ms));
         let kind = if after_expiry { JournalKind::Correction } else { JournalKind::Charge };
         self.receipts.insert(seen, before + taken);
         self.journal_receipt(id.0, settlement, kind, [-taken, shortfall, part - part_before]);
