@@ -215,6 +215,18 @@ impl Failure {
         .retry_after(1)
     }
 
+    /// 503 for a token that may be good: its issuer's keys cannot be fetched.
+    #[must_use]
+    pub fn issuer_unavailable() -> Self {
+        Self::new(
+            503,
+            "server_error",
+            "issuer_unavailable",
+            "The issuer of this token cannot be asked for its keys right now. Try again shortly.",
+        )
+        .retry_after(10)
+    }
+
     /// 503 while no attested backend serves the model, or none takes the request.
     #[must_use]
     pub fn no_backend() -> Self {
@@ -392,6 +404,7 @@ mod tests {
             Failure::body_timeout(),
             refusal(true),
             Failure::store_down(),
+            Failure::issuer_unavailable(),
             Failure::no_backend(),
             Failure::overloaded(),
             Failure::backend_refused(),
@@ -449,6 +462,7 @@ mod tests {
             Failure::refused(Refusal::BalanceHeld { needed, available }),
             Failure::refused(Refusal::Finished),
             Failure::store_down(),
+            Failure::issuer_unavailable(),
             Failure::no_backend(),
             Failure::overloaded(),
             Failure::idempotency_key_reuse(),
