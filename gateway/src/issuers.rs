@@ -9,6 +9,9 @@ mod jwks;
 mod keys;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
