@@ -20,9 +20,8 @@ pub struct Administrator {
 /// Checks a request's key, and asks the ledger whether it is revoked: what an administrator does must end with his key.
 ///
 /// # Errors
-/// 401 for no good key, 403 for one that runs models or names another account than its own, 400 where an operator's key
-/// names none, 503 where the ledger does not answer.
-pub async fn administrator(gateway: &Gateway, headers: &HeaderMap) -> Result<Administrator, Failure> {
+/// 401 for no good key, 403 for one that runs models, 503 where the ledger does not answer.
+pub async fn administering_key(gateway: &Gateway, headers: &HeaderMap) -> Result<ApiKey, Failure> {
     let key = gateway.authenticate(headers)?;
     if key.scope == Scope::Inference {
         return Err(Failure::forbidden("This needs an admin key."));
@@ -31,6 +30,16 @@ pub async fn administrator(gateway: &Gateway, headers: &HeaderMap) -> Result<Adm
     if is_revoked.map_err(|error| ledger_failure(&error))? {
         return Err(Failure::bad_key("it was revoked"));
     }
+    Ok(key)
+}
+
+/// Who administers which account.
+///
+/// # Errors
+/// Those of [`administering_key`], 403 for an admin key that names another account than its own, 400 where an operator's
+/// names none.
+pub async fn administrator(gateway: &Gateway, headers: &HeaderMap) -> Result<Administrator, Failure> {
+    let key = administering_key(gateway, headers).await?;
     let named = named(headers)?;
     let account = match (key.scope, named) {
         (Scope::Operator, Some(account)) => account,

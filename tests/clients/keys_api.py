@@ -117,4 +117,4 @@ raw("post", "/organization/limits", {})
 assert raw("get", "/organization/limits")["rpm"] is None
 assert raw("get", "/organization/projects/red/limits")["rpm"] == 5
 
-print(json.dumps({"plain": plain["value"], "admin": third.id, "red": successor["id"]}))
+print(json.dumps({"plain": plain["value"], "plain_id": plain["id"], "admin": third.id, "red": successor["id"]}))

@@ -58,6 +58,14 @@ async fn administered(store: Store) -> anyhow::Result<()> {
     let (status, _, answer) = client.complete(&chat("hi", json!({}))).await?;
     ensure!(status == 200 && answer["model"] == MODEL, "a key made over the API: {status} {answer}");
 
+    let owner = Caller { stack: &stack, key: &key, account: None };
+    let path =
+        format!("/v1/organization/projects/default/api_keys/{}", made["plain_id"].as_str().context("no id")?);
+    let (status, deleted) = owner.ask(Method::DELETE, &path, None).await?;
+    ensure!(status == 200 && deleted["deleted"] == true, "{status} {deleted}");
+    let (status, _, answer) = client.complete(&chat("hi", json!({}))).await?;
+    ensure!(status == 401 && answer["error"]["code"] == "invalid_api_key", "once deleted: {status} {answer}");
+
     // The command line sees the same keys.
     let listed = stack.keys_command("list", &["--account", ACCOUNT, "--json"])?;
     let listed: Vec<Value> = listed.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
