@@ -29,7 +29,8 @@ async fn hold(ledger: &Arc<dyn Ledger>, liar: &Liar) -> anyhow::Result<RequestId
         estimate: Estimate { worst_case: MAX_COST, useful_minimum: None, tokens: 0 },
         lease,
     };
-    ensure!(ledger.reserve(&reserve).await? == Reserved::Held { amount: MAX_COST });
+    let reserved = ledger.reserve(&reserve).await?;
+    ensure!(matches!(reserved, Reserved::Held { amount: MAX_COST, .. }), "{reserved:?}");
     ledger.bind(&Bind { account: ACCOUNT.parse()?, request, attempt: 1, keyset: liar.digest, lease }).await?;
     Ok(request)
 }
