@@ -27,14 +27,16 @@ use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer, ExposeHeaders};
 
 use crate::attest::Verifier;
-use crate::authenticate::{ApiKey, authenticate};
+use crate::authenticate::{self, ApiKey, authenticate};
 use crate::clock::now_s;
 use crate::config::Config;
 use crate::error::{self, Failure};
 use crate::hop::Sender;
+use crate::issuers::Issuers;
+use crate::keys::Keys;
 use crate::route::Fleet;
 use crate::settle::Settler;
-use crate::{billing, evidence, inference, models, rate_limits, relay};
+use crate::{billing, evidence, inference, keys_api, models, rate_limits, relay};
 
 /// Milliseconds until the answer began, as OpenAI calls it.
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
@@ -46,6 +48,10 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
 pub struct Gateway {
     pub config: Config,
     pub api_keys: Vec<VerifyingKey>,
+    /// Makes API keys.
+    pub keys: Arc<Keys>,
+    /// Others who say who asks.
+    pub issuers: Issuers,
     pub ledger: Arc<dyn Ledger>,
     pub fleet: Arc<Fleet>,
     pub sender: Sender,
@@ -70,6 +76,20 @@ pub struct InFlight {
 }
 
 impl Gateway {
+    /// Who asks to run models: by an API key of ours, or by a token of an issuer that is configured.
+    ///
+    /// # Errors
+    /// 401; 503 where the issuer's keys cannot be fetched.
+    pub async fn authenticate_any(&self, headers: &HeaderMap) -> Result<ApiKey, Failure> {
+        let token = authenticate::bearer(headers)?;
+        match self.issuers.authenticate(token, now_s()).await? {
+            Some(key) => Ok(key),
+            None => self.authenticate(headers),
+        }
+    }
+
+    /// Who asks, by an API key of ours.
+    ///
     /// # Errors
     /// 401.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<ApiKey, Failure> {
@@ -98,6 +118,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .merge(inference::router())
         .merge(evidence::router())
         .merge(billing::router())
+        .merge(keys_api::router())
         .route(OPENAPI_PATH, get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI_JSON)))
         .route(MODELS_PATH, get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
@@ -129,7 +150,7 @@ fn cors() -> CorsLayer {
     let exposed = exposed.map(HeaderName::from_static).into_iter().chain(more).chain(rate_limits::names());
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(ExposeHeaders::list(exposed))
         .max_age(PREFLIGHT_AGE)

@@ -1,5 +1,6 @@
 //! Step 2: who asks. An API key is a JWT that any gateway checks without I/O; revocation and limits are the ledger's.
 
+pub use cocoon_ledger::KeyScope as Scope;
 use cocoon_ledger::Limits;
 use cocoon_receipts::{API_KEY_PREFIX, AccountId, KeyId, ProjectId, SigningKey, VerifyingKey, jws};
 use http::HeaderMap;
@@ -11,7 +12,7 @@ use crate::error::Failure;
 /// `typ` of an API key's JWS.
 const KEY_TYPE: &str = "cocoon-key+jwt";
 /// How far this machine's clock may be behind the one that issued a key, seconds.
-const LEEWAY: u64 = 60;
+pub(crate) const LEEWAY: u64 = 60;
 
 /// Claims of an API key (`docs/LEDGER.md`, "Keys").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,19 +40,6 @@ pub struct ApiKey {
     /// What it may use at most; the ledger counts.
     #[serde(flatten)]
     pub limits: Limits,
-}
-
-/// What a key is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Runs inference, and reads what it is charged.
-    #[default]
-    Inference,
-    /// Reads its account's usage and makes and revokes its keys; runs no inference.
-    Admin,
-    /// The deployment's own: reads and changes every account, runs no inference.
-    Operator,
 }
 
 fn is_inference(scope: &Scope) -> bool {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use cocoon_receipts::{BasisPoints, NanoTon, Price, VerifyingKey};
 use serde::Deserialize;
 
+use crate::issuers::{self, IssuerConfig};
+
 const ENV_PREFIX: &str = "COCOON_GATEWAY__";
 
 /// A configuration that cannot be used; the message names the key.
@@ -47,6 +49,9 @@ pub struct Config {
     /// `iss` of API keys: the deployment's name.
     #[serde(default = "default_issuer")]
     pub issuer: String,
+    /// Others whose tokens are good for inference.
+    #[serde(default)]
+    pub issuers: Vec<IssuerConfig>,
     pub ledger: LedgerConfig,
     pub backends: Vec<BackendConfig>,
     /// Prices by public model name.
@@ -231,6 +236,7 @@ impl Config {
         if self.base_host.as_ref().is_some_and(|host| !is_host(host)) {
             return Err(error("base_host", "must be a host's name in lower case, without a port"));
         }
+        issuers::check(&self.issuers, &self.issuer).map_err(|bad| error(bad.key, &bad.message))?;
         if self.listen == self.ops_listen && self.listen.port() != 0 {
             return Err(error("ops_listen", "must not be the public listener"));
         }
@@ -284,6 +290,8 @@ pub(crate) mod tests {
         reasoning = "60"
     "#;
 
+    const ISSUER: &str = "name = 'a'\nurl = 'https://a.b/jwks'\nissuer = 'https://a.b'\naudience = 'c'";
+
     const SIGNER: &str = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w";
 
     fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -327,6 +335,8 @@ pub(crate) mod tests {
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "api.test:80")), "base_host"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "API.test")), "base_host"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__NO_SUCH", "0")), "no_such"),
+            (format!("{GOOD}\n[[issuers]]\n{ISSUER}\nalgorithms = ['HS256']"), None, "HS256"),
+            (format!("{GOOD}\n[[issuers]]\n{ISSUER}\nalgorithms = []"), None, "issuers.algorithms"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__POLICY_SIGNER", SIGNER)), "policy_state"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__POLICY_STATE", "policies.json")), "policy_state"),
             (

@@ -247,6 +247,18 @@ impl Failure {
         .retry_after(1)
     }
 
+    /// 503 for a token that may be good: its issuer's keys cannot be fetched.
+    #[must_use]
+    pub fn issuer_unavailable() -> Self {
+        Self::new(
+            503,
+            "server_error",
+            "issuer_unavailable",
+            "The issuer of this token cannot be asked for its keys right now. Try again shortly.",
+        )
+        .retry_after(10)
+    }
+
     /// 503 while no attested backend serves the model, or none takes the request.
     #[must_use]
     pub fn no_backend() -> Self {
@@ -431,6 +443,7 @@ mod tests {
             limited(Holder::Key, Limit::Requests, Some(5)),
             limited(Holder::Key, Limit::Concurrency, Some(5)),
             Failure::store_down(),
+            Failure::issuer_unavailable(),
             Failure::no_backend(),
             Failure::overloaded(),
             Failure::backend_refused(),
@@ -498,6 +511,7 @@ mod tests {
             limited(Holder::Project, Limit::Budget, Some(86_400_000)),
             limited(Holder::Key, Limit::Budget, None),
             Failure::store_down(),
+            Failure::issuer_unavailable(),
             Failure::no_backend(),
             Failure::overloaded(),
             Failure::idempotency_key_reuse(),

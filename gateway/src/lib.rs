@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod account;
+pub mod administer;
 pub mod admit;
 pub mod attest;
 pub mod authenticate;
@@ -20,7 +21,10 @@ pub mod evidence;
 pub mod hop;
 pub mod idempotency;
 pub mod inference;
+pub mod issuers;
 pub mod keys;
+pub mod keys_api;
+pub mod make_key;
 pub mod metrics;
 pub mod models;
 pub mod ops;

@@ -16,6 +16,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::accept::Gateway;
 use crate::account;
+use crate::administer::administering_key;
 use crate::authenticate::Scope;
 use crate::error::Failure;
 use crate::{backends, metrics};
@@ -103,8 +104,8 @@ async fn account_of(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<AccountView>, Failure> {
-    if gateway.authenticate(&headers)?.scope != Scope::Operator {
-        return Err(Failure::forbidden("This needs an admin key."));
+    if administering_key(&gateway, &headers).await?.scope != Scope::Operator {
+        return Err(Failure::forbidden("This needs an operator's key."));
     }
     let name: AccountId =
         name.parse().map_err(|_| ApiError::invalid("Not the name of an account.").with_param("account"))?;

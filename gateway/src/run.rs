@@ -16,6 +16,7 @@ use crate::accept::{self, Gateway};
 use crate::attest::{PolicySource, Verifier};
 use crate::config::Config;
 use crate::hop::{self, Sender};
+use crate::issuers::Issuers;
 use crate::keys::Keys;
 use crate::metrics::{Metrics, Watched};
 use crate::route::{Backend, Fleet};
@@ -65,6 +66,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let addresses = (listener.local_addr()?, ops_listener.local_addr()?);
 
     let fleet = Arc::new(Fleet::new(backends(&config)?));
+    let issuers = Issuers::new(&config.issuers).context("issuers")?;
     let client = hop::http_client();
     let settler = Arc::new(Settler::new(
         Arc::clone(&ledger),
@@ -91,7 +93,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         api_keys: vec![keys.api_keys.public().clone()],
         ledger: Arc::clone(&ledger),
         fleet: Arc::clone(&fleet),
-        sender: Sender { client, fleet: Arc::clone(&fleet), ledger, keys },
+        sender: Sender { client, fleet: Arc::clone(&fleet), ledger, keys: Arc::clone(&keys) },
+        keys,
+        issuers,
         settler: Arc::clone(&settler),
         verifier: Arc::clone(&verifier),
         tracker: tracker.clone(),
@@ -101,6 +105,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         config,
     });
 
+    gateway.issuers.follow(&background, &ended);
     for backend in fleet.backends() {
         let (verifier, backend, ended) = (Arc::clone(&verifier), Arc::clone(backend), ended.clone());
         background.spawn(async move { verifier.keep(&backend, ended).await });

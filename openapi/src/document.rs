@@ -3,6 +3,8 @@
 //! Schemas of what we write come from the types that write it. Requests are described by the members we read; they are
 //! open objects, because what we do not know is handed on.
 
+mod keys;
+
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -62,7 +64,8 @@ fn paths() -> Value {
     });
     let mut paths = Map::new();
     let mut add = |path: &str, method: &str, operation: Value| {
-        paths.insert(path.to_owned(), json!({ method: operation }));
+        let operations = paths.entry(path).or_insert_with(|| json!({}));
+        operations[method] = operation;
     };
     add(
         CHAT_COMPLETIONS_PATH,
@@ -112,6 +115,9 @@ fn paths() -> Value {
         "get",
         read("retrieveModel", "One of them.", "Model", &[401, 404, 503], Some(model_id)),
     );
+    for (path, method, operation) in keys::paths() {
+        add(&path, method, operation);
+    }
     for (path, operation) in evidence() {
         add(&path, "get", operation);
     }
@@ -422,6 +428,7 @@ fn schemas() -> Value {
     collect::<billing::RequestList>(&mut found);
     collect::<billing::Subscription>(&mut found);
     collect::<billing::OldUsage>(&mut found);
+    keys::schemas(&mut found);
     let mut schemas: Map<String, Value> = found.into_iter().collect();
     schemas.insert("Open".into(), json!({ "type": "object", "additionalProperties": true }));
     schemas.extend(requests());

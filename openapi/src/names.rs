@@ -38,6 +38,14 @@ pub const EMBEDDINGS_PATH: &str = "/v1/embeddings";
 pub const RESPONSES_PATH: &str = "/v1/responses";
 /// Models that can be asked for now.
 pub const MODELS_PATH: &str = "/v1/models";
+/// Keys that administer an account.
+pub const ADMIN_API_KEYS_PATH: &str = "/v1/organization/admin_api_keys";
+/// An account's projects; below each its keys and its limits.
+pub const PROJECTS_PATH: &str = "/v1/organization/projects";
+/// What an account may use.
+pub const LIMITS_PATH: &str = "/v1/organization/limits";
+/// The account that a request with an operator's key is about.
+pub const ORGANIZATION_HEADER: &str = "openai-organization";
 /// The description of this API.
 pub const OPENAPI_PATH: &str = "/openapi.json";
 /// The attestation document of a backend, for a nonce.

@@ -23,7 +23,9 @@ mod hang_up;
 mod hop;
 mod idempotency;
 mod isolation;
+mod issuers;
 mod judge;
+mod keys_api;
 mod kill;
 mod lies;
 mod limits;
@@ -138,6 +140,10 @@ fn main() -> std::process::ExitCode {
             heads_of_32_kib_arrive_over_both_versions, the_hop_is_sealed_with_x_wing_where_there_is_one;
         relay_ends: a_client_that_closes_at_done_is_charged_once, an_answer_near_its_end_is_read_on, a_client_that_hangs_up_pays_for_what_was_generated,
             a_backend_that_dies_ends_the_answer_without_an_end, an_answer_over_the_deadline_has_no_end;
+        keys_api: the_official_client_administers_keys_on_sqlite, the_official_client_administers_keys_on_redis,
+            only_those_who_may_administer_do, what_is_not_right_is_refused_by_name,
+            a_store_that_is_down_is_503_to_administrators, the_command_line_does_what_the_api_does;
+        issuers: tokens_of_a_provider_run_models_and_nothing_else;
         drain: running_streams_finish_after_sigterm;
         connect: a_gateway_is_reached_over_tls, a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
             requests_of_web_pages_are_403, verify_prints_what_it_checked;

@@ -117,8 +117,10 @@ impl FromStr for Ledger {
 pub(crate) enum Holder {
     /// The account whose key is in `OPENAI_API_KEY`.
     Developer,
-    /// The one who may ask the admin questions.
+    /// The one who makes that account's keys and reads its usage.
     Administrator,
+    /// The deployment's own, who may ask of every account.
+    Operator,
 }
 
 /// One gateway with one backend and one sidecar, in one folder of this machine.
@@ -166,8 +168,13 @@ impl Deployment {
         let mut command = self.gateway();
         command.args(["keys", "create", "--config"]).arg(self.gateway_config());
         match holder {
-            Holder::Developer => command.args(["--account", "dev", "--grant", GRANT]),
-            Holder::Administrator => command.args(["--account", "admin", "--scope", "operator"]),
+            Holder::Developer => command.args(["--account", "dev", "--grant", GRANT, "--name", "developer"]),
+            Holder::Administrator => {
+                command.args(["--account", "dev", "--scope", "admin", "--name", "administrator"])
+            }
+            Holder::Operator => {
+                command.args(["--account", "operator", "--scope", "operator", "--name", "operator"])
+            }
         };
         let key = capture(&mut command, "cocoon-gateway keys create")?;
         if key.is_empty() || key.contains(char::is_whitespace) {

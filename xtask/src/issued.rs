@@ -16,6 +16,7 @@ pub(crate) struct Issued {
     made_for: String,
     pub(crate) api_key: String,
     pub(crate) admin_key: String,
+    pub(crate) operator_key: String,
 }
 
 impl Issued {
@@ -32,6 +33,7 @@ impl Issued {
         let issued = Self {
             api_key: deployment.create_key(Holder::Developer)?,
             admin_key: deployment.create_key(Holder::Administrator)?,
+            operator_key: deployment.create_key(Holder::Operator)?,
             made_for: Self::circumstances(deployment)?,
         };
         files::write_private(&Self::path(deployment), &serde_json::to_string_pretty(&issued)?)?;

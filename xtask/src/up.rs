@@ -154,6 +154,7 @@ fn serve(
         model: deployment.model.name.clone(),
         api_key: issued.api_key,
         admin_key: issued.admin_key,
+        operator_key: issued.operator_key,
     };
     env.write(&deployment.dir.join("up.env"))?;
     greet(&env, &deployment.dir, options.dir.as_deref(), options.detach, begun.elapsed());

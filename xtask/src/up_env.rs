@@ -14,6 +14,7 @@ pub(crate) struct UpEnv {
     pub(crate) model: String,
     pub(crate) api_key: String,
     pub(crate) admin_key: String,
+    pub(crate) operator_key: String,
 }
 
 impl UpEnv {
@@ -32,6 +33,7 @@ impl UpEnv {
             ("OPENAI_API_KEY", self.api_key.clone()),
             ("COCOON_MODEL", self.model.clone()),
             ("COCOON_ADMIN_KEY", self.admin_key.clone()),
+            ("COCOON_OPERATOR_KEY", self.operator_key.clone()),
             ("COCOON_OPS_URL", format!("http://127.0.0.1:{}", self.ops_port)),
             ("COCOON_BACKEND_URL", format!("http://127.0.0.1:{}", self.backend_port)),
             ("COCOON_CONNECT_URL", self.connect_url()),
@@ -68,12 +70,13 @@ mod tests {
             model: "tiny".into(),
             api_key: "a.b.c".into(),
             admin_key: "d.e.f".into(),
+            operator_key: "g.h.i".into(),
         };
         env.write(&path).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             "OPENAI_BASE_URL=http://127.0.0.1:8080/v1\nOPENAI_API_KEY=a.b.c\nCOCOON_MODEL=tiny\n\
-             COCOON_ADMIN_KEY=d.e.f\nCOCOON_OPS_URL=http://127.0.0.1:8081\n\
+             COCOON_ADMIN_KEY=d.e.f\nCOCOON_OPERATOR_KEY=g.h.i\nCOCOON_OPS_URL=http://127.0.0.1:8081\n\
              COCOON_BACKEND_URL=http://127.0.0.1:8090\nCOCOON_CONNECT_URL=http://127.0.0.1:4141\n"
         );
         assert_eq!(base_url(&path).unwrap(), "http://127.0.0.1:8080/v1");

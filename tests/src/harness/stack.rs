@@ -227,6 +227,12 @@ impl Stack {
         printed(&mut command)
     }
 
+    /// `cocoon-gateway keys COMMAND`: what it prints.
+    pub(crate) fn keys_command(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut all = gateway_binary()?;
+        printed(all.args(["keys", command, "--config"]).arg(self.path("gateway.toml")).args(arguments))
+    }
+
     /// The test account, as the running gateway sees it.
     pub(crate) async fn account(&self) -> anyhow::Result<Account> {
         let url = format!("{}/internal/accounts/{ACCOUNT}", self.ops_url());
