@@ -33,8 +33,8 @@ use crate::config::Config;
 use crate::error::{self, Failure};
 use crate::hop::Sender;
 use crate::route::Fleet;
-use crate::settle::Settler;
-use crate::{evidence, inference, models, relay};
+use crate::settle::{SettleError, Settler};
+use crate::{evidence, inference, models, relay, unheard};
 
 /// Milliseconds until the answer began, as OpenAI calls it.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
@@ -87,8 +87,10 @@ impl Gateway {
     /// Books a receipt that came with its answer. Where that fails the outbox delivers it again, so the answer goes
     /// on.
     pub async fn book(&self, receipt: &str, ticket: &str) {
-        if let Err(error) = self.settler.settle(receipt, ticket).await {
-            tracing::warn!(%error, "receipt not booked with its answer");
+        match self.settler.settle(receipt, ticket).await {
+            Ok(_) => {}
+            Err(SettleError::Store(error)) => unheard::log(&error, "booking of an answer's receipt", None),
+            Err(error) => tracing::warn!(%error, "receipt not booked with its answer"),
         }
     }
 }

@@ -32,3 +32,4 @@ pub mod settle;
 pub mod show;
 pub mod stream;
 pub mod ticket;
+mod unheard;

@@ -13,6 +13,7 @@ mod lease;
 mod reading;
 mod schema;
 mod settle;
+mod standing;
 mod writer;
 
 use std::path::Path;

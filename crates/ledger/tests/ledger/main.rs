@@ -5,6 +5,8 @@ mod bench;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod conformance;
@@ -23,4 +25,8 @@ mod outages;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod redis_cluster;
+#[cfg(test)]
 mod redis_server;
+#[cfg(test)]
+mod versions;
