@@ -7,13 +7,16 @@ mod clock;
 mod columns;
 mod documents;
 mod flusher;
+mod health;
 mod holds;
 mod journal;
+mod key_registry;
 mod lease;
 mod reading;
 mod schema;
 mod settle;
-mod standing;
+mod taking;
+mod used;
 mod writer;
 
 use std::path::Path;

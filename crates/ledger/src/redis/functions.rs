@@ -28,6 +28,11 @@ pub(super) enum Function {
     RenewAnswer,
     EndAnswer,
     AbandonAnswer,
+    Standing,
+    PutKey,
+    RevokeKey,
+    IsRevoked,
+    SetLimits,
 }
 
 impl Function {
@@ -50,6 +55,11 @@ impl Function {
             Self::RenewAnswer => "cocoon2_renew_answer",
             Self::EndAnswer => "cocoon2_end_answer",
             Self::AbandonAnswer => "cocoon2_abandon_answer",
+            Self::Standing => "cocoon2_standing",
+            Self::PutKey => "cocoon2_put_key",
+            Self::RevokeKey => "cocoon2_revoke_key",
+            Self::IsRevoked => "cocoon2_is_revoked",
+            Self::SetLimits => "cocoon2_set_limits",
         }
     }
 }
@@ -209,6 +219,11 @@ mod tests {
             Function::RenewAnswer,
             Function::EndAnswer,
             Function::AbandonAnswer,
+            Function::Standing,
+            Function::PutKey,
+            Function::RevokeKey,
+            Function::IsRevoked,
+            Function::SetLimits,
         ];
         for function in all {
             assert!(

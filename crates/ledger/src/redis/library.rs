@@ -13,12 +13,14 @@ const MARK: usize = 4;
 /// The sources: parts in the order in which they need each other.
 const SOURCES: &str = concat!(
     include_str!("functions/books.lua"),
+    include_str!("functions/limits.lua"),
     include_str!("functions/create.lua"),
     include_str!("functions/holds.lua"),
     include_str!("functions/settle.lua"),
     include_str!("functions/endings.lua"),
     include_str!("functions/booking.lua"),
     include_str!("functions/answers.lua"),
+    include_str!("functions/key_registry.lua"),
 );
 
 static NAME: LazyLock<String> = LazyLock::new(|| name_for(SOURCES));

@@ -8,8 +8,8 @@ use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
 use cocoon_ledger::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, Ledger, Limits,
-    Options, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard, ShardCount,
-    Work,
+    Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard,
+    ShardCount, Work,
 };
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, ReceiptId, RequestId, Usage};
 
@@ -20,6 +20,7 @@ pub(crate) const START_MS: u64 = 1_800_000_000_000;
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const GRACE: Duration = Duration::from_secs(15 * 60);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub(crate) const MODEL: &str = "a model | of \"any\" name";
 pub(crate) const ACCOUNTS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
@@ -107,6 +108,13 @@ impl Bench {
         Self::on(Arc::new(ledger), server).await
     }
 
+    /// A new ledger on a server that many tests use, one after the other.
+    pub(crate) async fn redis_on(server: &RedisServer) -> Self {
+        redis::cmd("FLUSHALL").exec(&mut server.client()).unwrap();
+        let ledger = RedisLedger::connect(&server.url(), options()).await.unwrap();
+        Self::on(Arc::new(ledger), ()).await
+    }
+
     async fn on(ledger: Arc<dyn Ledger>, store: impl std::any::Any + Send + Sync) -> Self {
         ledger.set_test_time(START_MS).await.unwrap();
         Self { ledger, clock_ms: AtomicU64::new(START_MS), made: AtomicU64::new(0), _store: Box::new(store) }
@@ -119,6 +127,16 @@ impl Bench {
     pub(crate) async fn pass(&self, time: Duration) {
         let step = u64::try_from(time.as_millis()).unwrap();
         let now = self.clock_ms.fetch_add(step, Ordering::SeqCst) + step;
+        self.ledger.set_test_time(now).await.unwrap();
+    }
+
+    /// Every shard has seen the time from which the clock is set back.
+    pub(crate) async fn set_clock_back(&self, time: Duration) {
+        for shard in self.ledger.shards().all() {
+            self.ledger.expired(shard, 0).await.unwrap();
+        }
+        let step = u64::try_from(time.as_millis()).unwrap();
+        let now = self.clock_ms.fetch_sub(step, Ordering::SeqCst) - step;
         self.ledger.set_test_time(now).await.unwrap();
     }
 
@@ -151,7 +169,7 @@ impl Bench {
     pub(crate) async fn hold(&self, account: &str, amount: u64) -> RequestId {
         let request = self.request();
         let reserved = self.ledger.reserve(&reserve(account, request, amount)).await.unwrap();
-        assert_eq!(reserved, Reserved::Held { amount: NanoTon(amount) });
+        assert_eq!(reserved, held(amount));
         request
     }
 
@@ -243,6 +261,11 @@ pub(crate) fn charged(charged: u64) -> Settled {
 
 pub(crate) fn short(charged: u64, shortfall: u64) -> Settled {
     Settled::Charged { charged: NanoTon(charged), shortfall: NanoTon(shortfall) }
+}
+
+/// A hold of a request without limits per minute.
+pub(crate) fn held(amount: u64) -> Reserved {
+    Reserved::Held { amount: NanoTon(amount), rates: Rates::default() }
 }
 
 pub(crate) fn insufficient(needed: u64, available: u64) -> Reserved {

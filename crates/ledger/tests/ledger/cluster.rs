@@ -12,7 +12,6 @@ use cocoon_receipts::{AccountId, NanoTon, ReceiptId, RequestId};
 use tokio::task::JoinSet;
 
 use crate::bench::*;
-use crate::calls::Random;
 use crate::concurrency::settlement;
 use crate::invariants;
 use crate::redis_cluster::{PRIMARIES, RedisCluster, is_replica_in_step};
@@ -68,13 +67,13 @@ async fn write(
     done: Arc<AtomicBool>,
     counts: Arc<Counts>,
 ) -> Vec<ReceiptId> {
-    let mut random = Random(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
     let mut outbox = JoinSet::new();
     let mut receipts = Vec::new();
     while !done.load(Ordering::SeqCst) {
-        let who = account(random.below(ACCOUNTS_USED));
+        let who = account(random.u64(..ACCOUNTS_USED));
         let request = RequestId::generate();
-        if random.one_in(10) {
+        if random.u8(..10) == 0 {
             grant(ledger.as_ref(), &who, 1_000, &counts).await;
         }
         let asked = reserve(who.as_str(), request, 100);

@@ -11,9 +11,13 @@ mod concurrency;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod coverage;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod forgetting;
+#[cfg(test)]
+mod generate;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
@@ -30,3 +34,5 @@ mod redis_cluster;
 mod redis_server;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod world;

@@ -1,7 +1,7 @@
 use super::Embedded;
-use crate::Standing;
+use crate::Health;
 
-impl Standing for Embedded {
+impl Health for Embedded {
     fn is_up(&self) -> bool {
         self.writer.is_up()
     }

@@ -1,7 +1,7 @@
 use super::RedisLedger;
-use crate::Standing;
+use crate::Health;
 
-impl Standing for RedisLedger {
+impl Health for RedisLedger {
     fn is_up(&self) -> bool {
         self.functions.link().is_up()
     }
