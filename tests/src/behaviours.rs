@@ -30,7 +30,6 @@ mod many;
 mod meddled_answers;
 mod openai;
 mod other_endpoints;
-mod redis_gone;
 mod refused_receipts;
 mod refused_requests;
 mod relay;
@@ -97,7 +96,6 @@ fn main() -> std::process::ExitCode {
         faults: no_backend_is_503, an_engine_that_dies_ends_the_stream_with_an_error,
             a_backend_that_dies_is_paid_to_its_last_checkpoint, a_tampered_answer_is_not_handed_on, an_answer_under_another_nonce_is_not_handed_on,
             a_store_that_is_down_is_503;
-        redis_gone: killed_under_streams, hanging_under_streams;
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
         shapes: a_client_that_closes_at_done_pays_once, a_client_that_hangs_up_after_the_first_token_pays_once,
             ten_thousand_tiny_chunks_arrive, a_slow_reader_costs_no_memory, a_prompt_of_a_mebibyte_is_refused;
