@@ -35,8 +35,8 @@ use crate::hop::Sender;
 use crate::issuers::Issuers;
 use crate::keys::Keys;
 use crate::route::Fleet;
-use crate::settle::Settler;
-use crate::{billing, evidence, inference, keys_api, models, rate_limits, relay};
+use crate::settle::{SettleError, Settler};
+use crate::{billing, evidence, inference, keys_api, models, rate_limits, relay, unheard};
 
 /// Milliseconds until the answer began, as OpenAI calls it.
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
@@ -106,8 +106,10 @@ impl Gateway {
     /// Books a receipt that came with its answer. Where that fails the outbox delivers it again, so the answer goes
     /// on.
     pub async fn book(&self, receipt: &str, ticket: &str) {
-        if let Err(error) = self.settler.settle(receipt, ticket).await {
-            tracing::warn!(%error, "receipt not booked with its answer");
+        match self.settler.settle(receipt, ticket).await {
+            Ok(_) => {}
+            Err(SettleError::Store(error)) => unheard::log(&error, "booking of an answer's receipt", None),
+            Err(error) => tracing::warn!(%error, "receipt not booked with its answer"),
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept::InFlight;
 use crate::authenticate::ApiKey;
 use crate::error::Failure;
+use crate::unheard;
 use cocoon_openapi::Endpoint;
 use cocoon_openapi::read::{MAX_CHOICES, Tokens};
 
@@ -183,10 +184,16 @@ pub async fn admit(
 
 /// What a client sees of a ledger that failed; the rest is logged.
 pub(crate) fn store_failure(error: &LedgerError, operation: &str, request: RequestId) -> Failure {
-    tracing::error!(%error, operation, %request, "ledger failed");
     match error {
-        LedgerError::Unavailable(_) => Failure::store_down(),
-        _ => Failure::internal(),
+        LedgerError::Unavailable(_) => {
+            // The store itself logs when it goes and when it is back.
+            tracing::debug!(%error, operation, %request, "refused while the ledger is down");
+            Failure::store_down()
+        }
+        _ => {
+            tracing::error!(%error, operation, %request, "ledger failed");
+            Failure::internal()
+        }
     }
 }
 
@@ -231,7 +238,7 @@ impl Drop for Admitted {
 
 async fn release(ledger: &dyn Ledger, hold: &Release) {
     if let Err(error) = ledger.release(hold).await {
-        tracing::warn!(%error, request = %hold.request, "hold not released; its lease will end it");
+        unheard::log(&error, "release; its lease will end the hold", Some(hold.request));
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cocoon_ledger::redis::{Access, Timeouts};
 use cocoon_receipts::{BasisPoints, NanoTon, Price, VerifyingKey};
 use serde::Deserialize;
 
@@ -97,11 +98,52 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerConfig {
-    /// `sqlite:PATH` or `redis://…`.
+    /// `sqlite:PATH`, `redis://…`, `redis+sentinel://…` or `redis-cluster://…`; the last three with `rediss` for TLS.
     pub url: String,
     /// How long a bound hold whose lease ran out waits for its receipt.
     #[serde(default = "default_grace_ms")]
     pub grace_ms: u64,
+    /// PEM: authorities that may have signed a Redis's certificate; the system's where absent.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// PEM: a client certificate, for a Redis that asks for one, and its key.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    /// File whose first line is the password of the URL's user.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// User of the sentinels, where they ask for a password.
+    #[serde(default)]
+    pub sentinel_user: Option<String>,
+    /// File whose first line is the password for the sentinels.
+    #[serde(default)]
+    pub sentinel_password_file: Option<PathBuf>,
+    /// How long a Redis may take to accept a connection.
+    #[serde(default = "default_connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// How long it may take to answer. A request is refused no later than after both.
+    #[serde(default = "default_response_timeout_ms")]
+    pub response_timeout_ms: u64,
+}
+
+impl LedgerConfig {
+    /// What the ledger is opened with beside its URL.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        Access {
+            timeouts: Timeouts {
+                connect: Duration::from_millis(self.connect_timeout_ms),
+                response: Duration::from_millis(self.response_timeout_ms),
+            },
+            ca: self.ca.clone(),
+            client_certificate: self.certificate.clone().zip(self.key.clone()),
+            password_file: self.password_file.clone(),
+            sentinel_user: self.sentinel_user.clone(),
+            sentinel_password_file: self.sentinel_password_file.clone(),
+        }
+    }
 }
 
 /// Both files are read again when they change.
@@ -160,6 +202,14 @@ fn default_sweep_ms() -> u64 {
 
 fn default_shutdown_grace_ms() -> u64 {
     30_000
+}
+
+fn default_connect_timeout_ms() -> u64 {
+    1_000
+}
+
+fn default_response_timeout_ms() -> u64 {
+    2_000
 }
 
 fn default_grace_ms() -> u64 {
@@ -240,7 +290,12 @@ impl Config {
         if self.listen == self.ops_listen && self.listen.port() != 0 {
             return Err(error("ops_listen", "must not be the public listener"));
         }
+        if self.ledger.certificate.is_some() != self.ledger.key.is_some() {
+            return Err(error("ledger.certificate", "is of no use without ledger.key, nor that without it"));
+        }
         let positive = [
+            ("ledger.connect_timeout_ms", self.ledger.connect_timeout_ms),
+            ("ledger.response_timeout_ms", self.ledger.response_timeout_ms),
             ("request_deadline_ms", self.request_deadline_ms),
             ("lease_ms", self.lease_ms),
             ("idempotency_lease_ms", self.idempotency_lease_ms),
@@ -331,6 +386,12 @@ pub(crate) mod tests {
             (GOOD.replace("prompt", "promt"), None, "promt"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__TLS__CERTIFICATE", "cert.pem")), "key"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__LEASE_MS", "0")), "lease_ms"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__LEDGER__CERTIFICATE", "c.pem")), "ledger.certificate"),
+            (
+                GOOD.to_owned(),
+                Some(("COCOON_GATEWAY__LEDGER__CONNECT_TIMEOUT_MS", "0")),
+                "ledger.connect_timeout_ms",
+            ),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__DEFAULT_MODEL", "unknown")), "default_model"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "api.test:80")), "base_host"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "API.test")), "base_host"),

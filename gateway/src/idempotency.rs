@@ -22,6 +22,7 @@ use crate::accept::Gateway;
 use crate::admit::store_failure;
 use crate::authenticate;
 use crate::error::Failure;
+use crate::unheard;
 use cocoon_openapi::Endpoint;
 
 pub use kept::Kept;
@@ -148,7 +149,7 @@ impl Running {
                 self.open = false;
                 tracing::warn!(%request, "another request took over the idempotency key meanwhile");
             }
-            Err(error) => tracing::warn!(%error, %request, "answer not kept for its idempotency key"),
+            Err(error) => unheard::log(&error, "keeping of an answer", Some(request)),
         }
     }
 
@@ -171,7 +172,7 @@ impl Drop for Running {
 
 async fn abandon(ledger: &dyn Ledger, name: &AnswerName, holder: RequestId) {
     if let Err(error) = ledger.abandon_answer(name, holder).await {
-        tracing::warn!(%error, request = %holder, "idempotency key not freed; its lease will free it");
+        unheard::log(&error, "freeing of an idempotency key; its lease will free it", Some(holder));
     }
 }
 
@@ -182,7 +183,7 @@ async fn renew(ledger: Arc<dyn Ledger>, begin: Begin) {
         match ledger.renew_answer(&begin.name, begin.holder, begin.lease).await {
             Ok(true) => {}
             Ok(false) => return,
-            Err(error) => tracing::warn!(%error, request = %begin.holder, "idempotency key not renewed"),
+            Err(error) => unheard::log(&error, "renewal of an idempotency key", Some(begin.holder)),
         }
     }
 }

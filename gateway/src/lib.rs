@@ -38,3 +38,4 @@ pub mod settle;
 pub mod show;
 pub mod stream;
 pub mod ticket;
+mod unheard;

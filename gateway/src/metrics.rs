@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cocoon_attestation::Policy;
+use cocoon_ledger::Ledger;
 use http::uri::Authority;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::route::{Checked, Fleet};
@@ -48,6 +50,7 @@ pub struct Watched {
     pub policy: watch::Receiver<Arc<Policy>>,
     /// Places of requests in flight, and how many there are in all.
     pub places: (Arc<Semaphore>, usize),
+    pub ledger: Arc<dyn Ledger>,
 }
 
 impl Metrics {
@@ -161,20 +164,30 @@ impl Collector for Watched {
         encoder
             .encode_descriptor("cocoon_policy", "The policy in force", None, MetricType::Info)?
             .encode_info(&labels)?;
+        let mut number = |name: &str, help: &str, value: u64| -> fmt::Result {
+            ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+        };
+        number(
+            "cocoon_ledger_up",
+            "Whether all of the ledger's store answered when it was last called",
+            u64::from(self.ledger.is_up()),
+        )?;
+        if let Ok(runtime) = Handle::try_current() {
+            let tasks = runtime.metrics().num_alive_tasks() as u64;
+            number("cocoon_tasks", "Tasks of the gateway that are alive", tasks)?;
+        }
         let (places, all) = &self.places;
         let in_flight = all.saturating_sub(places.available_permits()) as u64;
-        ConstGauge::new(in_flight).encode(encoder.encode_descriptor(
-            "cocoon_requests_in_flight",
-            "Requests of clients that are in flight",
-            None,
-            MetricType::Gauge,
-        )?)
+        number("cocoon_requests_in_flight", "Requests of clients that are in flight", in_flight)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use cocoon_ledger::Options;
+    use cocoon_ledger::embedded::Embedded;
 
     use super::*;
     use crate::attest::AttestError;
@@ -188,7 +201,10 @@ mod tests {
         let places = Arc::new(Semaphore::new(8));
         let _one = places.try_acquire().unwrap();
         let (_sender, policy) = watch::channel(Arc::new(policy));
-        let watched = Watched { fleet: Arc::clone(&fleet), policy, places: (Arc::clone(&places), 8) };
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Embedded::open(folder.path().join("ledger.db"), Options::default()).unwrap();
+        let places = (Arc::clone(&places), 8);
+        let watched = Watched { fleet: Arc::clone(&fleet), policy, places, ledger: Arc::new(ledger) };
         let metrics = Metrics::new(watched);
         let (good, bad) = (&fleet.backends()[0].authority, &fleet.backends()[1].authority);
         let judged = Checked {
@@ -216,6 +232,7 @@ mod tests {
             r#"cocoon_backend_requests_in_flight{backend="127.0.0.1:1"} 0"#,
             &format!(r#"cocoon_policy_info{{name="p",version="3",digest="{digest}"}} 1"#),
             "cocoon_requests_in_flight 1",
+            "cocoon_ledger_up 1",
             "# TYPE cocoon_backend_attested gauge",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

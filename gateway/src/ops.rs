@@ -19,7 +19,7 @@ use crate::account;
 use crate::administer::administering_key;
 use crate::authenticate::Scope;
 use crate::error::Failure;
-use crate::{backends, metrics};
+use crate::{backends, metrics, unheard};
 
 /// Bytes of one post of receipts: [`MAX_DELIVERIES`] pairs of tokens at their largest.
 const MAX_POST: usize = MAX_DELIVERIES * 2 * 8 * 1024 + 64 * 1024;
@@ -110,7 +110,7 @@ async fn account_of(
     let name: AccountId =
         name.parse().map_err(|_| ApiError::invalid("Not the name of an account.").with_param("account"))?;
     let state = gateway.ledger.account(&name).await.map_err(|error| {
-        tracing::error!(%error, "ledger failed");
+        unheard::log(&error, "an account's state", None);
         Failure::store_down()
     })?;
     Ok(Json(account::view(name, &state)))

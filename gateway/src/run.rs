@@ -35,7 +35,9 @@ pub async fn open_ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
         grace: Duration::from_millis(config.ledger.grace_ms),
         ..cocoon_ledger::Options::default()
     };
-    cocoon_ledger::open(&config.ledger.url, options).await.context("ledger.url: the ledger cannot be opened")
+    let access = config.ledger.access();
+    let opening = cocoon_ledger::open_with(&config.ledger.url, options, &access).await;
+    opening.context("ledger: it cannot be opened")
 }
 
 /// The certificate that `config` names, if any.
@@ -81,6 +83,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         fleet: Arc::clone(&fleet),
         policy: policy.subscribe(),
         places: (Arc::clone(&places), config.max_in_flight),
+        ledger: Arc::clone(&ledger),
     }));
     let verifier = Arc::new(Verifier {
         client: client.clone(),

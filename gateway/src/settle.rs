@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::work;
 use crate::keys::Keys;
+use crate::unheard;
 
 /// Keysets whose receipt key is kept at hand; more are looked up again.
 const MAX_ISSUERS: usize = 1024;
@@ -75,7 +76,7 @@ impl Settler {
                 Outcome::Refused { code: code.to_owned() }
             }
             Err(SettleError::Store(error)) => {
-                tracing::warn!(%error, "receipt not booked yet");
+                unheard::log(&error, "booking of a receipt; its outbox brings it again", None);
                 Outcome::Later
             }
         }
@@ -184,7 +185,7 @@ impl Settler {
                 () = tokio::time::sleep(every) => {}
             }
             if let Err(error) = self.sweep_once().await {
-                tracing::warn!(%error, "overdue holds could not be looked for");
+                unheard::log(&error, "search for overdue holds", None);
             }
         }
     }

@@ -6,6 +6,7 @@
 mod answers;
 mod documents;
 pub mod embedded;
+mod health;
 mod key_registry;
 mod limits;
 mod model;
@@ -21,6 +22,7 @@ pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
 };
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
+pub use health::Health;
 pub use key_registry::{
     KeyOrder, KeyQuery, KeyRecord, KeyRegistry, KeyScope, KeySet, MAX_KEY_MODELS, MAX_KEY_NAME, MAX_KEY_PAGE,
     MAX_KEYS, MAX_MODEL_NAME, MAX_PROJECTS, NotAScope, Project, Recorded, Revoked,
@@ -36,33 +38,48 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cocoon_receipts::{AccountId, Digest, RequestId};
 
-/// Opens the ledger that `url` names: `sqlite:PATH`, or `redis://[user:password@]host:port[/db]`. It is created
-/// where there is none.
+/// Opens the ledger that `url` names: `sqlite:PATH`, or a Redis: `redis://[user:password@]host:port[/db]`,
+/// `redis+sentinel://…host:port,host:port/service`, `redis-cluster://…host:port,host:port`, and each of these with
+/// `rediss` for TLS. It is created where there is none.
 ///
 /// # Errors
 /// [`LedgerError::Configuration`] for another kind of URL, for options the ledger was not created with, and for a
 /// server that would lose writes; [`LedgerError::Schema`] where it was made by an incompatible version;
 /// [`LedgerError::Unavailable`] where it cannot be reached.
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, LedgerError> {
+    open_with(url, options, &redis::Access::default()).await
+}
+
+/// The same, with what is needed to get at a Redis beside its URL.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(
+    url: &str,
+    options: Options,
+    access: &redis::Access,
+) -> Result<Arc<dyn Ledger>, LedgerError> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = std::path::PathBuf::from(path);
         let opening = tokio::task::spawn_blocking(move || embedded::Embedded::open(path, options));
         let opened = opening.await.map_err(|error| LedgerError::Unavailable(error.to_string()))??;
         return Ok(Arc::new(opened));
     }
-    if url.starts_with("redis://") {
-        return Ok(Arc::new(redis::RedisLedger::connect(url, options).await?));
+    if redis::is_redis(url) {
+        return Ok(Arc::new(redis::RedisLedger::connect_with(url, options, access).await?));
     }
     // The URL may carry a password: only its scheme is repeated.
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-    Err(LedgerError::Configuration(format!("a ledger is sqlite:PATH or redis://HOST:PORT, not {scheme:?}")))
+    Err(LedgerError::Configuration(format!(
+        "a ledger is sqlite:PATH, redis://, redis+sentinel:// or redis-cluster:// (rediss for TLS), not {scheme:?}"
+    )))
 }
 
 /// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
 /// simply made again.
 #[async_trait]
 pub trait Ledger:
-    Answers + KeyRegistry + Requests + Standings + Usages + Send + Sync + std::fmt::Debug
+    Answers + Health + KeyRegistry + Requests + Standings + Usages + Send + Sync + std::fmt::Debug
 {
     /// Takes a hold on the account, and what the request asks of the limits of its key, its project and its account, or
     /// says why not: a revoked key first, then limits, then the balance. Nothing has moved when it refuses. The same request again

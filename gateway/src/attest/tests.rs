@@ -63,17 +63,19 @@ impl Bench {
         tasks.spawn(cocoon_process::serve(listener, app, ended.clone(), std::future::ready(())));
         let folder = tempfile::tempdir().unwrap();
         let policy = Arc::new(watch::Sender::new(Arc::new(policy(&root, 1))));
+        let path = folder.path().join("ledger.db");
+        let ledger: Arc<dyn cocoon_ledger::Ledger> =
+            Arc::new(Embedded::open(path, cocoon_ledger::Options::default()).unwrap());
         let metrics = Metrics::new(Watched {
             fleet: Arc::new(Fleet::new(vec![Arc::clone(&backend)])),
             policy: policy.subscribe(),
             places: (Arc::new(Semaphore::new(1)), 1),
+            ledger: Arc::clone(&ledger),
         });
         let verifier = Arc::new(Verifier {
             client: http_client(),
             policy,
-            ledger: Arc::new(
-                Embedded::open(folder.path().join("ledger.db"), cocoon_ledger::Options::default()).unwrap(),
-            ),
+            ledger,
             metrics: Arc::new(metrics),
             gateway_on_loopback: true,
         });

@@ -7,6 +7,7 @@ mod clock;
 mod columns;
 mod documents;
 mod flusher;
+mod health;
 mod holds;
 mod journal;
 mod key_registry;

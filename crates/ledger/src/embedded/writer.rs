@@ -6,6 +6,7 @@
 //! them. A transaction with any other operation in it is on disk before it is answered, and so is all before it.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use ::rusqlite::Connection;
@@ -75,6 +76,7 @@ where
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    up: AtomicBool,
 }
 
 impl std::fmt::Debug for dyn Job {
@@ -90,7 +92,7 @@ impl Writer {
             .name("ledger-writer".to_owned())
             .spawn(move || serve(&connection, &flusher, jobs))
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)), up: AtomicBool::new(true) })
     }
 
     /// Runs `work` in a savepoint of its own: what it did is undone where it fails, and nothing else is. It is on disk
@@ -121,7 +123,14 @@ impl Writer {
         let (caller, answer) = oneshot::channel();
         let task = Box::new(Task { durability, work: Some(work), outcome: None, caller });
         self.queue.as_ref().ok_or_else(ended)?.send(task).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        let answer = answer.await.map_err(|_| ended())?;
+        self.up.store(!matches!(answer, Err(LedgerError::Unavailable(_))), Ordering::Relaxed);
+        answer
+    }
+
+    /// Whether the last operation could be tried.
+    pub(super) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
     }
 }
 

@@ -1,25 +1,13 @@
-//! Calls of our function library. Its name carries its version; older ones stay on the server until nobody calls
-//! them.
+//! Calls of our function library.
 
-use ::redis::{Cmd, Value, cmd};
+use ::redis::{Cmd, RedisError, Value, cmd, from_redis_value};
 
+use super::access::{Access, Timeouts};
+use super::library;
+use super::link::{Link, lacks_function, redis_error, strings, unless_refused};
+use super::start::Durability;
+use super::wire::Route;
 use crate::LedgerError;
-use crate::redis::link::{Durability, Link, Timeouts, lacks_function, redis_error, strings, unless_refused};
-
-/// The library: its parts in the order in which they need each other.
-const LIBRARY: &str = concat!(
-    include_str!("functions/books.lua"),
-    include_str!("functions/limits.lua"),
-    include_str!("functions/create.lua"),
-    include_str!("functions/usages.lua"),
-    include_str!("functions/requests.lua"),
-    include_str!("functions/holds.lua"),
-    include_str!("functions/settle.lua"),
-    include_str!("functions/endings.lua"),
-    include_str!("functions/booking.lua"),
-    include_str!("functions/answers.lua"),
-    include_str!("functions/key_registry.lua"),
-);
 
 /// Functions of the library, by the name after its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +36,7 @@ pub(super) enum Function {
 }
 
 impl Function {
+    /// As the sources call it.
     fn name(self) -> &'static str {
         match self {
             Self::Create => "cocoon2_create",
@@ -78,24 +67,35 @@ impl Function {
 #[derive(Debug)]
 pub(super) struct Functions {
     link: Link,
-    /// Where replies are awaited until they are on disk; none where every reply is.
-    durable: Option<(Link, u64)>,
+    /// Where replies are awaited until they are durable; none where every reply is.
+    patient: Option<Patient>,
+}
+
+/// A connection of its own, as waiting on it makes what follows wait too.
+#[derive(Debug)]
+struct Patient {
+    link: Link,
+    durability: Durability,
+    wait_ms: u64,
 }
 
 impl Functions {
-    pub(super) async fn load(url: &str, timeouts: Timeouts) -> Result<Self, LedgerError> {
-        let link = Link::connect(url, timeouts).await?;
-        let durable = match super::start::check(&link).await? {
-            Durability::Always => None,
-            Durability::WaitAof => {
+    pub(super) async fn load(url: &str, access: &Access) -> Result<Self, LedgerError> {
+        let (route, timeouts) = (Route::new(url, access).await?, access.timeouts);
+        let link = Link::connect(&route, timeouts).await?;
+        let durability = super::start::check(&link).await?;
+        let patient = match durability {
+            Durability { waits_for_disk: false, replicas: 0 } => None,
+            _ => {
                 // `everysec` flushes once a second, and a second time where the first is under way.
-                let patient = Timeouts { response: timeouts.response * 2, ..timeouts };
+                let longer = Timeouts { response: timeouts.response * 2, ..timeouts };
                 let wait_ms = u64::try_from(timeouts.response.as_millis()).unwrap_or(u64::MAX).max(1);
-                Some((Link::connect(url, patient).await?, wait_ms))
+                Some(Patient { link: link.beside(&route, longer).await?, durability, wait_ms })
             }
         };
-        let functions = Self { link, durable };
-        functions.reload().await?;
+        let functions = Self { link, patient };
+        let load = load_command();
+        functions.link.everywhere(&load).await.map_err(not_loaded)?;
         Ok(functions)
     }
 
@@ -110,18 +110,11 @@ impl Functions {
         keys: &[String],
         args: &[String],
     ) -> Result<Vec<String>, LedgerError> {
-        let command = fcall(function, keys, args);
-        let reply = match self.link.query(&command).await {
-            Err(error) if lacks_function(&error) => {
-                self.reload().await?;
-                self.link.command(&command).await?
-            }
-            reply => reply.map_err(redis_error)?,
-        };
+        let reply = self.once_loaded(&fcall(function, keys, args)).await?;
         unless_overflow(strings(reply)?)
     }
 
-    /// The same, answered only once it is on disk. A repetition waits too: its first try may not have got there.
+    /// The same, answered only once it is durable. A repetition waits too: its first try may not have got there.
     pub(super) async fn call_durably(
         &self,
         function: Function,
@@ -133,41 +126,69 @@ impl Functions {
     }
 
     pub(super) async fn durably(&self, command: &Cmd) -> Result<Value, LedgerError> {
-        let Some((link, wait_ms)) = &self.durable else {
-            return match self.link.query(command).await {
-                Err(error) if lacks_function(&error) => {
-                    self.reload().await?;
-                    self.link.command(command).await
-                }
-                reply => reply.map_err(redis_error),
-            };
+        let Some(Patient { link, durability, wait_ms }) = &self.patient else {
+            return self.once_loaded(command).await;
         };
+        let replicas = durability.replicas;
         let mut both = ::redis::pipe();
-        both.add_command(command.clone()).cmd("WAITAOF").arg(1).arg(0).arg(*wait_ms);
-        let (reply, (local, _)): (Value, (i64, i64)) = match link.query_all(&both).await {
+        both.add_command(command.clone());
+        if durability.waits_for_disk {
+            both.cmd("WAITAOF").arg(1).arg(replicas).arg(*wait_ms);
+        } else {
+            both.cmd("WAIT").arg(replicas).arg(*wait_ms);
+        }
+        let (reply, waited): (Value, Value) = match link.query_all(&both).await {
             Err(error) if lacks_function(&error) => {
-                self.reload().await?;
+                self.reload(command).await?;
                 link.pipeline(&both).await?
             }
             reply => reply.map_err(redis_error)?,
         };
-        if local < 1 {
+        let (on_disk, on_replicas): (u32, u32) = match durability.waits_for_disk {
+            true => from_redis_value(waited),
+            false => from_redis_value(waited).map(|replicas: u32| (1, replicas)),
+        }
+        .map_err(|error| LedgerError::Corrupt(error.to_string()))?;
+        if on_disk < 1 {
             return Err(LedgerError::Unavailable("the write is not on disk yet".to_owned()));
+        }
+        if on_replicas < replicas {
+            return Err(LedgerError::Unavailable(format!(
+                "the write is on {on_replicas} of {replicas} replicas yet"
+            )));
         }
         Ok(reply)
     }
 
-    async fn reload(&self) -> Result<(), LedgerError> {
-        let mut load = cmd("FUNCTION");
-        load.arg("LOAD").arg("REPLACE").arg(LIBRARY);
-        let loaded: Result<Value, _> = self.link.query(&load).await;
-        loaded.map(drop).map_err(|error| unless_refused(error, "Redis 7 with its functions is needed"))
+    async fn once_loaded(&self, command: &Cmd) -> Result<Value, LedgerError> {
+        match self.link.query(command).await {
+            Err(error) if lacks_function(&error) => {
+                self.reload(command).await?;
+                self.link.command(command).await
+            }
+            reply => reply.map_err(redis_error),
+        }
     }
+
+    /// Where `command` goes: the other primaries may well have it, and one of them may be gone.
+    async fn reload(&self, command: &Cmd) -> Result<(), LedgerError> {
+        self.link.beside_of(command, &load_command()).await.map(drop).map_err(not_loaded)
+    }
+}
+
+fn load_command() -> Cmd {
+    let mut load = cmd("FUNCTION");
+    load.arg("LOAD").arg("REPLACE").arg(library::text());
+    load
+}
+
+fn not_loaded(error: RedisError) -> LedgerError {
+    unless_refused(error, "Redis 7 with its functions is needed, and FUNCTION LOAD must be allowed")
 }
 
 fn fcall(function: Function, keys: &[String], args: &[String]) -> Cmd {
     let mut command = cmd("FCALL");
-    command.arg(function.name()).arg(keys.len()).arg(keys).arg(args);
+    command.arg(library::name_of(function.name())).arg(keys.len()).arg(keys).arg(args);
     command
 }
 
@@ -206,10 +227,10 @@ mod tests {
         ];
         for function in all {
             assert!(
-                LIBRARY.contains(&format!("redis.register_function('{}',", function.name())),
+                library::text()
+                    .contains(&format!("redis.register_function('{}',", library::name_of(function.name()))),
                 "{function:?}"
             );
         }
-        assert!(LIBRARY.starts_with("#!lua name=cocoon2\n"));
     }
 }

@@ -1,58 +1,49 @@
-//! The connection: every command has a deadline, and an outage is an error within it, never a wait.
+//! Calls over a wire: every one has a deadline, an outage is an error within it and never a wait, and while the store is
+//! known to be gone it is an error at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use ::redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use ::redis::{
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+    from_redis_value,
+};
+use tokio::sync::Semaphore;
 
+use super::access::Timeouts;
+use super::breaker::{Breaker, Part};
+use super::wire::{Ask, Route, Wire, first_key, timed_out};
 use crate::LedgerError;
 
-/// How long the server may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// To accept a connection.
-    pub connect: Duration,
-    /// To answer a command; one that waits for the disk may take twice as long.
-    pub response: Duration,
-}
-
-impl Default for Timeouts {
-    /// 1 s and 2 s.
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(1), response: Duration::from_secs(2) }
-    }
-}
-
-/// How a reply is known to be on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Durability {
-    /// `appendfsync always`: no write is answered before.
-    Always,
-    /// WAITAOF, on a connection of its own: it makes what follows on the same one wait.
-    WaitAof,
-}
+/// Calls under way at once; more wait within their deadline.
+const MAX_CALLS: usize = 1024;
 
 #[derive(Clone)]
 pub(super) struct Link {
-    manager: ConnectionManager,
-    /// The deadline of a command, a reconnection included.
+    wire: Arc<Wire>,
+    breaker: Arc<Breaker>,
+    calls: Arc<Semaphore>,
+    /// The deadline of a call, a reconnection included.
     deadline: Duration,
 }
 
 impl Link {
-    pub(super) async fn connect(url: &str, timeouts: Timeouts) -> Result<Self, LedgerError> {
-        let client =
-            ::redis::Client::open(url).map_err(|error| LedgerError::Configuration(error.to_string()))?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(timeouts.connect))
-            .set_response_timeout(Some(timeouts.response))
-            .set_number_of_retries(1)
-            .set_min_delay(Duration::from_millis(20))
-            .set_max_delay(Duration::from_millis(200));
-        let deadline = timeouts.connect + timeouts.response;
-        let connecting = ConnectionManager::new_with_config(client, config);
-        let manager = within(deadline, connecting).await.map_err(redis_error)?;
-        Ok(Self { manager, deadline })
+    pub(super) async fn connect(route: &Route, timeouts: Timeouts) -> Result<Self, LedgerError> {
+        Self::with(route, timeouts, Arc::default()).await
+    }
+
+    /// Another to the same place: what one finds gone is gone for both.
+    pub(super) async fn beside(&self, route: &Route, timeouts: Timeouts) -> Result<Self, LedgerError> {
+        Self::with(route, timeouts, Arc::clone(&self.breaker)).await
+    }
+
+    async fn with(route: &Route, timeouts: Timeouts, breaker: Arc<Breaker>) -> Result<Self, LedgerError> {
+        let wire = Arc::new(route.wire(timeouts).await?);
+        let link =
+            Self { wire, breaker, calls: Arc::new(Semaphore::new(MAX_CALLS)), deadline: timeouts.deadline() };
+        // Where there is nobody, and where the password is wrong, it shows now.
+        within(link.deadline, link.wire.ping()).await.map_err(redis_error)?;
+        Ok(link)
     }
 
     pub(super) async fn command<Answer: FromRedisValue>(&self, command: &Cmd) -> Result<Answer, LedgerError> {
@@ -66,36 +57,73 @@ impl Link {
         self.query_all(pipeline).await.map_err(redis_error)
     }
 
-    /// Once more where the connection turned out to be dead: every call is idempotent, and the server may have
-    /// been back for long.
     pub(super) async fn query<Answer: FromRedisValue>(&self, command: &Cmd) -> RedisResult<Answer> {
-        let mut manager = self.manager.clone();
-        within(self.deadline, async move {
-            match command.query_async(&mut manager).await {
-                Err(error) if error.is_connection_dropped() => command.query_async(&mut manager).await,
-                result => result,
-            }
-        })
-        .await
+        self.ask(Ask::One(command), Some(command)).await
     }
 
     /// The same for several commands at once.
     pub(super) async fn query_all<Answer: FromRedisValue>(&self, pipeline: &Pipeline) -> RedisResult<Answer> {
-        let mut manager = self.manager.clone();
-        within(self.deadline, async move {
-            match pipeline.query_async(&mut manager).await {
-                Err(error) if error.is_connection_dropped() => pipeline.query_async(&mut manager).await,
-                result => result,
-            }
+        self.ask(Ask::All(pipeline), pipeline.cmd_iter().next()).await
+    }
+
+    /// What every primary answers.
+    pub(super) async fn everywhere(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
+        within(self.deadline, self.wire.ask_primaries(command)).await
+    }
+
+    /// `command`, at the primary that has the first key of `like`.
+    pub(super) async fn beside_of(&self, like: &Cmd, command: &Cmd) -> RedisResult<Value> {
+        within(self.deadline, self.wire.ask_where(like, command)).await
+    }
+
+    /// Whether something answers.
+    pub(super) async fn ping(&self) -> Result<(), LedgerError> {
+        let pinged = match self.wire.is_cluster() {
+            // One shard's outage is not the whole's.
+            true => within(self.deadline, self.wire.ping()).await,
+            false => self.guarded(Part(String::new()), self.wire.ping()).await,
+        };
+        pinged.map_err(redis_error)
+    }
+
+    /// Whether everything answered when it was last asked.
+    pub(super) fn is_up(&self) -> bool {
+        self.breaker.is_closed()
+    }
+
+    async fn ask<Answer: FromRedisValue>(&self, ask: Ask<'_>, first: Option<&Cmd>) -> RedisResult<Answer> {
+        let part = match first.filter(|_| self.wire.is_cluster()) {
+            Some(command) => Part(tag_of(command).unwrap_or_default()),
+            None => Part(String::new()),
+        };
+        let value = self.guarded(part, self.wire.ask(ask)).await?;
+        Ok(from_redis_value(value)?)
+    }
+
+    async fn guarded<Answer>(
+        &self,
+        part: Part,
+        call: impl Future<Output = RedisResult<Answer>>,
+    ) -> RedisResult<Answer> {
+        let Some(pass) = self.breaker.pass(part) else { return Err(known_gone()) };
+        let answer = within(self.deadline, async {
+            // Nobody closes it.
+            let _place = self.calls.acquire().await.map_err(|_| timed_out())?;
+            call.await
         })
-        .await
+        .await;
+        match &answer {
+            Err(error) if is_gone(error) => pass.failed(error),
+            _ => pass.answered(),
+        }
+        answer
     }
 }
 
 impl std::fmt::Debug for Link {
-    /// Without the URL, which may carry a password.
+    /// Without the route, which may have a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("database", &self.manager.get_db()).finish_non_exhaustive()
+        f.debug_struct("Link").field("breaker", &self.breaker).finish_non_exhaustive()
     }
 }
 
@@ -103,10 +131,34 @@ async fn within<Answer>(
     deadline: Duration,
     answer: impl Future<Output = RedisResult<Answer>>,
 ) -> RedisResult<Answer> {
-    match tokio::time::timeout(deadline, answer).await {
-        Ok(result) => result,
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    tokio::time::timeout(deadline, answer).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+/// The hash tag of the command's first key: what is on one primary together.
+fn tag_of(command: &Cmd) -> Option<String> {
+    let (tag, _) = first_key(command)?.strip_prefix("cocoon:{")?.split_once('}')?;
+    Some(tag.to_owned())
+}
+
+/// An error of the way to the server, or of one that has nothing to say yet.
+fn is_gone(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound | ErrorKind::MasterNameNotFoundBySentinel => {
+            true
+        }
+        ErrorKind::Server(kind) => matches!(
+            kind,
+            ServerErrorKind::BusyLoading
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
+        ),
+        _ => false,
     }
+}
+
+fn known_gone() -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::NotConnected, "it was gone a moment ago").into()
 }
 
 /// A failing function or an unreadable reply means the server holds something else than we put there; what another
@@ -115,12 +167,13 @@ pub(super) fn redis_error(error: RedisError) -> LedgerError {
     let message = error.to_string();
     match error.kind() {
         ErrorKind::UnexpectedReturnType | ErrorKind::Parse => LedgerError::Corrupt(message),
-        ErrorKind::InvalidClientConfig | ErrorKind::AuthenticationFailed => {
-            LedgerError::Configuration(message)
-        }
+        ErrorKind::InvalidClientConfig
+        | ErrorKind::AuthenticationFailed
+        | ErrorKind::Server(ServerErrorKind::NoPerm) => LedgerError::Configuration(message),
         _ if error.code() == Some("WRONGTYPE") || message.contains("@user_function") => {
             LedgerError::Corrupt(message)
         }
+        _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => LedgerError::Configuration(message),
         _ => LedgerError::Unavailable(message),
     }
 }
@@ -142,5 +195,25 @@ pub(super) fn lacks_function(error: &RedisError) -> bool {
 
 /// Strings of a reply that is a list of them.
 pub(super) fn strings(value: Value) -> Result<Vec<String>, LedgerError> {
-    ::redis::from_redis_value(value).map_err(|error| LedgerError::Corrupt(error.to_string()))
+    from_redis_value(value).map_err(|error| LedgerError::Corrupt(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use ::redis::cmd;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_of_its_shards_part() {
+        let mut call = cmd("FCALL");
+        call.arg("cocoon2_bind").arg(2).arg("cocoon:{s07}:clock").arg("cocoon:{s07}:leases");
+        assert_eq!(tag_of(&call).as_deref(), Some("s07"));
+        assert_eq!(tag_of(cmd("GET").arg("cocoon:keyset:x")), None);
+        assert_eq!(
+            tag_of(cmd("SET").arg("cocoon:keyset:x").arg("cocoon:{s01}:value")),
+            None,
+            "a value is none"
+        );
+    }
 }

@@ -1,9 +1,14 @@
 //! The Redis store: one Redis Function call per operation, atomic within a shard.
 
+mod access;
+mod address;
 mod answers;
+mod breaker;
 mod documents;
 mod functions;
+mod health;
 mod key_registry;
+mod library;
 mod link;
 mod names;
 mod reply;
@@ -11,11 +16,12 @@ mod requests;
 mod standings;
 mod start;
 mod usages;
+mod wire;
 
 use std::collections::HashMap;
 
+use ::redis::cmd;
 use ::redis::streams::StreamRangeReply;
-use ::redis::{Value, cmd};
 use async_trait::async_trait;
 use cocoon_receipts::{AccountId, Digest, NanoTon, ProjectId, RequestId};
 
@@ -28,8 +34,9 @@ use crate::{
     KeptDocument, Ledger, LedgerError, Options, Refusal, Release, Released, Reserve, Reserved, Settled,
     Settlement, Shard, ShardCount, Totals,
 };
+pub use access::{Access, Timeouts};
+pub(crate) use address::is_redis;
 use functions::{Function, Functions};
-pub use link::Timeouts;
 use names::ShardKeys;
 use reply::Reply;
 use standings::{User, with_used};
@@ -55,7 +62,7 @@ impl RedisLedger {
     /// options, [`LedgerError::Schema`] where another version made it, [`LedgerError::Unavailable`] where it does
     /// not answer.
     pub async fn connect(url: &str, options: Options) -> Result<Self, LedgerError> {
-        Self::connect_within(url, options, Timeouts::default()).await
+        Self::connect_with(url, options, &Access::default()).await
     }
 
     /// The same with other timeouts.
@@ -67,7 +74,15 @@ impl RedisLedger {
         options: Options,
         timeouts: Timeouts,
     ) -> Result<Self, LedgerError> {
-        let functions = Functions::load(url, timeouts).await?;
+        Self::connect_with(url, options, &Access { timeouts, ..Access::default() }).await
+    }
+
+    /// The same with secrets and certificates from files.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_with(url: &str, options: Options, access: &Access) -> Result<Self, LedgerError> {
+        let functions = Functions::load(url, access).await?;
         let (shards, test_clock) = (options.shards.get().to_string(), options.test_clock.to_string());
         let args = [SCHEMA.to_owned(), shards.clone(), test_clock.clone()];
         let made = functions.call_durably(Function::Create, &[names::SCHEMA.to_owned()], &args).await?;
@@ -439,7 +454,7 @@ impl Ledger for RedisLedger {
     }
 
     async fn ping(&self) -> Result<(), LedgerError> {
-        self.functions.link().command::<Value>(&cmd("PING")).await.map(drop)
+        self.functions.link().ping().await
     }
 
     async fn set_test_time(&self, at_ms: u64) -> Result<(), LedgerError> {

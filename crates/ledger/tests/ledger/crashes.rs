@@ -117,7 +117,8 @@ async fn a_killed_redis_loses_nothing_it_acknowledged() {
             all.push(receipt);
         }
         server.restart();
-        // The same handle goes on.
+        // The same handle goes on, once it has found out.
+        crate::outages::is_back(&ledger).await;
         everything_acknowledged_is_there(ledger.as_ref(), &all).await;
     }
 }

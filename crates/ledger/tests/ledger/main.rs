@@ -7,6 +7,8 @@ mod buckets;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod conformance;
@@ -29,6 +31,10 @@ mod outages;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod redis_cluster;
+#[cfg(test)]
 mod redis_server;
+#[cfg(test)]
+mod versions;
 #[cfg(test)]
 mod world;

@@ -21,7 +21,7 @@ async fn is_unavailable_soon(ledger: &RedisLedger) {
     assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
 }
 
-async fn is_back(ledger: &RedisLedger) {
+pub(crate) async fn is_back(ledger: &RedisLedger) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while ledger.ping().await.is_err() {
         assert!(Instant::now() < deadline, "it never came back");
