@@ -4,19 +4,32 @@
 //! verified by the caller against its ticket and its keyset.
 
 mod answers;
+mod books;
+mod check;
 mod documents;
 pub mod embedded;
 mod limits;
 mod model;
 pub mod redis;
+mod replay;
+mod report;
 mod rules;
+mod withdrawals;
 
 pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
 };
+pub use books::{Books, Cut, Holds, OpenHold};
+pub use check::{CheckError, Pace, check_shard};
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
 pub use limits::{Budget, Holder, Limits, Period};
 pub use model::*;
+pub use replay::{Replay, Replayed};
+pub use report::{Finding, ShardReport, Subject};
+pub use withdrawals::{
+    ADDRESS_DELAY, MAX_REASON_BYTES, NotAnAddress, Payout, PendingAddress, TonAddress, Withdrawal,
+    WithdrawalBegun, WithdrawalEnded, WithdrawalRefusal, Withdrawals,
+};
 
 use std::sync::Arc;
 
@@ -48,7 +61,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, Ledger
 /// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
 /// simply made again.
 #[async_trait]
-pub trait Ledger: Answers + Send + Sync + std::fmt::Debug {
+pub trait Ledger: Answers + Books + Withdrawals + Send + Sync + std::fmt::Debug {
     /// Takes a hold on the account, or says why not. Nothing has moved when it refuses. The same request again
     /// gives the same hold.
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError>;

@@ -3,6 +3,7 @@
 mod answers;
 mod book;
 mod booking;
+mod books;
 mod clock;
 mod columns;
 mod documents;
@@ -13,6 +14,7 @@ mod lease;
 mod reading;
 mod schema;
 mod settle;
+mod withdrawals;
 mod writer;
 
 use std::path::Path;

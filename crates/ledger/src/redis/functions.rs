@@ -15,6 +15,7 @@ const LIBRARY: &str = concat!(
     include_str!("functions/endings.lua"),
     include_str!("functions/booking.lua"),
     include_str!("functions/answers.lua"),
+    include_str!("functions/withdrawals.lua"),
 );
 
 /// Functions of the library, by the name after its version.
@@ -36,6 +37,10 @@ pub(super) enum Function {
     RenewAnswer,
     EndAnswer,
     AbandonAnswer,
+    SetPayout,
+    WithdrawBegin,
+    WithdrawDone,
+    WithdrawUndo,
 }
 
 impl Function {
@@ -57,6 +62,10 @@ impl Function {
             Self::RenewAnswer => "cocoon2_renew_answer",
             Self::EndAnswer => "cocoon2_end_answer",
             Self::AbandonAnswer => "cocoon2_abandon_answer",
+            Self::SetPayout => "cocoon2_set_payout",
+            Self::WithdrawBegin => "cocoon2_withdraw_begin",
+            Self::WithdrawDone => "cocoon2_withdraw_done",
+            Self::WithdrawUndo => "cocoon2_withdraw_undo",
         }
     }
 }
@@ -184,6 +193,10 @@ mod tests {
             Function::RenewAnswer,
             Function::EndAnswer,
             Function::AbandonAnswer,
+            Function::SetPayout,
+            Function::WithdrawBegin,
+            Function::WithdrawDone,
+            Function::WithdrawUndo,
         ];
         for function in all {
             assert!(

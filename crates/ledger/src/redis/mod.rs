@@ -1,12 +1,14 @@
 //! The Redis store: one Redis Function call per operation, atomic within a shard.
 
 mod answers;
+mod books;
 mod documents;
 mod functions;
 mod link;
 mod names;
 mod reply;
 mod start;
+mod withdrawals;
 
 use std::collections::HashMap;
 
@@ -98,7 +100,7 @@ impl RedisLedger {
     ) -> Result<Booked, LedgerError> {
         check_amount(amount)?;
         let k = self.keys_of(account);
-        let keys = [k.clock(), k.totals(), k.account(account), k.journal(), causes];
+        let keys = [k.clock(), k.totals(), k.account(account), k.journal(), causes, k.accounts()];
         let args = [account.to_string(), cause, amount.to_string()];
         let reply = Reply(self.functions.call_durably(function, &keys, &args).await?);
         match reply.word() {
@@ -225,6 +227,7 @@ impl Ledger for RedisLedger {
             k.journal(),
             k.receipts(receipt_day),
             k.aside(),
+            k.accounts(),
         ];
         let args = [
             settlement.request.to_string(),

@@ -11,6 +11,8 @@ mod conformance;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod forgetting;
 #[cfg(test)]
 mod invariants;

@@ -58,7 +58,7 @@ end
 
 local function settle(keys, args)
     local k = named(keys, {'clock', 'totals', 'account', 'hold', 'leases', 'finished', 'days', 'operators',
-        'journal', 'receipts', 'aside'})
+        'journal', 'receipts', 'aside', 'accounts'})
     local a = named(args, {'request', 'account', 'key', 'project', 'attempt', 'keyset', 'operator', 'operator_part',
         'receipt', 'receipt_digest', 'receipt_jws', 'model', 'work', 'usage', 'cost', 'made_at', 'day', 'receipt_day'})
     a.cause = a.request
@@ -92,6 +92,7 @@ local function settle(keys, args)
     end
     if not fits(k, balance, plan, a.operator) then return {'overflow'} end
 
+    know(k.accounts, a.account)
     if plan.ends then end_hold(k, a.request, plan.ends) end
     charge(k, plan, a.operator)
     if plan.finished then remember(k.days, a.day, k.finished, a.request, plan.finished) end
