@@ -14,18 +14,20 @@ pub mod redis;
 mod replay;
 mod report;
 mod rules;
+mod watch;
 mod withdrawals;
 
 pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
 };
 pub use books::{Books, Cut, Holds, OpenHold};
-pub use check::{CheckError, Pace, check_shard};
+pub use check::{CheckError, Pace, check_shard, survey_shard};
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
 pub use limits::{Budget, Holder, Limits, Period};
 pub use model::*;
 pub use replay::{Replay, Replayed};
 pub use report::{Finding, ShardReport, Subject};
+pub use watch::{Behind, Watch};
 pub use withdrawals::{
     ADDRESS_DELAY, MAX_REASON_BYTES, NotAnAddress, Payout, PendingAddress, TonAddress, Withdrawal,
     WithdrawalBegun, WithdrawalEnded, WithdrawalRefusal, Withdrawals,

@@ -185,6 +185,9 @@ pub trait Withdrawals {
     /// Lets no withdrawal of the shard begin until [`Self::resume_withdrawals`]; those under way may end.
     async fn stop_withdrawals(&self, shard: Shard, reason: &str) -> Result<(), LedgerError>;
 
+    /// Why none begins now; none where they do.
+    async fn withdrawals_stopped(&self, shard: Shard) -> Result<Option<String>, LedgerError>;
+
     /// Lets them begin again.
     async fn resume_withdrawals(&self, shard: Shard) -> Result<(), LedgerError>;
 }

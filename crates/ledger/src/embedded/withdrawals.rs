@@ -83,6 +83,10 @@ impl Withdrawals for Embedded {
             .await
     }
 
+    async fn withdrawals_stopped(&self, shard: Shard) -> Result<Option<String>, LedgerError> {
+        self.writer.run_soon(move |connection| stopped(connection, shard)).await
+    }
+
     async fn resume_withdrawals(&self, shard: Shard) -> Result<(), LedgerError> {
         self.writer
             .run(move |connection| {

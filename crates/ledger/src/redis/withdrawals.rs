@@ -114,6 +114,10 @@ impl Withdrawals for RedisLedger {
         self.functions.durably(cmd("SET").arg(ShardKeys(shard).stopped()).arg(reason)).await.map(drop)
     }
 
+    async fn withdrawals_stopped(&self, shard: Shard) -> Result<Option<String>, LedgerError> {
+        self.functions.link().command(cmd("GET").arg(ShardKeys(shard).stopped())).await
+    }
+
     async fn resume_withdrawals(&self, shard: Shard) -> Result<(), LedgerError> {
         self.functions.durably(cmd("DEL").arg(ShardKeys(shard).stopped())).await.map(drop)
     }

@@ -1,6 +1,8 @@
 //! What a ledger must do, whichever store it is in, and what it must survive.
 
 #[cfg(test)]
+mod behind;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod calls;

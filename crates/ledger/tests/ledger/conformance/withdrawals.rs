@@ -177,11 +177,14 @@ pub(super) async fn stopped_withdrawals_do_not_begin_and_may_end(bench: &Bench) 
     assert_eq!(begin(bench, &under_way).await, begun());
     let shard = bench.shard("alice");
     bench.ledger.stop_withdrawals(shard, "the store went back").await.unwrap();
-    let stopped = WithdrawalRefusal::Stopped { reason: "the store went back".to_owned() };
+    let reason = "the store went back".to_owned();
+    assert_eq!(bench.ledger.withdrawals_stopped(shard).await.unwrap().as_ref(), Some(&reason));
+    let stopped = WithdrawalRefusal::Stopped { reason };
     assert_eq!(begin(bench, &withdrawal(bench, "alice", 1)).await, WithdrawalBegun::Refused(stopped));
     assert_eq!(begin(bench, &under_way).await, begun(), "it began before");
     assert_eq!(done(bench, "alice", under_way.intent).await, WithdrawalEnded::Ended);
     bench.ledger.resume_withdrawals(shard).await.unwrap();
+    assert_eq!(bench.ledger.withdrawals_stopped(shard).await.unwrap(), None);
     assert_eq!(begin(bench, &withdrawal(bench, "alice", 1)).await, begun());
     for bad in [String::new(), "x".repeat(MAX_REASON_BYTES + 1)] {
         let refused = bench.ledger.stop_withdrawals(shard, &bad).await;
