@@ -8,6 +8,7 @@ mod books;
 mod check;
 mod documents;
 pub mod embedded;
+mod key_registry;
 mod limits;
 mod model;
 pub mod redis;
@@ -23,6 +24,10 @@ pub use answers::{
 pub use books::{Books, Cut, Holds, OpenHold};
 pub use check::{CheckError, Pace, check_shard, survey_shard};
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
+pub use key_registry::{
+    KeyOrder, KeyQuery, KeyRecord, KeyRegistry, KeyScope, KeySet, MAX_KEY_MODELS, MAX_KEY_NAME, MAX_KEY_PAGE,
+    MAX_KEYS, MAX_MODEL_NAME, MAX_PROJECTS, NotAScope, Project, Recorded, Revoked,
+};
 pub use limits::{Budget, Holder, Limits, Period};
 pub use model::*;
 pub use replay::{Replay, Replayed};
@@ -63,7 +68,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, Ledger
 /// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
 /// simply made again.
 #[async_trait]
-pub trait Ledger: Answers + Books + Withdrawals + Send + Sync + std::fmt::Debug {
+pub trait Ledger: Answers + Books + KeyRegistry + Withdrawals + Send + Sync + std::fmt::Debug {
     /// Takes a hold on the account, or says why not. Nothing has moved when it refuses. The same request again
     /// gives the same hold.
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError>;

@@ -16,6 +16,7 @@ const LIBRARY: &str = concat!(
     include_str!("functions/booking.lua"),
     include_str!("functions/answers.lua"),
     include_str!("functions/withdrawals.lua"),
+    include_str!("functions/key_registry.lua"),
 );
 
 /// Functions of the library, by the name after its version.
@@ -41,6 +42,10 @@ pub(super) enum Function {
     WithdrawBegin,
     WithdrawDone,
     WithdrawUndo,
+    PutKey,
+    RevokeKey,
+    IsRevoked,
+    SetLimits,
 }
 
 impl Function {
@@ -66,6 +71,10 @@ impl Function {
             Self::WithdrawBegin => "cocoon2_withdraw_begin",
             Self::WithdrawDone => "cocoon2_withdraw_done",
             Self::WithdrawUndo => "cocoon2_withdraw_undo",
+            Self::PutKey => "cocoon2_put_key",
+            Self::RevokeKey => "cocoon2_revoke_key",
+            Self::IsRevoked => "cocoon2_is_revoked",
+            Self::SetLimits => "cocoon2_set_limits",
         }
     }
 }
@@ -197,6 +206,10 @@ mod tests {
             Function::WithdrawBegin,
             Function::WithdrawDone,
             Function::WithdrawUndo,
+            Function::PutKey,
+            Function::RevokeKey,
+            Function::IsRevoked,
+            Function::SetLimits,
         ];
         for function in all {
             assert!(

@@ -4,6 +4,7 @@ mod answers;
 mod books;
 mod documents;
 mod functions;
+mod key_registry;
 mod link;
 mod names;
 mod reply;

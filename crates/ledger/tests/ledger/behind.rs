@@ -2,7 +2,7 @@
 
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
-use cocoon_ledger::{Behind, Credit, Ledger, Watch};
+use cocoon_ledger::{Behind, Books, Credit, Ledger, Watch};
 use cocoon_receipts::{Digest, NanoTon};
 
 use crate::bench::*;

@@ -11,11 +11,15 @@ mod concurrency;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod coverage;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod drift;
 #[cfg(test)]
 mod forgetting;
+#[cfg(test)]
+mod generate;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
@@ -28,3 +32,5 @@ mod outages;
 mod random;
 #[cfg(test)]
 mod redis_server;
+#[cfg(test)]
+mod world;
