@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use cocoon_gateway::account;
 use cocoon_gateway::authenticate::{ApiKey, Scope};
 use cocoon_gateway::clock::{now_ms, now_s};
 use cocoon_gateway::config::Config;
 use cocoon_gateway::keys::Keys;
+use cocoon_gateway::ledger_cli::{self, LedgerCommand};
 use cocoon_gateway::{policy, run, show};
 use cocoon_ledger::{Booked, Grant, Limits};
 use cocoon_receipts::{AccountId, NanoTon, ProjectId, RequestId};
@@ -41,7 +41,7 @@ enum Command {
     /// The deployment's secrets and the API keys made with them.
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Look into the ledger.
+    /// Look into the ledger, and check it.
     #[command(subcommand)]
     Ledger(LedgerCommand),
     /// Check configuration files.
@@ -85,17 +85,6 @@ struct CreateKey {
 }
 
 #[derive(Subcommand)]
-enum LedgerCommand {
-    /// Print an account's state as JSON.
-    Account {
-        #[arg(long)]
-        config: PathBuf,
-        #[arg(long)]
-        account: AccountId,
-    },
-}
-
-#[derive(Subcommand)]
 enum ConfigCommand {
     /// Say whether a configuration can be used.
     Check {
@@ -128,9 +117,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backends { config, json } => return show_backends(&config, json).await,
         Command::Keys(KeysCommand::Init { dir }) => Keys::init(&dir).map(drop).context("keys")?,
         Command::Keys(KeysCommand::Create(create)) => create_key(create).await?,
-        Command::Ledger(LedgerCommand::Account { config, account }) => {
-            show_account(&config, &account).await?
-        }
+        Command::Ledger(command) => return ledger_cli::execute(command).await,
         Command::Config(ConfigCommand::Check { config }) => {
             let config = Config::load(&config)?;
             Keys::load(&config.keys_dir).context("keys_dir")?;
@@ -178,12 +165,6 @@ async fn create_key(create: CreateKey) -> anyhow::Result<()> {
         }
     }
     print(&key.issue(&keys.api_keys)?)
-}
-
-async fn show_account(config: &Path, name: &AccountId) -> anyhow::Result<()> {
-    let ledger = run::open_ledger(&Config::load(config)?).await?;
-    let state = ledger.account(name).await?;
-    print(&serde_json::to_string(&account::view(name.clone(), &state))?)
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 
+use crate::reconcile::LedgerGauges;
 use crate::route::{Checked, Fleet};
 
 /// Media type of the metrics' text.
@@ -39,6 +40,8 @@ pub struct Metrics {
     verifications: Family<Labels, Counter>,
     fetching_and_judging: Timings,
     judging: Timings,
+    /// What is said of the ledger.
+    pub ledger: LedgerGauges,
 }
 
 /// What is looked at when the metrics are asked for.
@@ -72,8 +75,10 @@ impl Metrics {
             "Time to judge a backend's document",
             Timings::clone(&judging),
         );
+        let ledger = LedgerGauges::default();
+        ledger.register(&mut registry);
         registry.register_collector(Box::new(watched));
-        Self { registry, verifications, fetching_and_judging, judging }
+        Self { registry, verifications, fetching_and_judging, judging, ledger }
     }
 
     /// Counts a verification of the backend `authority`.
@@ -217,6 +222,7 @@ mod tests {
             &format!(r#"cocoon_policy_info{{name="p",version="3",digest="{digest}"}} 1"#),
             "cocoon_requests_in_flight 1",
             "# TYPE cocoon_backend_attested gauge",
+            "cocoon_ledger_drift 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::hop::{self, Sender};
 use crate::keys::Keys;
 use crate::metrics::{Metrics, Watched};
+use crate::reconcile::{Reconciler, Redelivery};
 use crate::route::{Backend, Fleet};
 use crate::settle::Settler;
 use crate::{evidence, ops, policy};
@@ -80,6 +81,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         policy: policy.subscribe(),
         places: (Arc::clone(&places), config.max_in_flight),
     }));
+    let redelivery = Arc::new(Redelivery::default());
+    let reconciler = Reconciler {
+        ledger: Arc::clone(&ledger),
+        gauges: metrics.ledger.clone(),
+        redelivery: Arc::clone(&redelivery),
+    };
     let verifier = Arc::new(Verifier {
         client: client.clone(),
         policy: Arc::clone(&policy),
@@ -94,6 +101,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         sender: Sender { client, fleet: Arc::clone(&fleet), ledger, keys },
         settler: Arc::clone(&settler),
         verifier: Arc::clone(&verifier),
+        redelivery,
         tracker: tracker.clone(),
         draining: draining.clone(),
         places,
@@ -110,6 +118,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let every = Duration::from_millis(gateway.config.sweep_ms);
     let sweep_ended = ended.clone();
     background.spawn(async move { settler.sweep(every, sweep_ended).await });
+    background.spawn(reconciler.run(ended.clone()));
     let grace = gateway.config.shutdown_grace();
     let ops = cocoon_process::serve(ops_listener, ops::router(Arc::clone(&gateway)), ended.clone(), async {
         tokio::time::sleep(LAST_WORK).await;
