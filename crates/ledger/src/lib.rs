@@ -11,10 +11,13 @@ pub mod embedded;
 mod key_registry;
 mod limits;
 mod model;
+mod periods;
 pub mod redis;
 mod replay;
 mod report;
 mod rules;
+mod standings;
+mod used;
 mod watch;
 mod withdrawals;
 
@@ -28,10 +31,11 @@ pub use key_registry::{
     KeyOrder, KeyQuery, KeyRecord, KeyRegistry, KeyScope, KeySet, MAX_KEY_MODELS, MAX_KEY_NAME, MAX_KEY_PAGE,
     MAX_KEYS, MAX_MODEL_NAME, MAX_PROJECTS, NotAScope, Project, Recorded, Revoked,
 };
-pub use limits::{Budget, Holder, Limits, Period};
+pub use limits::{Budget, Holder, Limit, Limits, Period};
 pub use model::*;
 pub use replay::{Replay, Replayed};
 pub use report::{Finding, ShardReport, Subject};
+pub use standings::{Amounts, Rate, Rates, Standing, Standings, Whose};
 pub use watch::{Behind, Watch};
 pub use withdrawals::{
     ADDRESS_DELAY, MAX_REASON_BYTES, NotAnAddress, Payout, PendingAddress, TonAddress, Withdrawal,
@@ -68,8 +72,11 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, Ledger
 /// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
 /// simply made again.
 #[async_trait]
-pub trait Ledger: Answers + Books + KeyRegistry + Withdrawals + Send + Sync + std::fmt::Debug {
-    /// Takes a hold on the account, or says why not. Nothing has moved when it refuses. The same request again
+pub trait Ledger:
+    Answers + Books + KeyRegistry + Standings + Withdrawals + Send + Sync + std::fmt::Debug
+{
+    /// Takes a hold on the account, and what the request asks of the limits of its key, its project and its account, or
+    /// says why not: a revoked key first, then limits, then the balance. Nothing has moved when it refuses. The same request again
     /// gives the same hold.
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError>;
 

@@ -15,6 +15,8 @@ mod lease;
 mod reading;
 mod schema;
 mod settle;
+mod taking;
+mod used;
 mod withdrawals;
 mod writer;
 

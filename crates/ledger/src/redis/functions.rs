@@ -9,6 +9,7 @@ use crate::redis::link::{Durability, Link, Timeouts, lacks_function, redis_error
 /// The library: its parts in the order in which they need each other.
 const LIBRARY: &str = concat!(
     include_str!("functions/books.lua"),
+    include_str!("functions/limits.lua"),
     include_str!("functions/create.lua"),
     include_str!("functions/holds.lua"),
     include_str!("functions/settle.lua"),
@@ -42,6 +43,7 @@ pub(super) enum Function {
     WithdrawBegin,
     WithdrawDone,
     WithdrawUndo,
+    Standing,
     PutKey,
     RevokeKey,
     IsRevoked,
@@ -71,6 +73,7 @@ impl Function {
             Self::WithdrawBegin => "cocoon2_withdraw_begin",
             Self::WithdrawDone => "cocoon2_withdraw_done",
             Self::WithdrawUndo => "cocoon2_withdraw_undo",
+            Self::Standing => "cocoon2_standing",
             Self::PutKey => "cocoon2_put_key",
             Self::RevokeKey => "cocoon2_revoke_key",
             Self::IsRevoked => "cocoon2_is_revoked",
@@ -206,6 +209,7 @@ mod tests {
             Function::WithdrawBegin,
             Function::WithdrawDone,
             Function::WithdrawUndo,
+            Function::Standing,
             Function::PutKey,
             Function::RevokeKey,
             Function::IsRevoked,
