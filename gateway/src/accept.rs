@@ -57,6 +57,8 @@ pub struct Gateway {
     pub sender: Sender,
     pub settler: Arc<Settler>,
     pub verifier: Arc<Verifier>,
+    /// What outboxes are asked for.
+    pub redelivery: Arc<crate::reconcile::Redelivery>,
     /// Work that shutdown waits for.
     pub tracker: TaskTracker,
     /// Cancelled when the process was told to end.

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use cocoon_gateway::account;
 use cocoon_gateway::clock::now_ms;
 use cocoon_gateway::config::Config;
 use cocoon_gateway::keys::Keys;
+use cocoon_gateway::ledger_cli::{self, LedgerCommand};
 use cocoon_gateway::{policy, run, show};
 use cocoon_receipts::AccountId;
 use keys_command::KeysCommand;
@@ -42,23 +42,12 @@ enum Command {
     /// The deployment's secrets and the API keys made with them.
     #[command(subcommand)]
     Keys(Box<KeysCommand>),
-    /// Look into the ledger.
+    /// Look into the ledger, and check it.
     #[command(subcommand)]
     Ledger(LedgerCommand),
     /// Check configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
-}
-
-#[derive(Subcommand)]
-enum LedgerCommand {
-    /// Print an account's state as JSON.
-    Account {
-        #[arg(long)]
-        config: PathBuf,
-        #[arg(long)]
-        account: AccountId,
-    },
 }
 
 #[derive(Subcommand)]
@@ -93,9 +82,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve { config } => run::run(Config::load(&config)?).await?,
         Command::Backends { config, json } => return show_backends(&config, json).await,
         Command::Keys(command) => keys_command::execute(*command).await?,
-        Command::Ledger(LedgerCommand::Account { config, account }) => {
-            show_account(&config, &account).await?
-        }
+        Command::Ledger(command) => return ledger_cli::execute(command).await,
         Command::Config(ConfigCommand::Check { config }) => {
             let config = Config::load(&config)?;
             Keys::load(&config.keys_dir).context("keys_dir")?;
@@ -115,12 +102,6 @@ async fn show_backends(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
         print(&show::screen(&backends, now_ms()))?;
     }
     Ok(if show::all_verified(&backends) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn show_account(config: &Path, name: &AccountId) -> anyhow::Result<()> {
-    let ledger = run::open_ledger(&Config::load(config)?).await?;
-    let state = ledger.account(name).await?;
-    print(&serde_json::to_string(&account::view(name.clone(), &state))?)
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
+use crate::reconcile::LedgerGauges;
 use crate::route::{Checked, Fleet};
 
 /// Media type of the metrics' text.
@@ -41,6 +42,8 @@ pub struct Metrics {
     verifications: Family<Labels, Counter>,
     fetching_and_judging: Timings,
     judging: Timings,
+    /// What is said of the ledger.
+    pub ledger: LedgerGauges,
 }
 
 /// What is looked at when the metrics are asked for.
@@ -75,8 +78,10 @@ impl Metrics {
             "Time to judge a backend's document",
             Timings::clone(&judging),
         );
+        let ledger = LedgerGauges::default();
+        ledger.register(&mut registry);
         registry.register_collector(Box::new(watched));
-        Self { registry, verifications, fetching_and_judging, judging }
+        Self { registry, verifications, fetching_and_judging, judging, ledger }
     }
 
     /// Counts a verification of the backend `authority`.
@@ -234,6 +239,7 @@ mod tests {
             "cocoon_requests_in_flight 1",
             "cocoon_ledger_up 1",
             "# TYPE cocoon_backend_attested gauge",
+            "cocoon_ledger_drift 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

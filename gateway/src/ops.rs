@@ -95,7 +95,8 @@ async fn receipts(
     for delivery in &deliveries {
         outcomes.push(gateway.settler.deliver(delivery).await);
     }
-    Ok(Json(Outcomes { outcomes }))
+    let redeliver = gateway.redelivery.asked().map(|request| request.to_string());
+    Ok(Json(Outcomes { outcomes, redeliver }))
 }
 
 /// An account's state; admin keys only.

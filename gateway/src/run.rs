@@ -19,6 +19,7 @@ use crate::hop::{self, Sender};
 use crate::issuers::Issuers;
 use crate::keys::Keys;
 use crate::metrics::{Metrics, Watched};
+use crate::reconcile::{Reconciler, Redelivery};
 use crate::route::{Backend, Fleet};
 use crate::settle::Settler;
 use crate::{evidence, ops, policy};
@@ -85,6 +86,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         places: (Arc::clone(&places), config.max_in_flight),
         ledger: Arc::clone(&ledger),
     }));
+    let redelivery = Arc::new(Redelivery::default());
+    let reconciler = Reconciler {
+        ledger: Arc::clone(&ledger),
+        gauges: metrics.ledger.clone(),
+        redelivery: Arc::clone(&redelivery),
+    };
     let verifier = Arc::new(Verifier {
         client: client.clone(),
         policy: Arc::clone(&policy),
@@ -101,6 +108,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         issuers,
         settler: Arc::clone(&settler),
         verifier: Arc::clone(&verifier),
+        redelivery,
         tracker: tracker.clone(),
         draining: draining.clone(),
         places,
@@ -118,6 +126,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let every = Duration::from_millis(gateway.config.sweep_ms);
     let sweep_ended = ended.clone();
     background.spawn(async move { settler.sweep(every, sweep_ended).await });
+    background.spawn(reconciler.run(ended.clone()));
     let grace = gateway.config.shutdown_grace();
     let ops = cocoon_process::serve(ops_listener, ops::router(Arc::clone(&gateway)), ended.clone(), async {
         tokio::time::sleep(LAST_WORK).await;

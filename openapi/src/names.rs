@@ -81,6 +81,10 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Outcomes {
     pub outcomes: Vec<Outcome>,
+    /// The ledger lost entries: whoever has not followed this request yet delivers everything again that it still has,
+    /// whether it was acknowledged or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redeliver: Option<String>,
 }
 
 /// What became of a delivery.

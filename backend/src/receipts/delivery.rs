@@ -2,7 +2,7 @@
 //!
 //! Twice, because the first acknowledgement may come from a gateway whose store then loses its last second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,6 +27,8 @@ const LEAST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_ATTEMPT: Duration = Duration::from_secs(2);
 /// Receipts that wait to be delivered; with more, no new request is admitted.
 const MAX_BACKLOG: usize = 100_000;
+/// Requests to deliver again that are remembered: each gateway makes one for each loss.
+const MAX_FOLLOWED: usize = 64;
 
 /// How many receipts wait.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +62,8 @@ pub(crate) struct Delivering {
     fresh: mpsc::UnboundedReceiver<Arc<Kept>>,
     waiting: BTreeMap<ReceiptId, Waiting>,
     confirm_ms: u64,
+    /// Requests to deliver again that were followed, the newest last.
+    followed: VecDeque<String>,
 }
 
 impl Delivering {
@@ -78,7 +82,7 @@ impl Delivering {
             .into_iter()
             .map(|pending| (pending.kept.id, Waiting { due: due(&pending), pending }))
             .collect();
-        Self { gateways, signer, backlog, fresh, waiting, confirm_ms }
+        Self { gateways, signer, backlog, fresh, waiting, confirm_ms, followed: VecDeque::new() }
     }
 
     /// Delivers until `stop`, and then once more what no gateway has yet.
@@ -156,8 +160,11 @@ impl Delivering {
             .map(|kept| Delivery { token: kept.receipt.clone(), ticket: kept.ticket.clone() })
             .collect();
         match self.gateways.post(deliveries).await {
-            Ok(outcomes) => {
-                self.apply(&due, outcomes).await;
+            Ok(answer) => {
+                self.apply(&due, answer.outcomes).await;
+                if let Some(request) = answer.redeliver {
+                    self.redeliver(request);
+                }
                 Attempt::Delivered
             }
             Err(error) => {
@@ -202,6 +209,26 @@ impl Delivering {
         }
         self.finish(id);
         Some(Mark::Second(id, now))
+    }
+
+    /// The ledger lost entries: all that is still here is new to it, whoever acknowledged it. Each request is followed
+    /// once.
+    fn redeliver(&mut self, request: String) {
+        if self.followed.contains(&request) {
+            return;
+        }
+        tracing::warn!(
+            receipts = self.waiting.len(),
+            "the ledger lost entries: all receipts are delivered again"
+        );
+        for waiting in self.waiting.values_mut() {
+            waiting.pending.acknowledged_at = None;
+            waiting.due = 0;
+        }
+        if self.followed.len() >= MAX_FOLLOWED {
+            self.followed.pop_front();
+        }
+        self.followed.push_back(request);
     }
 
     async fn expire(&mut self) {
@@ -293,6 +320,24 @@ mod tests {
         assert!(delivering.waiting[&id].due > now_ms());
         delivering.apply(&[kept], vec![Outcome::Refused { code: "x".into() }]).await;
         assert!(delivering.waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_request_to_deliver_again_is_followed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut delivering, id) = delivering(dir.path(), 1000);
+        delivering.acknowledge(id, 5000);
+        delivering.redeliver("one".to_owned());
+        assert_eq!((delivering.waiting[&id].pending.acknowledged_at, delivering.waiting[&id].due), (None, 0));
+        assert_eq!(delivering.acknowledge(id, 9000), Some(Mark::First(id, 9000)), "it takes two again");
+        delivering.redeliver("one".to_owned());
+        assert_eq!(delivering.waiting[&id].pending.acknowledged_at, Some(9000));
+        delivering.redeliver("two".to_owned());
+        assert_eq!(delivering.waiting[&id].pending.acknowledged_at, None);
+        for other in 0..MAX_FOLLOWED {
+            delivering.redeliver(other.to_string());
+        }
+        assert_eq!(delivering.followed.len(), MAX_FOLLOWED);
     }
 
     #[tokio::test]

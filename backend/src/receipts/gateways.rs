@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cocoon_openapi::{Deliveries, Delivery, Outcome, Outcomes};
+use cocoon_openapi::{Deliveries, Delivery, Outcomes};
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
@@ -50,7 +50,7 @@ impl Gateways {
     ///
     /// # Errors
     /// [`PostError`].
-    pub(crate) async fn post(&self, deliveries: Vec<Delivery>) -> Result<Vec<Outcome>, PostError> {
+    pub(crate) async fn post(&self, deliveries: Vec<Delivery>) -> Result<Outcomes, PostError> {
         let current = self.current.load(Ordering::Relaxed);
         let answer = tokio::time::timeout(ANSWER_LIMIT, self.try_post(current, deliveries)).await;
         let answer = answer.unwrap_or(Err(PostError::TooLong));
@@ -60,7 +60,7 @@ impl Gateways {
         answer
     }
 
-    async fn try_post(&self, at: usize, deliveries: Vec<Delivery>) -> Result<Vec<Outcome>, PostError> {
+    async fn try_post(&self, at: usize, deliveries: Vec<Delivery>) -> Result<Outcomes, PostError> {
         let expected = deliveries.len();
         let url = self.urls.get(at % self.urls.len().max(1)).cloned().unwrap_or_default();
         let body = serde_json::to_vec(&Deliveries { deliveries }).map_err(|_| PostError::Answer)?;
@@ -75,7 +75,7 @@ impl Gateways {
         }
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|_| PostError::Answer)?.to_bytes();
-        let Outcomes { outcomes } = serde_json::from_slice(&body).map_err(|_| PostError::Answer)?;
-        if outcomes.len() == expected { Ok(outcomes) } else { Err(PostError::Answer) }
+        let answer: Outcomes = serde_json::from_slice(&body).map_err(|_| PostError::Answer)?;
+        if answer.outcomes.len() == expected { Ok(answer) } else { Err(PostError::Answer) }
     }
 }

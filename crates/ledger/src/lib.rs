@@ -4,6 +4,8 @@
 //! verified by the caller against its ticket and its keyset.
 
 mod answers;
+mod books;
+mod check;
 mod documents;
 pub mod embedded;
 mod health;
@@ -12,15 +14,21 @@ mod limits;
 mod model;
 mod periods;
 pub mod redis;
+mod replay;
+mod report;
 mod requests;
 mod rules;
 mod standings;
 mod usages;
 mod used;
+mod watch;
+mod withdrawals;
 
 pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
 };
+pub use books::{Books, Cut, Holds, OpenHold};
+pub use check::{CheckError, Pace, check_shard, survey_shard};
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
 pub use health::Health;
 pub use key_registry::{
@@ -29,9 +37,16 @@ pub use key_registry::{
 };
 pub use limits::{Budget, Holder, Limit, Limits, Period};
 pub use model::*;
+pub use replay::{Replay, Replayed};
+pub use report::{Finding, ShardReport, Subject};
 pub use requests::{KeptReceipt, MAX_RECENT, MAX_REQUESTS_PAGE, RequestQuery, RequestRecord, Requests};
 pub use standings::{Amounts, Rate, Rates, Standing, Standings, Whose};
 pub use usages::{MAX_USAGE_ROWS, Tally, UsagePage, UsageQuery, UsageRow, Usages, Width};
+pub use watch::{Behind, Watch};
+pub use withdrawals::{
+    ADDRESS_DELAY, MAX_REASON_BYTES, NotAnAddress, Payout, PendingAddress, TonAddress, Withdrawal,
+    WithdrawalBegun, WithdrawalEnded, WithdrawalRefusal, Withdrawals,
+};
 
 use std::sync::Arc;
 
@@ -79,7 +94,17 @@ pub async fn open_with(
 /// simply made again.
 #[async_trait]
 pub trait Ledger:
-    Answers + Health + KeyRegistry + Requests + Standings + Usages + Send + Sync + std::fmt::Debug
+    Answers
+    + Books
+    + Health
+    + KeyRegistry
+    + Requests
+    + Standings
+    + Usages
+    + Withdrawals
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     /// Takes a hold on the account, and what the request asks of the limits of its key, its project and its account, or
     /// says why not: a revoked key first, then limits, then the balance. Nothing has moved when it refuses. The same request again

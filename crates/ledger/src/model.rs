@@ -307,12 +307,25 @@ pub struct Account {
     pub charged: NanoTon,
     pub shortfall: NanoTon,
     pub open_holds: u64,
+    /// Taken from the balance by withdrawals that are under way.
+    pub withdrawing: NanoTon,
+    /// Paid out.
+    pub withdrawn: NanoTon,
 }
 
 impl Account {
     #[must_use]
     pub fn available(&self) -> NanoTon {
         NanoTon(self.balance.0.saturating_sub(self.held.0))
+    }
+
+    /// What may be paid out: of what is available, only what was deposited. Charges consume test credit first, so what
+    /// deposits had to pay for is max(0, charged − granted), and what is left of them is the balance without the test
+    /// credit that is not used yet.
+    #[must_use]
+    pub fn withdrawable(&self) -> NanoTon {
+        let unused_test_credit = self.granted.0.saturating_sub(self.charged.0);
+        NanoTon(self.balance.0.saturating_sub(self.held.0.max(unused_test_credit)))
     }
 }
 
@@ -332,6 +345,8 @@ pub struct Totals {
     pub open_holds: u64,
     /// Receipts refused for their age.
     pub too_old: u64,
+    pub withdrawing: NanoTon,
+    pub withdrawn: NanoTon,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -352,6 +367,21 @@ impl Credit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalId(pub String);
 
+impl JournalId {
+    /// Its place among the ids of its store: a count, or milliseconds and a count.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupt`] for what no store of ours writes.
+    pub fn place(&self) -> Result<(u64, u64), LedgerError> {
+        let number =
+            |text: &str| text.parse().map_err(|_| LedgerError::Corrupt(format!("journal id {:?}", self.0)));
+        match self.0.split_once('-') {
+            None => Ok((number(&self.0)?, 0)),
+            Some((at_ms, count)) => Ok((number(at_ms)?, number(count)?)),
+        }
+    }
+}
+
 /// One line of a shard's journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
@@ -359,7 +389,7 @@ pub struct JournalEntry {
     pub at_ms: u64,
     pub kind: JournalKind,
     pub account: AccountId,
-    /// Request, grant or deposit that caused it, as text.
+    /// Request, grant, deposit or withdrawal that caused it, as text.
     pub cause: String,
     pub key: Option<KeyId>,
     pub project: Option<ProjectId>,
@@ -390,11 +420,26 @@ pub enum JournalKind {
     Correction,
     /// A receipt that costs nothing ([`Settled::AtNoCost`]).
     NoCost,
+    /// A withdrawal begins: the amount leaves the balance.
+    Withdrawing,
+    /// It was paid out; the balance changed before.
+    Withdrawn,
+    /// It was not: the amount is back.
+    WithdrawalUndone,
 }
 
 impl JournalKind {
-    const ALL: [Self; 6] =
-        [Self::Deposit, Self::Grant, Self::Charge, Self::Expiry, Self::Correction, Self::NoCost];
+    const ALL: [Self; 9] = [
+        Self::Deposit,
+        Self::Grant,
+        Self::Charge,
+        Self::Expiry,
+        Self::Correction,
+        Self::NoCost,
+        Self::Withdrawing,
+        Self::Withdrawn,
+        Self::WithdrawalUndone,
+    ];
 
     /// As stores keep it.
     pub(crate) fn letter(self) -> &'static str {
@@ -405,6 +450,9 @@ impl JournalKind {
             Self::Expiry => "e",
             Self::Correction => "x",
             Self::NoCost => "n",
+            Self::Withdrawing => "w",
+            Self::Withdrawn => "o",
+            Self::WithdrawalUndone => "u",
         }
     }
 }

@@ -62,7 +62,7 @@ impl Receipts {
         for delivery in posted.deliveries {
             taken.entry(Digest::of(&[delivery.ticket.as_bytes()])).or_default().push(delivery.token);
         }
-        Ok(Json(Outcomes { outcomes }))
+        Ok(Json(Outcomes { outcomes, redeliver: None }))
     }
 
     pub(super) fn refuse_all(&self, refuse: bool) {

@@ -20,6 +20,8 @@ pub(super) struct Sums {
     pub(super) platform: i64,
     pub(super) open_holds: i64,
     pub(super) too_old: i64,
+    pub(super) withdrawing: i64,
+    pub(super) withdrawn: i64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -31,6 +33,8 @@ pub(super) struct AccountState {
     pub(super) charged: i64,
     pub(super) shortfall: i64,
     pub(super) open_holds: i64,
+    pub(super) withdrawing: i64,
+    pub(super) withdrawn: i64,
 }
 
 impl AccountState {
@@ -100,6 +104,21 @@ impl<'c> Book<'c> {
         self.sums.grants += amount;
     }
 
+    /// From the balance to what is being paid out; back where negative.
+    pub(super) fn withdraw(&mut self, amount: i64) {
+        self.account.balance -= amount;
+        self.account.withdrawing += amount;
+        self.sums.balances -= amount;
+        self.sums.withdrawing += amount;
+    }
+
+    pub(super) fn pay_out(&mut self, amount: i64) {
+        self.account.withdrawing -= amount;
+        self.account.withdrawn += amount;
+        self.sums.withdrawing -= amount;
+        self.sums.withdrawn += amount;
+    }
+
     pub(super) fn hold(&mut self, amount: i64) {
         self.account.held += amount;
         self.account.open_holds += 1;
@@ -154,7 +173,7 @@ impl<'c> Book<'c> {
     pub(super) fn close(self) -> Result<(), LedgerError> {
         let limit = i64::try_from(AMOUNT_LIMIT).unwrap_or(i64::MAX);
         let sums = &self.sums;
-        let large = [sums.balances, sums.deposits, sums.grants, sums.charges, sums.shortfall];
+        let large = [sums.balances, sums.deposits, sums.grants, sums.charges, sums.shortfall, sums.withdrawn];
         if self.account.balance >= limit || large.iter().any(|sum| *sum >= SUM_LIMIT) {
             return Err(LedgerError::Overflow);
         }
@@ -162,7 +181,8 @@ impl<'c> Book<'c> {
         self.connection
             .prepare_cached(
                 "UPDATE shard SET last_ms = ?2, last_entry = ?3, balances = ?4, held = ?5, deposits = ?6, grants = ?7,
-                     charges = ?8, shortfall = ?9, platform = ?10, open_holds = ?11, too_old = ?12
+                     charges = ?8, shortfall = ?9, platform = ?10, open_holds = ?11, too_old = ?12,
+                     withdrawing = ?13, withdrawn = ?14
                  WHERE shard = ?1",
             )
             .and_then(|mut save| {
@@ -179,6 +199,8 @@ impl<'c> Book<'c> {
                     sums.platform,
                     sums.open_holds,
                     sums.too_old,
+                    sums.withdrawing,
+                    sums.withdrawn,
                 ])
             })
             .map_err(sqlite_error)?;
@@ -190,8 +212,9 @@ impl<'c> Book<'c> {
         self.connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO account
-                     (shard, account, balance, held, deposited, granted, charged, shortfall, open_holds)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                     (shard, account, balance, held, deposited, granted, charged, shortfall, open_holds, withdrawing,
+                      withdrawn)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )
             .and_then(|mut save| {
                 save.execute(params![
@@ -204,6 +227,8 @@ impl<'c> Book<'c> {
                     account.charged,
                     account.shortfall,
                     account.open_holds,
+                    account.withdrawing,
+                    account.withdrawn,
                 ])
             })
             .map_err(sqlite_error)?;
@@ -224,13 +249,15 @@ pub(super) fn shard_row(connection: &Connection, shard: Shard) -> Result<(Sums, 
             platform: row.get(8)?,
             open_holds: row.get(9)?,
             too_old: row.get(10)?,
+            withdrawing: row.get(11)?,
+            withdrawn: row.get(12)?,
         };
         Ok((sums, row.get(0)?, row.get(1)?))
     };
     let (sums, last_ms, last_entry) = connection
         .prepare_cached(
             "SELECT last_ms, last_entry, balances, held, deposits, grants, charges, shortfall, platform, open_holds,
-                 too_old
+                 too_old, withdrawing, withdrawn
              FROM shard WHERE shard = ?1",
         )
         .and_then(|mut get| get.query_row([shard.0], read).optional())
@@ -253,11 +280,13 @@ pub(super) fn account_state(
             charged: row.get(4)?,
             shortfall: row.get(5)?,
             open_holds: row.get(6)?,
+            withdrawing: row.get(7)?,
+            withdrawn: row.get(8)?,
         })
     };
     let found = connection
         .prepare_cached(
-            "SELECT balance, held, deposited, granted, charged, shortfall, open_holds
+            "SELECT balance, held, deposited, granted, charged, shortfall, open_holds, withdrawing, withdrawn
              FROM account WHERE shard = ?1 AND account = ?2",
         )
         .and_then(|mut get| get.query_row(params![shard.0, account.as_str()], read).optional())

@@ -3,6 +3,7 @@
 mod answers;
 mod book;
 mod booking;
+mod books;
 mod clock;
 mod columns;
 mod documents;
@@ -19,6 +20,7 @@ mod settle;
 mod taking;
 mod usages;
 mod used;
+mod withdrawals;
 mod writer;
 
 use std::path::Path;

@@ -22,6 +22,8 @@ pub(super) fn account(
         charged: NanoTon(natural(state.charged)?),
         shortfall: NanoTon(natural(state.shortfall)?),
         open_holds: natural(state.open_holds)?,
+        withdrawing: NanoTon(natural(state.withdrawing)?),
+        withdrawn: NanoTon(natural(state.withdrawn)?),
     })
 }
 
@@ -51,6 +53,8 @@ pub(super) fn totals(connection: &Connection, shard: Shard) -> Result<Totals, Le
         operators,
         open_holds: natural(sums.open_holds)?,
         too_old: natural(sums.too_old)?,
+        withdrawing: NanoTon(natural(sums.withdrawing)?),
+        withdrawn: NanoTon(natural(sums.withdrawn)?),
     })
 }
 

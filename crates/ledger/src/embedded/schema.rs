@@ -80,6 +80,7 @@ fn create_or_check(connection: &mut Connection, options: &Options) -> Result<(),
         include_str!("key_registry.sql"),
         include_str!("requests.sql"),
         include_str!("usages.sql"),
+        include_str!("withdrawals.sql"),
         include_str!("used.sql"),
     ];
     for added in subjects {

@@ -12,7 +12,9 @@ CREATE TABLE shard (
     shortfall INTEGER NOT NULL DEFAULT 0,
     platform INTEGER NOT NULL DEFAULT 0,
     open_holds INTEGER NOT NULL DEFAULT 0,
-    too_old INTEGER NOT NULL DEFAULT 0
+    too_old INTEGER NOT NULL DEFAULT 0,
+    withdrawing INTEGER NOT NULL DEFAULT 0,
+    withdrawn INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE account (
@@ -25,6 +27,8 @@ CREATE TABLE account (
     charged INTEGER NOT NULL,
     shortfall INTEGER NOT NULL,
     open_holds INTEGER NOT NULL,
+    withdrawing INTEGER NOT NULL CHECK (withdrawing >= 0),
+    withdrawn INTEGER NOT NULL,
     PRIMARY KEY (shard, account)
 ) STRICT, WITHOUT ROWID;
 

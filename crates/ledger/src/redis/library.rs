@@ -22,6 +22,7 @@ const SOURCES: &str = concat!(
     include_str!("functions/endings.lua"),
     include_str!("functions/booking.lua"),
     include_str!("functions/answers.lua"),
+    include_str!("functions/withdrawals.lua"),
     include_str!("functions/key_registry.lua"),
 );
 

@@ -3,6 +3,7 @@
 mod access;
 mod address;
 mod answers;
+mod books;
 mod breaker;
 mod documents;
 mod functions;
@@ -17,6 +18,7 @@ mod standings;
 mod start;
 mod usages;
 mod wire;
+mod withdrawals;
 
 use std::collections::HashMap;
 
@@ -121,7 +123,7 @@ impl RedisLedger {
     ) -> Result<Booked, LedgerError> {
         check_amount(amount)?;
         let k = self.keys_of(account);
-        let keys = [k.clock(), k.totals(), k.account(account), k.journal(), causes];
+        let keys = [k.clock(), k.totals(), k.account(account), k.journal(), causes, k.accounts()];
         let args = [account.to_string(), cause, amount.to_string()];
         let reply = Reply(self.functions.call_durably(function, &keys, &args).await?);
         match reply.word() {
@@ -262,6 +264,7 @@ impl Ledger for RedisLedger {
             k.kept_of(day),
             k.recent(&settlement.account),
             k.requests(&settlement.account),
+            k.accounts(),
         ];
         let args = [
             settlement.request.to_string(),

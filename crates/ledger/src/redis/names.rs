@@ -61,6 +61,25 @@ impl ShardKeys {
         self.named("grants")
     }
 
+    /// Names of all accounts.
+    pub(super) fn accounts(self) -> String {
+        self.named("accounts")
+    }
+
+    pub(super) fn withdrawals(self) -> String {
+        self.named("withdrawals")
+    }
+
+    /// Why withdrawals are stopped; absent while they are not.
+    pub(super) fn stopped(self) -> String {
+        self.named("withdrawals-stopped")
+    }
+
+    /// Where an account's withdrawals go.
+    pub(super) fn payout(self, account: &AccountId) -> String {
+        self.named(&format!("payout:{account}"))
+    }
+
     pub(super) fn account(self, account: &AccountId) -> String {
         self.named(&format!("account:{account}"))
     }

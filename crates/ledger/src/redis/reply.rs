@@ -37,8 +37,17 @@ where
     text.parse().map_err(|error: T::Err| LedgerError::Corrupt(format!("{text:?}: {error}")))
 }
 
-pub(super) const ACCOUNT_FIELDS: [&str; 7] =
-    ["balance", "held", "deposited", "granted", "charged", "shortfall", "open_holds"];
+pub(super) const ACCOUNT_FIELDS: [&str; 9] = [
+    "balance",
+    "held",
+    "deposited",
+    "granted",
+    "charged",
+    "shortfall",
+    "open_holds",
+    "withdrawing",
+    "withdrawn",
+];
 
 /// From the values of [`ACCOUNT_FIELDS`].
 pub(super) fn account(values: &[Option<String>]) -> Result<Account, LedgerError> {
@@ -53,6 +62,8 @@ pub(super) fn account(values: &[Option<String>]) -> Result<Account, LedgerError>
         charged: NanoTon(number(4)?),
         shortfall: NanoTon(number(5)?),
         open_holds: number(6)?,
+        withdrawing: NanoTon(number(7)?),
+        withdrawn: NanoTon(number(8)?),
     })
 }
 
@@ -73,6 +84,8 @@ pub(super) fn totals(
         operators: operator_totals(operators)?,
         open_holds: number("open_holds")?,
         too_old: number("too_old")?,
+        withdrawing: NanoTon(number("withdrawing")?),
+        withdrawn: NanoTon(number("withdrawn")?),
     })
 }
 

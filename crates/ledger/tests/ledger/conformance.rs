@@ -2,6 +2,7 @@
 
 mod answers;
 mod booking;
+mod books;
 mod budgets;
 mod endings;
 mod holders;
@@ -11,6 +12,7 @@ mod limits;
 mod reading;
 mod receipts;
 mod usages;
+mod withdrawals;
 
 use crate::bench::{Bench, accounts};
 use crate::invariants;
@@ -110,6 +112,18 @@ on_both_stores! {
         a_keyset_is_kept_under_its_digest
         the_first_document_of_a_keyset_is_kept
         a_document_too_long_is_not_kept;
+    books:
+        accounts_are_listed_by_name_in_pages
+        a_cut_names_the_last_entry
+        holds_are_seen_with_their_accounts;
+    withdrawals:
+        a_withdrawal_leaves_the_balance_once_and_is_gone_when_done
+        a_withdrawal_that_is_undone_is_back_once
+        an_intent_belongs_to_its_account_and_amount
+        only_what_is_available_and_was_deposited_is_withdrawn
+        what_may_be_withdrawn_is_exact_beyond_2_to_the_53
+        nothing_is_paid_to_an_address_younger_than_a_day
+        stopped_withdrawals_do_not_begin_and_may_end;
     budgets:
         a_budget_holds_what_is_spent_and_what_is_held
         periods_begin_at_midnight_on_monday_and_on_the_first

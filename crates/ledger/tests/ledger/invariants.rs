@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cocoon_ledger::{Account, JournalEntry, JournalId, JournalKind, Ledger, Shard, Totals};
+use cocoon_ledger::{
+    Account, JournalEntry, JournalId, JournalKind, Ledger, Pace, Replay, Shard, Totals, check_shard,
+};
 use cocoon_receipts::{AccountId, NanoTon, ReceiptId};
 
 use crate::buckets;
@@ -22,6 +24,9 @@ pub(crate) async fn check(ledger: &dyn Ledger, accounts: &[AccountId], now_ms: u
         sums_agree(&totals, found.values());
         replay_agrees(&journal, &totals, &found);
         buckets::agree(ledger, &journal, accounts, now_ms).await;
+        let report = check_shard(ledger, shard, Replay::default(), Pace::FULL).await.unwrap();
+        assert!(report.is_clean() && report.holds_compared, "{report:?}");
+        assert_eq!(report.entries, journal.len() as u64);
         for receipt in journal.iter().filter_map(|entry| entry.receipt) {
             assert!(receipts.insert(receipt), "receipt {receipt} is in the journal twice");
         }
@@ -44,7 +49,8 @@ pub(crate) async fn whole_journal(ledger: &dyn Ledger, shard: Shard) -> Vec<Jour
 /// Invariants 1 to 3 on one shard's sums, which hold at every moment.
 pub(crate) fn books_balance(totals: &Totals) {
     assert!(totals.held <= totals.balances, "{totals:?}");
-    assert_eq!(totals.deposits.0 + totals.grants.0, totals.balances.0 + totals.charges.0, "{totals:?}");
+    let spent = totals.withdrawing.0 + totals.charges.0 + totals.withdrawn.0;
+    assert_eq!(totals.deposits.0 + totals.grants.0, totals.balances.0 + spent, "{totals:?}");
     let operators: i128 =
         totals.operators.iter().map(|each| i128::from(each.accrued.0) - i128::from(each.reversed.0)).sum();
     let billed = i128::from(totals.charges.0) + i128::from(totals.shortfall.0);
@@ -62,6 +68,8 @@ fn sums_agree<'a>(totals: &Totals, accounts: impl Iterator<Item = &'a Account>) 
         sum.charged.0 += account.charged.0;
         sum.shortfall.0 += account.shortfall.0;
         sum.open_holds += account.open_holds;
+        sum.withdrawing.0 += account.withdrawing.0;
+        sum.withdrawn.0 += account.withdrawn.0;
     }
     let expected = Account {
         balance: totals.balances,
@@ -71,6 +79,8 @@ fn sums_agree<'a>(totals: &Totals, accounts: impl Iterator<Item = &'a Account>) 
         charged: totals.charges,
         shortfall: totals.shortfall,
         open_holds: totals.open_holds,
+        withdrawing: totals.withdrawing,
+        withdrawn: totals.withdrawn,
     };
     assert_eq!(sum, expected, "the accounts' sum and the shard's");
 }
@@ -91,6 +101,7 @@ fn replay_agrees(journal: &[JournalEntry], totals: &Totals, accounts: &BTreeMap<
             JournalKind::Charge | JournalKind::Expiry | JournalKind::Correction | JournalKind::NoCost => {
                 *charged -= entry.amount;
             }
+            JournalKind::Withdrawing | JournalKind::Withdrawn | JournalKind::WithdrawalUndone => {}
         }
         platform += entry.platform_amount;
         if let Some(operator) = &entry.operator {

@@ -1,6 +1,8 @@
 //! What a ledger must do, whichever store it is in, and what it must survive.
 
 #[cfg(test)]
+mod behind;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod buckets;
@@ -16,6 +18,8 @@ mod conformance;
 mod coverage;
 #[cfg(test)]
 mod crashes;
+#[cfg(test)]
+mod drift;
 #[cfg(test)]
 mod forgetting;
 #[cfg(test)]

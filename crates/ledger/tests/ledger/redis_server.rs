@@ -52,6 +52,29 @@ impl RedisServer {
         self.process = spawn(&self.folder, self.port, &self.settings).expect("redis-server starts again");
     }
 
+    /// The file that commands are appended to, in the folder that Redis 7 keeps it in.
+    fn append_only_file(&self) -> std::path::PathBuf {
+        let folder = self.folder.path().join("appendonlydir");
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let mut increments: Vec<_> =
+            files.filter(|file| file.to_string_lossy().ends_with(".incr.aof")).collect();
+        increments.sort();
+        increments.pop().expect("an append-only file")
+    }
+
+    pub(crate) fn append_only_bytes(&self) -> u64 {
+        std::fs::metadata(self.append_only_file()).unwrap().len()
+    }
+
+    /// As if the machine had stopped before the rest was on disk. Not while the server runs.
+    pub(crate) fn cut_back_to(&self, length: u64) {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(self.append_only_file())
+            .and_then(|file| file.set_len(length))
+            .unwrap();
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let sent =
             Command::new("kill").args([format!("-{name}"), self.process.id().to_string()]).status().unwrap();

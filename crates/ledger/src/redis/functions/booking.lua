@@ -1,6 +1,6 @@
 -- Deposits and grants differ in the counters they add to and in where their causes are remembered.
 local function book(keys, args, kind, counter, sum)
-    local k = named(keys, {'clock', 'totals', 'account', 'journal', 'causes'})
+    local k = named(keys, {'clock', 'totals', 'account', 'journal', 'causes', 'accounts'})
     local a = named(args, {'account', 'cause', 'amount'})
     local now = time(k.clock)
     if redis.call('HEXISTS', k.causes, a.cause) == 1 then return {'already'} end
@@ -11,6 +11,7 @@ local function book(keys, args, kind, counter, sum)
         return {'overflow'}
     end
     redis.call('HSET', k.causes, a.cause, a.amount)
+    know(k.accounts, a.account)
     add(k.account, 'balance', amount)
     add(k.account, counter, amount)
     add(k.totals, 'balances', amount)

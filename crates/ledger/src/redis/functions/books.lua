@@ -88,6 +88,11 @@ local function remember(days, day, key, field, value)
     redis.call('ZADD', days, day, day)
 end
 
+-- All of one score, so that they are read by name, in pages.
+local function know(accounts, account)
+    redis.call('ZADD', accounts, '0', account)
+end
+
 local function open_hold(k, amount)
     add(k.account, 'held', amount)
     add(k.account, 'open_holds', 1)

@@ -60,8 +60,8 @@ end
 
 local function settle(keys, args)
     local k = named(keys, {'clock', 'totals', 'account', 'hold', 'leases', 'finished', 'days', 'operators',
-        'journal', 'receipts', 'aside', 'kept', 'kept_of', 'recent', 'requests', 'used_key', 'used_project',
-        'used_account', 'slots', 'running', 'usage_minutes', 'usage_hours', 'usage_days'})
+        'journal', 'receipts', 'aside', 'kept', 'kept_of', 'recent', 'requests', 'accounts',
+        'used_key', 'used_project', 'used_account', 'slots', 'running', 'usage_minutes', 'usage_hours', 'usage_days'})
     local a = named(args, {'request', 'account', 'key', 'project', 'attempt', 'keyset', 'operator', 'operator_part',
         'receipt', 'receipt_digest', 'receipt_jws', 'model', 'work', 'usage', 'cost', 'made_at', 'day', 'receipt_day',
         'requested_at', 'tokens', 'used_key', 'used_project', 'hour'})
@@ -107,6 +107,7 @@ local function settle(keys, args)
     elseif plan.reserved then
         count(k, now, {reserved = plan.reserved, project = a.used_project, held = 0, spent = plan.taken})
     end
+    know(k.accounts, a.account)
     charge(k, plan, a.operator)
     if plan.finished then remember(k.days, a.day, k.finished, a.request, plan.finished) end
     journal(k.journal, now, plan.kind, a, plan)
