@@ -34,7 +34,7 @@ use crate::error::{self, Failure};
 use crate::hop::Sender;
 use crate::route::Fleet;
 use crate::settle::Settler;
-use crate::{evidence, inference, models, relay};
+use crate::{dashboard, evidence, inference, models, relay};
 
 /// Milliseconds until the answer began, as OpenAI calls it.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
@@ -106,6 +106,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(middleware::from_fn(sealed_is_a_post))
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), place))
         .layer(cors())
+        // Costs no backend and no store, so it takes no place; and it is no other page's to read.
+        .merge(dashboard::router())
         .layer(middleware::from_fn(identify))
         .with_state(gateway)
 }

@@ -13,6 +13,7 @@ pub mod backends;
 pub mod body;
 pub mod clock;
 pub mod config;
+pub mod dashboard;
 pub mod deliver;
 pub mod error;
 pub mod evidence;
