@@ -71,18 +71,24 @@ export function fixture(change = {}) {
       return { object: "list", data, has_more: from + limit < requests.length, last_id: data.at(-1)?.id ?? null };
     },
     "/v1/organization/costs": costs,
-    "/v1/organization/limits": () => ({ object: "organization.limits", limits: { rpm: 600, budget: { amount: "40000000000", period: "month" } }, spent: "8654321099" }),
+    "/v1/organization/limits": () => ({ object: "organization.limits", rpm: 600, tpm: null, concurrency: null, budget: { amount: "40000000000", period: "month" }, spent: "8654321099" }),
     "/v1/organization/projects": () => ({ object: "list", data: [{ id: "default" }, { id: "research" }], has_more: false }),
     "/v1/organization/projects/default/api_keys": () => ({ object: "list", has_more: false, last_id: "key_01", data: KEYS.map(([id, name], index) => ({
       id, name, object: "organization.project.api_key", redacted_value: `sk-cocoon-…${id.slice(-4)}`, created_at: now() - DAY * (index + 1),
       expires_at: index === 1 ? now() + 30 * DAY : null, revoked_at: state.revoked.has(id) ? now() - 1 : null, models: index === 2 ? [HOSTILE] : null,
-      limits: index === 0 ? { rpm: 60, budget: { amount: "5000000000", period: "month" } } : {}, sealed_only: index === 1,
+      rpm: index === 0 ? 60 : null, tpm: null, concurrency: null, budget: index === 0 ? { amount: "5000000000", period: "month" } : null,
+      sealed_only: index === 1, project_id: "default",
     })) }),
+    "/v1/organization/admin_api_keys": () => ({ object: "list", has_more: false, last_id: "key_09", data: [{
+      id: "key_09", name: "Administrator", object: "organization.admin_api_key", redacted_value: "sk-cocoon-…y_09", created_at: now() - 9 * DAY, expires_at: null, revoked_at: null,
+    }] }),
     "/v1/organization/projects/research/api_keys": () => ({ object: "list", data: [], has_more: false, last_id: null }),
     ...change,
   };
   return {
     asked, backend, requests,
+    /** What would be answered for a path. */
+    plain: (path, url) => answers[path](url),
     /** Answers one intercepted request. */
     async answer(route) {
       const asking = route.request();

@@ -10,6 +10,7 @@ mod blind;
 mod chaos;
 mod clients;
 mod connect;
+mod dashboard;
 mod description;
 mod drain;
 mod embeddings;
@@ -133,6 +134,7 @@ fn main() -> std::process::ExitCode {
         relay_ends: a_client_that_closes_at_done_is_charged_once, an_answer_near_its_end_is_read_on, a_client_that_hangs_up_pays_for_what_was_generated,
             a_backend_that_dies_ends_the_answer_without_an_end, an_answer_over_the_deadline_has_no_end;
         drain: running_streams_finish_after_sigterm;
+        dashboard: its_files_are_strict_and_asked_for_anew, its_library_is_what_its_package_has, every_state_is_shown;
         connect: a_gateway_is_reached_over_tls, a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
             requests_of_web_pages_are_403, verify_prints_what_it_checked;
     };

@@ -36,9 +36,10 @@ function whole(input, what) {
   return Number(typed);
 }
 
-/** `submit(project, wanted)` is called with what the API takes; its errors are shown. */
+/** `submit(project, wanted)` is called with what the API takes, for an admin key without a project; its errors are shown. */
 export function keyForm(projects, submit, cancel) {
   const name = text(100);
+  const scope = h("select", {}, h("option", { value: "inference" }, "Run models"), h("option", { value: "admin" }, "Administer the account"));
   const project = text(64);
   project.value = projects[0] ?? "default";
   const models = text(1000);
@@ -53,10 +54,13 @@ export function keyForm(projects, submit, cancel) {
 
   const read = () => {
     if (name.value.trim() === "") throw new Wrong(name, "Give the key a name.");
+    const lifetime = whole(days, "Days");
+    if (scope.value === "admin") {
+      return [null, { name: name.value.trim(), expires_in_seconds: lifetime === undefined ? undefined : lifetime * DAY }];
+    }
     if (!PROJECT.test(project.value.trim())) throw new Wrong(project, "A project's name is made of letters, digits, dots, dashes and underscores.");
     const budget = parseTon(amount.value);
     if (amount.value.trim() !== "" && budget === null) throw new Wrong(amount, "A budget is an amount of TON above zero, with at most nine decimals.");
-    const lifetime = whole(days, "Days");
     const wanted = {
       name: name.value.trim(),
       models: models.value.split(",").map((model) => model.trim()).filter(Boolean),
@@ -86,13 +90,17 @@ export function keyForm(projects, submit, cancel) {
     go.disabled = false;
   };
 
-  return h("form", { class: "key-form", method: "post", noValidate: true, autocomplete: "off", onsubmit: submitted },
-    field("Name", name), field("Project", project),
+  // An admin key runs no models: there is nothing to limit.
+  const forModels = h("div", { class: "key-form" },
+    field("Project", project),
     field("Models", models, "With commas between; every model where it is empty."),
     h("fieldset", {}, h("legend", {}, "Limits, each where it is not empty"),
       field("Requests a minute", rpm), field("Tokens a minute", tpm), field("Requests at once", concurrency),
-      field("Budget in TON", amount), field("Budget for", period), field("Ends after days", days)),
-    h("p", { class: "check" }, sealed, h("label", { for: "field-sealed" }, "Sealed requests only: refused where the gateway could read them")),
-    error,
+      field("Budget in TON", amount), field("Budget for", period)),
+    h("p", { class: "check" }, sealed, h("label", { for: "field-sealed" }, "Sealed requests only: refused where the gateway could read them")));
+  scope.addEventListener("change", () => { forModels.hidden = scope.value === "admin"; });
+
+  return h("form", { class: "key-form", method: "post", noValidate: true, autocomplete: "off", onsubmit: submitted },
+    field("Name", name), field("What for", scope), forModels, field("Ends after days", days, "Never where it is empty."), error,
     h("div", { class: "actions" }, go, h("button", { type: "button", onclick: cancel }, "Cancel")));
 }

@@ -13,7 +13,7 @@ import { now, time } from "./times.js";
 const MOST = 500;
 const PER_PAGE = 100;
 /** Projects of an account that are asked about at most. */
-const PROJECTS = 50;
+const PROJECTS = 100;
 /** How long a rotated key still works. */
 const OVERLAP = 3600;
 const COLUMNS = [
@@ -26,26 +26,36 @@ const COLUMNS = [
   { title: "Actions", hidden: true, class: "whole" },
 ];
 
-/** All keys of the account's projects, with their project. */
+const ADMIN_KEYS = "/v1/organization/admin_api_keys";
+const keysOfProject = (project) => path`/v1/organization/projects/${project}/api_keys`;
+
+/** All keys at one place of the API, newest first, each with the place where it is found. */
+async function keysAt(api, place, room) {
+  const keys = [];
+  let after = null;
+  do {
+    const query = [["limit", PER_PAGE], ["order", "desc"], ["include_revoked", "true"], ...(after ? [["after", after]] : [])];
+    const page = await api.get(place, query);
+    keys.push(...page.data.map((key) => ({ ...key, place: `${place}/${encodeURIComponent(key.id)}` })));
+    after = page.has_more ? page.last_id : null;
+  } while (after && keys.length < room);
+  return keys;
+}
+
+/** All keys of the account and of its projects. */
 async function all(api) {
   const projects = (await api.get("/v1/organization/projects", [["limit", PROJECTS]])).data.map(({ id }) => id);
   if (!projects.includes("default")) projects.push("default");
   const keys = [];
-  for (const project of projects) {
-    let after = null;
-    do {
-      const query = [["limit", PER_PAGE], ...(after ? [["after", after]] : [])];
-      const page = await api.get(path`/v1/organization/projects/${project}/api_keys`, query);
-      keys.push(...page.data.map((key) => ({ ...key, project })));
-      after = page.has_more ? page.last_id : null;
-    } while (after && keys.length < MOST);
+  for (const place of [ADMIN_KEYS, ...projects.map(keysOfProject)]) {
     if (keys.length >= MOST) break;
+    keys.push(...await keysAt(api, place, MOST - keys.length));
   }
   keys.sort((one, two) => two.created_at - one.created_at);
   return { keys, projects };
 }
 
-/** What an account's admin may do with its keys; null for a key that may not. */
+/** The account's keys and projects; null for who holds a key that may not see them. */
 export async function keysOf(api, names) {
   let found;
   try {
@@ -77,17 +87,17 @@ function stateOf(key) {
 function cells(api, key, changed) {
   const state = stateOf(key);
   const name = key.name || key.id;
-  const place = path`/v1/organization/projects/${key.project}/api_keys/${key.id}`;
+  const { place } = key;
   const actions = state.ended ? h("span", {}) : h("div", { class: "row-actions" },
     h("button", { type: "button", class: "small", "aria-label": `Rotate ${name}`, onclick: () => rotate(api, place, name, changed) }, "Rotate"),
     h("button", { type: "button", class: "small danger", "aria-label": `Revoke ${name}`, onclick: () => revoke(api, place, name, changed) }, "Revoke"));
-  const may = [
+  const may = key.project_id === undefined ? "administers the account, runs no models" : [
     key.models?.length ? `models ${key.models.join(", ")}` : "every model",
-    key.sealed_only ? "sealed requests only" : null, limitText(key.limits ?? key),
+    key.sealed_only ? "sealed requests only" : null, limitText(key),
   ].filter(Boolean).join("; ");
   return [
     h("span", {}, name, key.name ? h("span", { class: "utc" }, ` ${key.id}`) : null),
-    key.project, h("code", {}, key.redacted_value ?? ""), time(key.created_at), may,
+    key.project_id ?? "–", h("code", {}, key.redacted_value), time(key.created_at), may,
     h("span", { class: state.ended ? "badge ended" : "badge" }, state.shown), actions,
   ];
 }
@@ -110,7 +120,7 @@ function rotate(api, place, name, changed) {
 /** Opens the form for a new key. */
 export function createKey(api, projects, changed) {
   const element = dialog("Create a key", keyForm(projects, async (project, wanted) => {
-    const made = await api.post(path`/v1/organization/projects/${project}/api_keys`, wanted);
+    const made = await api.post(project === null ? ADMIN_KEYS : keysOfProject(project), wanted);
     element.close();
     showOnce(made.value, changed);
   }, () => element.close()));

@@ -57,7 +57,7 @@ export async function limits(api) {
   const blocks = [block("This key", own.limits, own.spent)];
   try {
     const account = await api.get("/v1/organization/limits");
-    blocks.push(block("The account", account.limits, account.spent));
+    blocks.push(block("The account", account, account.spent));
   } catch (error) {
     // Only an admin key may ask for the account's.
     if (error.status !== 403) throw error;
