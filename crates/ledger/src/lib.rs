@@ -6,6 +6,7 @@
 mod answers;
 mod documents;
 pub mod embedded;
+mod key_registry;
 mod limits;
 mod model;
 pub mod redis;
@@ -15,6 +16,10 @@ pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
 };
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
+pub use key_registry::{
+    KeyOrder, KeyQuery, KeyRecord, KeyRegistry, KeyScope, KeySet, MAX_KEY_MODELS, MAX_KEY_NAME, MAX_KEY_PAGE,
+    MAX_KEYS, MAX_MODEL_NAME, MAX_PROJECTS, NotAScope, Project, Recorded, Revoked,
+};
 pub use limits::{Budget, Holder, Limits, Period};
 pub use model::*;
 
@@ -48,7 +53,7 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, Ledger
 /// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
 /// simply made again.
 #[async_trait]
-pub trait Ledger: Answers + Send + Sync + std::fmt::Debug {
+pub trait Ledger: Answers + KeyRegistry + Send + Sync + std::fmt::Debug {
     /// Takes a hold on the account, or says why not. Nothing has moved when it refuses. The same request again
     /// gives the same hold.
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError>;

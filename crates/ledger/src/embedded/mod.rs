@@ -9,6 +9,7 @@ mod documents;
 mod flusher;
 mod holds;
 mod journal;
+mod key_registry;
 mod lease;
 mod reading;
 mod schema;

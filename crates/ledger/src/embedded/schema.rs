@@ -73,7 +73,13 @@ fn create_or_check(connection: &mut Connection, options: &Options) -> Result<(),
     check_schema(meta("schema")?.as_deref())?;
     created_with("shards", &meta("shards")?.unwrap_or_default(), &options.shards.get().to_string())?;
     created_with("test_clock", &meta("test_clock")?.unwrap_or_default(), &options.test_clock.to_string())?;
-    for added in [include_str!("answers.sql"), include_str!("documents.sql")] {
+    let added = [
+        include_str!("answers.sql"),
+        include_str!("caps.sql"),
+        include_str!("documents.sql"),
+        include_str!("key_registry.sql"),
+    ];
+    for added in added {
         transaction.execute_batch(added).map_err(sqlite_error)?;
     }
     transaction.commit().map_err(sqlite_error)

@@ -15,6 +15,7 @@ const LIBRARY: &str = concat!(
     include_str!("functions/endings.lua"),
     include_str!("functions/booking.lua"),
     include_str!("functions/answers.lua"),
+    include_str!("functions/key_registry.lua"),
 );
 
 /// Functions of the library, by the name after its version.
@@ -36,6 +37,10 @@ pub(super) enum Function {
     RenewAnswer,
     EndAnswer,
     AbandonAnswer,
+    PutKey,
+    RevokeKey,
+    IsRevoked,
+    SetLimits,
 }
 
 impl Function {
@@ -57,6 +62,10 @@ impl Function {
             Self::RenewAnswer => "cocoon2_renew_answer",
             Self::EndAnswer => "cocoon2_end_answer",
             Self::AbandonAnswer => "cocoon2_abandon_answer",
+            Self::PutKey => "cocoon2_put_key",
+            Self::RevokeKey => "cocoon2_revoke_key",
+            Self::IsRevoked => "cocoon2_is_revoked",
+            Self::SetLimits => "cocoon2_set_limits",
         }
     }
 }
@@ -184,6 +193,10 @@ mod tests {
             Function::RenewAnswer,
             Function::EndAnswer,
             Function::AbandonAnswer,
+            Function::PutKey,
+            Function::RevokeKey,
+            Function::IsRevoked,
+            Function::SetLimits,
         ];
         for function in all {
             assert!(

@@ -3,6 +3,7 @@
 mod answers;
 mod documents;
 mod functions;
+mod key_registry;
 mod link;
 mod names;
 mod reply;

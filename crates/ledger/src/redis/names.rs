@@ -80,6 +80,26 @@ impl ShardKeys {
         self.named(&format!("answer-ages:{account}"))
     }
 
+    /// Limits of an account and its projects, and which of its keys are revoked.
+    pub(super) fn caps(self, account: &AccountId) -> String {
+        self.named(&format!("caps:{account}"))
+    }
+
+    /// Records of an account's keys.
+    pub(super) fn key_records(self, account: &AccountId) -> String {
+        self.named(&format!("key-records:{account}"))
+    }
+
+    /// Their ids in every set that they are in.
+    pub(super) fn key_ids(self, account: &AccountId) -> String {
+        self.named(&format!("key-ids:{account}"))
+    }
+
+    /// Projects that its keys or limits name.
+    pub(super) fn projects(self, account: &AccountId) -> String {
+        self.named(&format!("projects:{account}"))
+    }
+
     pub(super) fn hold(self, request: RequestId) -> String {
         self.named(&format!("hold:{request}"))
     }

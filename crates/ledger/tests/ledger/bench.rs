@@ -20,6 +20,7 @@ pub(crate) const START_MS: u64 = 1_800_000_000_000;
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const GRACE: Duration = Duration::from_secs(15 * 60);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub(crate) const MODEL: &str = "a model | of \"any\" name";
 pub(crate) const ACCOUNTS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
@@ -107,6 +108,13 @@ impl Bench {
         Self::on(Arc::new(ledger), server).await
     }
 
+    /// A new ledger on a server that many tests use, one after the other.
+    pub(crate) async fn redis_on(server: &RedisServer) -> Self {
+        redis::cmd("FLUSHALL").exec(&mut server.client()).unwrap();
+        let ledger = RedisLedger::connect(&server.url(), options()).await.unwrap();
+        Self::on(Arc::new(ledger), ()).await
+    }
+
     async fn on(ledger: Arc<dyn Ledger>, store: impl std::any::Any + Send + Sync) -> Self {
         ledger.set_test_time(START_MS).await.unwrap();
         Self { ledger, clock_ms: AtomicU64::new(START_MS), made: AtomicU64::new(0), _store: Box::new(store) }
@@ -119,6 +127,16 @@ impl Bench {
     pub(crate) async fn pass(&self, time: Duration) {
         let step = u64::try_from(time.as_millis()).unwrap();
         let now = self.clock_ms.fetch_add(step, Ordering::SeqCst) + step;
+        self.ledger.set_test_time(now).await.unwrap();
+    }
+
+    /// Every shard has seen the time from which the clock is set back.
+    pub(crate) async fn set_clock_back(&self, time: Duration) {
+        for shard in self.ledger.shards().all() {
+            self.ledger.expired(shard, 0).await.unwrap();
+        }
+        let step = u64::try_from(time.as_millis()).unwrap();
+        let now = self.clock_ms.fetch_sub(step, Ordering::SeqCst) - step;
         self.ledger.set_test_time(now).await.unwrap();
     }
 

@@ -10,7 +10,6 @@ use cocoon_receipts::{AccountId, Digest, NanoTon, ReceiptId, RequestId};
 use tokio::task::JoinSet;
 
 use crate::bench::*;
-use crate::calls::Random;
 use crate::invariants;
 use crate::redis_server::RedisServer;
 
@@ -140,7 +139,7 @@ async fn whole_lives_at_once_keep_the_invariants(handles: Handles) {
         let ledger = Arc::clone(&handles.all[usize::try_from(caller).unwrap() % handles.all.len()]);
         let receipts = Arc::clone(&receipts);
         callers.spawn(async move {
-            let mut random = Random(caller);
+            let mut random = fastrand::Rng::with_seed(caller);
             for _ in 0..lives {
                 let settled = live(ledger.as_ref(), &mut random).await;
                 receipts.fetch_add(settled, Ordering::SeqCst);
@@ -156,20 +155,20 @@ async fn whole_lives_at_once_keep_the_invariants(handles: Handles) {
 }
 
 /// One request; answers how many receipts were accepted.
-async fn live(ledger: &dyn Ledger, random: &mut Random) -> u64 {
-    let account = random.pick(&ACCOUNTS[..3]);
+async fn live(ledger: &dyn Ledger, random: &mut fastrand::Rng) -> u64 {
+    let account = ACCOUNTS[random.usize(..3)];
     let request = RequestId::generate();
-    if random.one_in(3) {
+    if random.u8(..3) == 0 {
         let grant =
             cocoon_ledger::Grant { id: RequestId::generate(), account: name(account), amount: NanoTon(300) };
         ledger.grant(&grant).await.unwrap();
     }
-    let mut asked = reserve(account, request, 50 + random.below(100));
-    if random.one_in(4) {
+    let mut asked = reserve(account, request, 50 + random.u64(..100));
+    if random.u8(..4) == 0 {
         asked.lease = std::time::Duration::ZERO;
     }
     let Reserved::Held { .. } = ledger.reserve(&asked).await.unwrap() else { return 0 };
-    match random.below(5) {
+    match random.u8(..5) {
         0 => {
             ledger.release(&release(account, request)).await.unwrap();
             0
@@ -185,7 +184,7 @@ async fn live(ledger: &dyn Ledger, random: &mut Random) -> u64 {
             let bound = ledger.bind(&bind(account, request, 1, keyset("a"))).await.unwrap();
             assert!(matches!(bound, Bound::Bound | Bound::Gone));
             let receipt =
-                cocoon_ledger::Settlement { account: name(account), ..settlement(request, random.below(50)) };
+                cocoon_ledger::Settlement { account: name(account), ..settlement(request, random.u64(..50)) };
             let (first, second) = tokio::join!(ledger.settle(&receipt), ledger.settle(&receipt));
             let answers = [first.unwrap(), second.unwrap()];
             assert_eq!(answers.iter().filter(|answer| matches!(answer, Settled::Already { .. })).count(), 1);

@@ -4,6 +4,7 @@ mod answers;
 mod booking;
 mod endings;
 mod holds;
+mod key_registry;
 mod reading;
 mod receipts;
 
@@ -61,6 +62,14 @@ on_both_stores! {
         a_checkpoint_beyond_the_hold_is_ignored
         a_finished_request_cannot_be_reserved_again
         a_request_older_than_seven_days_cannot_be_reserved;
+    key_registry:
+        a_key_is_recorded_once_and_read_again
+        a_record_that_is_too_large_is_not_kept
+        keys_are_listed_by_set_in_pages_both_ways
+        a_key_is_revoked_now_or_later_and_never_postponed
+        limits_are_set_and_taken_away
+        an_account_has_the_projects_that_keys_and_limits_name_and_a_bound_on_them
+        an_account_has_no_more_than_ten_thousand_keys;
     receipts:
         a_receipt_turns_its_hold_into_a_charge_exactly_once
         the_operator_has_its_share_and_the_platform_the_remainder

@@ -9,9 +9,13 @@ mod concurrency;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod coverage;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod forgetting;
+#[cfg(test)]
+mod generate;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
@@ -24,3 +28,5 @@ mod outages;
 mod random;
 #[cfg(test)]
 mod redis_server;
+#[cfg(test)]
+mod world;
