@@ -51,14 +51,18 @@ export function fixture(change = {}) {
     return {
       id: `0199bb00-0000-7000-8000-${String(index).padStart(12, "0")}`, receipt_id: jti, created, model,
       api_key_id: KEYS[index % KEYS.length][0], project_id: "default", cost: String(cost), finish,
-      usage: { prompt_tokens: usage.prompt + usage.cached, cached_tokens: usage.cached, completion_tokens: usage.completion + usage.reasoning, reasoning_tokens: usage.reasoning },
+      usage,
       privacy: index % 2 === 0 ? "sealed" : "gateway",
       receipt: index === 1 ? tampered(receipt) : index === 9 ? null : receipt,
     };
   };
   const requests = Array.from({ length: 30 }, (_, index) => request(index));
   const answers = {
-    "/v1/key": () => ({ data: { label: "fixture", limits: { rpm: 60, tpm: 100_000, concurrency: 8, budget: { amount: "5000000000", period: "month" } }, spent: "4600000000" } }),
+    "/v1/key": () => ({ data: {
+      label: "key_09", id: "key_09", account: "alice", project: null, scope: "admin", models: null, sealed_only: false, expires_at: null,
+      limits: { rpm: 60, tpm: 100_000, concurrency: 8, budget: { amount: "9000000000", period: "month" } },
+      usage_nano: { daily: "849002547", weekly: "2600000001", monthly: "8654321099" },
+    } }),
     "/v1/credits": () => ({ data: {
       balance: "12345678901", held: "45000000", available: "12300678901", deposited: "20000000000", granted: "1000000000", charged: "8654321099",
       topup: { address: "EQD__________________________________________0vo", comment: "acct-7f3a", link: "ton://transfer/EQD__________________________________________0vo?text=acct-7f3a" },
@@ -70,8 +74,14 @@ export function fixture(change = {}) {
       const data = requests.slice(from, from + limit);
       return { object: "list", data, has_more: from + limit < requests.length, last_id: data.at(-1)?.id ?? null };
     },
-    "/v1/organization/costs": costs,
-    "/v1/organization/limits": () => ({ object: "organization.limits", rpm: 600, tpm: null, concurrency: null, budget: { amount: "40000000000", period: "month" }, spent: "8654321099" }),
+    "/v1/organization/costs": spent,
+    "/v1/organization/usage/completions": spent,
+    // No money of its own, so that the sums are those of the other two.
+    "/v1/organization/usage/embeddings": (url) => {
+      const page = spent(url);
+      return { ...page, data: page.data.map((bucket) => ({ ...bucket, results: [] })) };
+    },
+    "/v1/organization/limits": () => ({ object: "organization.limits", rpm: 600, tpm: null, concurrency: null, budget: { amount: "40000000000", period: "month" } }),
     "/v1/organization/projects": () => ({ object: "list", data: [{ id: "default" }, { id: "research" }], has_more: false }),
     "/v1/organization/projects/default/api_keys": () => ({ object: "list", has_more: false, last_id: "key_01", data: KEYS.map(([id, name], index) => ({
       id, name, object: "organization.project.api_key", redacted_value: `sk-cocoon-…${id.slice(-4)}`, created_at: now() - DAY * (index + 1),
@@ -121,17 +131,20 @@ export function tampered(receipt) {
   return [head, base64Url(JSON.stringify(claims)), signature].join(".");
 }
 
-function costs(url) {
+/** Costs are by day and name a model as a line item; usage is by hour too. */
+function spent(url) {
+  const costs = url.pathname.endsWith("/costs");
   const query = url.searchParams;
   const width = { "1h": HOUR, "1d": DAY }[query.get("bucket_width")];
   const group = query.get("group_by[]");
   const start = Number(query.get("start_time"));
   const data = Array.from({ length: Number(query.get("limit")) }, (_, index) => {
     const begin = start + index * width;
-    const names = group === "api_key_id" ? KEYS.map(([id]) => id) : group === "line_item" ? MODELS : [null];
+    const names = group === "api_key_id" ? KEYS.map(([id]) => id) : group === (costs ? "line_item" : "model") ? MODELS : [null];
     const results = index % 5 === 4 ? [] : names.map((name, which) => {
       const nano = BigInt(((index * 37 + which * 53) % 91) * 1_000_003 * (which + 1));
-      return { object: "organization.costs.result", amount: { value: Number(nano) / 1e9, currency: "ton", nano: String(nano) }, [group ?? "line_item"]: name };
+      const paid = costs ? { amount: { value: Number(nano) / 1e9, currency: "ton", nano: String(nano) } } : { cost: String(nano) };
+      return { ...paid, ...(group ? { [group]: name } : {}) };
     });
     return { object: "bucket", start_time: begin, end_time: begin + width, results };
   }).filter(({ start_time: begin }) => begin <= now());

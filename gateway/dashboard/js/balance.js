@@ -2,18 +2,15 @@
 
 import { amount, nano, nanoOrZero } from "./amounts.js";
 import { h } from "./dom.js";
-import { allBuckets, costOf } from "./series.js";
+import { costOf, spentIn } from "./series.js";
 import { facts } from "./tables.js";
 import { DAY, HOUR, now } from "./times.js";
-
-const COSTS = "/v1/organization/costs";
 
 /** What was spent in the last 24 hours and, per day, in the last 7 days: whole hours of UTC, the running one included. */
 async function burn(api) {
   const hour = now() - (now() % HOUR);
-  const query = (from) => [["start_time", from], ["bucket_width", "1h"], ["limit", 168]];
-  const buckets = await allBuckets(api, COSTS, query(hour - 7 * DAY + HOUR));
-  const since = (from) => buckets.filter((bucket) => bucket.start_time >= from)
+  const buckets = await spentIn(api, { width: "1h", start: hour - 7 * DAY + HOUR, count: 168, group: null });
+  const since = (from) => buckets.filter((bucket) => bucket.start >= from)
     .reduce((sum, bucket) => sum + costOf(bucket), 0n);
   return { day: since(hour - DAY + HOUR), perDay: since(0) / 7n };
 }

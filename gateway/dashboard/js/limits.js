@@ -2,8 +2,8 @@
 
 import { amount, count, nano, ton } from "./amounts.js";
 import { h } from "./dom.js";
-import { nothing } from "./panel.js";
 import { facts } from "./tables.js";
+import { time } from "./times.js";
 
 const PERIODS = { day: "a day", week: "a week", month: "a month", total: "in all" };
 
@@ -43,24 +43,37 @@ function usedOf(budget, spent) {
     h("p", {}, amount(used), " used, ", amount(whole > used ? whole - used : 0n), " left"));
 }
 
-function block(title, limits, spent) {
-  const lines = limitFacts(limits);
+const PERIOD_NAMES = { day: "daily", week: "weekly", month: "monthly" };
+
+function block(title, limits, spent, more = []) {
+  const lines = [...more, ...limitFacts(limits)];
   return h("div", { class: "limit-block" }, h("h3", {}, title),
     lines.length > 0 ? facts(lines) : h("p", { class: "hint" }, "No limits of its own."),
-    usedOf(limits?.budget, spent));
+    usedOf(limits?.budget, spent?.[PERIOD_NAMES[limits?.budget?.period]]));
+}
+
+/** What the key is good for, and what was spent with it; an admin key shows what its account spent. */
+function keyFacts(key) {
+  const whose = key.scope === "inference" ? "Spent" : "Account spent";
+  return [
+    ["Key", h("code", {}, key.id)],
+    key.project ? ["Project", key.project] : null,
+    key.scope === "inference" ? ["Models", key.models?.join(", ") ?? "every model"] : ["For", "administration; runs no models"],
+    key.sealed_only ? ["Requests", "sealed only"] : null,
+    ["Good until", key.expires_at ? time(key.expires_at) : "it is revoked"],
+    [`${whose} today`, amount(nano(key.usage_nano.daily))],
+    [`${whose} this week`, amount(nano(key.usage_nano.weekly))],
+    [`${whose} this month`, amount(nano(key.usage_nano.monthly))],
+  ].filter(Boolean);
 }
 
 /** The panel's content. */
 export async function limits(api) {
-  const key = await api.get("/v1/key");
-  const own = key.data;
-  const blocks = [block("This key", own.limits, own.spent)];
-  try {
+  const { data: key } = await api.get("/v1/key");
+  const blocks = [block("This key", key.limits, key.usage_nano, keyFacts(key))];
+  if (key.scope !== "inference") {
     const account = await api.get("/v1/organization/limits");
-    blocks.push(block("The account", account, account.spent));
-  } catch (error) {
-    // Only an admin key may ask for the account's.
-    if (error.status !== 403) throw error;
+    blocks.push(block("The account", account, key.usage_nano));
   }
-  return blocks.length > 0 ? blocks : nothing("No limits.");
+  return blocks;
 }

@@ -16,7 +16,7 @@ export async function openReceipt(api, request) {
   let shown;
   try {
     const checked = await checkReceipt(request.receipt, request, (digest) => api.get(path`/v1/attestation/${digest}`));
-    shown = good(checked);
+    shown = good(checked, request);
   } catch (error) {
     shown = bad(error);
   }
@@ -26,7 +26,7 @@ export async function openReceipt(api, request) {
   rest.replaceChildren(...shown.rest);
 }
 
-function good({ claims, tee, kid }) {
+function good({ claims, tee, kid }, request) {
   const { usage } = claims;
   return {
     kind: "good",
@@ -35,6 +35,7 @@ function good({ claims, tee, kid }) {
       facts([
         ["Model", claims.model],
         ["Cost", [amount(nano(claims.cost)), h("span", { class: "utc" }, ` ${claims.cost} nanoTON`)]],
+        request.cost === claims.cost ? null : ["Charged", [amount(nano(request.cost)), ", as the account had no more"]],
         ["Tokens", `${usage.prompt} prompt, ${usage.cached} cached, ${usage.completion} completion, ${usage.reasoning} reasoning`],
         ["Ended", `${claims.finish}${claims.complete === true ? "" : ", before the answer was sent to its end"}`],
         ["Finished", time(Math.floor(claims.finished / 1000))],
@@ -46,7 +47,7 @@ function good({ claims, tee, kid }) {
       h("ul", {},
         h("li", {}, "The receipt is signed by the key in the keyset that it names, and nothing of it was changed since."),
         h("li", {}, "The SHA-256 of that keyset is the one in the receipt."),
-        h("li", {}, "Model, tokens and cost are those listed here, and the cost is what the tokens cost at its prices.")),
+        h("li", {}, "Model and tokens are those listed here, the cost is what they cost at its prices, and no more was charged.")),
       h("h3", {}, "Not proven here"),
       h("ul", {},
         h("li", {}, tee === "dev"
@@ -76,7 +77,8 @@ function raw(token) {
 
 /** What a row of the list has for a receipt: a button, or why there is none. */
 export function receiptCell(api, request) {
+  if (!request.receipt_id) return h("span", { class: "hint" }, "none came");
   if (typeof request.receipt !== "string") return h("span", { class: "hint" }, "no longer kept");
   const check = () => openReceipt(api, request).catch((error) => announce(error.message));
-  return h("button", { type: "button", class: "small", onclick: check, "aria-label": `Check the receipt ${request.receipt_id ?? ""}` }, "Check");
+  return h("button", { type: "button", class: "small", onclick: check, "aria-label": `Check the receipt ${request.receipt_id}` }, "Check");
 }

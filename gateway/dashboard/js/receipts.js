@@ -104,22 +104,22 @@ function compare(claims, listed) {
   const said = [
     ["id", claims.jti, listed.receipt_id],
     ["model", claims.model, listed.model],
-    ["cost", claims.cost, listed.cost],
     ["way to end", claims.finish, listed.finish],
-    ["prompt tokens", claims.usage.prompt + claims.usage.cached, listed.usage?.prompt_tokens],
-    ["cached tokens", claims.usage.cached, listed.usage?.cached_tokens],
-    ["completion tokens", claims.usage.completion + claims.usage.reasoning, listed.usage?.completion_tokens],
-    ["reasoning tokens", claims.usage.reasoning, listed.usage?.reasoning_tokens],
+    ...CLASSES.map((name) => [`number of ${name} tokens`, claims.usage[name], listed.usage[name]]),
   ];
-  const other = said.find(([, one, two]) => two !== undefined && two !== null && one !== two);
+  const other = said.find(([, one, two]) => one !== two);
   if (other) throw new Refused(`The gateway lists another ${other[0]} (${other[2]}) than the receipt says (${other[1]}).`);
+  // Less is charged where the account had no more.
+  if (BigInt(listed.cost) > BigInt(claims.cost)) {
+    throw new Refused(`The gateway charged ${listed.cost} nanoTON, and the receipt says ${claims.cost}.`);
+  }
 }
 
 /**
  * Checks the receipt of a listed request. `documentOf` fetches the attestation document of a keyset by its digest.
  *
  * Proven by what this gives back: the receipt was signed by the key in the keyset that it names, nothing of it was changed
- * since, it is for what the gateway lists, and its cost is what its tokens cost at its prices.
+ * since, it is for what the gateway lists, its cost is what its tokens cost at its prices, and no more was charged.
  * Not proven: that the keyset belongs to an attested machine (the gateway checked that, not this page), and that the
  * hashes are those of the question and the answer (this page has neither).
  *

@@ -88,8 +88,9 @@ function privacy(mode) {
 }
 
 function tokens(usage) {
-  const { prompt_tokens: prompt, completion_tokens: completion, cached_tokens: cached, reasoning_tokens: reasoning } = usage;
+  // The classes do not overlap.
+  const { prompt, cached, completion, reasoning } = usage;
   const rest = [cached ? `${count(cached)} cached` : null, reasoning ? `${count(reasoning)} reasoning` : null].filter(Boolean);
-  return h("span", {}, `${count(prompt)} in, ${count(completion)} out`,
+  return h("span", {}, `${count(prompt + cached)} in, ${count(completion + reasoning)} out`,
     rest.length > 0 ? h("span", { class: "utc" }, ` ${rest.join(", ")}`) : null);
 }

@@ -1,4 +1,4 @@
-// What was spent, as series over time: of OpenAI's cost pages, made ready for a chart and a table.
+// What was spent, as series over time: of OpenAI's pages of costs and usage, made ready for a chart and a table.
 
 import { nano } from "./amounts.js";
 
@@ -7,8 +7,33 @@ const MOST = 6;
 /** Pages that are asked for at most: a bound on a server that never ends. */
 const MAX_PAGES = 10;
 
+const COSTS = "/v1/organization/costs";
+/** Costs are by day alone; usage is by hour too, and says beside what was paid. */
+const USAGE = ["/v1/organization/usage/completions", "/v1/organization/usage/embeddings"];
+
+/**
+ * What was spent in `count` buckets from `start` on, as `[{start, spent: [{group, nano}]}]`, oldest first. `width` is `1h`
+ * or `1d`; `group` is `model`, `key` or null for sums alone.
+ */
+export async function spentIn(api, { width, start, count, group }) {
+  const query = (parameter) => [
+    ["start_time", start], ["bucket_width", width], ["limit", count], ...(parameter ? [["group_by[]", parameter]] : []),
+  ];
+  const day = width === "1d";
+  const parameter = { model: day ? "line_item" : "model", key: "api_key_id" }[group];
+  const answers = await Promise.all((day ? [COSTS] : USAGE).map((path) => allBuckets(api, path, query(parameter))));
+  const byStart = new Map();
+  for (const bucket of answers.flat()) {
+    const spent = bucket.results.map((result) => ({
+      group: result[parameter] ?? null, nano: nano(day ? result.amount.nano : result.cost),
+    }));
+    byStart.set(bucket.start_time, [...(byStart.get(bucket.start_time) ?? []), ...spent]);
+  }
+  return [...byStart].map(([begin, spent]) => ({ start: begin, spent })).sort((one, two) => one.start - two.start);
+}
+
 /** All buckets of a query, over as many pages as there are. */
-export async function allBuckets(api, path, query) {
+async function allBuckets(api, path, query) {
   const buckets = [];
   let page = null;
   for (let pages = 0; pages < MAX_PAGES; pages += 1) {
@@ -20,21 +45,20 @@ export async function allBuckets(api, path, query) {
   throw new Error("There is more than this page can show.");
 }
 
-/** What one bucket cost in all. */
-export const costOf = (bucket) =>
-  bucket.results.reduce((sum, result) => sum + nano(result.amount.nano), 0n);
+/** What was spent in one bucket in all. */
+export const costOf = (bucket) => sum(bucket.spent.map((one) => one.nano));
 
 /**
  * `{starts, series: [{name, values, total}], totals, total}`: the largest series first, all with a value per bucket.
- * `nameOf` gives the name of a result's group.
+ * `nameOf` gives the name of a group.
  */
 export function seriesOf(buckets, nameOf) {
   const byName = new Map();
   buckets.forEach((bucket, index) => {
-    for (const result of bucket.results) {
-      const name = nameOf(result);
+    for (const { group, nano: spent } of bucket.spent) {
+      const name = nameOf(group);
       if (!byName.has(name)) byName.set(name, buckets.map(() => 0n));
-      byName.get(name)[index] += nano(result.amount.nano);
+      byName.get(name)[index] += spent;
     }
   });
   const all = [...byName].map(([name, values]) => ({ name, values, total: sum(values) }));
@@ -46,7 +70,7 @@ export function seriesOf(buckets, nameOf) {
     series.push({ name: `${rest.length} others`, values, total: sum(values) });
   }
   const totals = buckets.map((_, index) => sum(all.map((one) => one.values[index])));
-  return { starts: buckets.map((bucket) => bucket.start_time), series, totals, total: sum(totals) };
+  return { starts: buckets.map(({ start }) => start), series, totals, total: sum(totals) };
 }
 
 const sum = (values) => values.reduce((all, value) => all + value, 0n);

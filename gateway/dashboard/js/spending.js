@@ -4,11 +4,9 @@ import { amount, ton } from "./amounts.js";
 import { draw, legend } from "./chart.js";
 import { h } from "./dom.js";
 import { nothing } from "./panel.js";
-import { allBuckets, seriesOf } from "./series.js";
+import { seriesOf, spentIn } from "./series.js";
 import { table } from "./tables.js";
 import { DAY, HOUR, hourInBoth, localHour, now, utcDay, utcShortDay } from "./times.js";
-
-const COSTS = "/v1/organization/costs";
 
 /** What can be chosen: buckets are whole hours or days of UTC, the running one included. */
 const RANGES = {
@@ -17,8 +15,8 @@ const RANGES = {
   month: { width: "1d", seconds: DAY, buckets: 30, name: utcDay, label: utcShortDay, column: "Day (UTC)" },
 };
 const GROUPS = {
-  model: { parameter: "line_item", word: "model", nameOf: (result) => result.line_item ?? "unknown model" },
-  key: { parameter: "api_key_id", word: "key", nameOf: (result, names) => names.of(result.api_key_id) },
+  model: { word: "model", nameOf: (model) => model ?? "unknown model" },
+  key: { word: "key", nameOf: (id, names) => names.of(id) },
 };
 
 /** The panel's content for a range and a grouping; `ended` is given what ends its chart. */
@@ -26,13 +24,9 @@ export async function spending(api, names, rangeName, groupName, ended) {
   const range = RANGES[rangeName];
   const group = GROUPS[groupName];
   const last = now() - (now() % range.seconds);
-  const buckets = await allBuckets(api, COSTS, [
-    ["start_time", last - (range.buckets - 1) * range.seconds],
-    ["bucket_width", range.width],
-    ["limit", range.buckets],
-    ["group_by[]", group.parameter],
-  ]);
-  const found = seriesOf(buckets, (result) => group.nameOf(result, names));
+  const start = last - (range.buckets - 1) * range.seconds;
+  const buckets = await spentIn(api, { width: range.width, start, count: range.buckets, group: groupName });
+  const found = seriesOf(buckets, (id) => group.nameOf(id, names));
   if (found.series.length === 0) return nothing("Nothing was spent in this time.");
 
   const host = h("div", { class: "chart", "aria-hidden": "true" });
