@@ -1,7 +1,7 @@
 //! Step 1: the public listener's routes, and what every request gets whatever becomes of it: an id, a place among the
 //! requests in flight, a line in the log, an answer in OpenAI's shape.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use cocoon_ledger::Ledger;
+use cocoon_ledger::{Ledger, Rates};
 use cocoon_openapi::{
     ATTESTATION_NONCE_HEADER, CLIENT_NONCE_HEADER, COST_HEADER, IDEMPOTENT_REPLAYED_HEADER,
     KEY_DIGEST_HEADER, MODELS_PATH, OPENAPI_JSON, OPENAPI_PATH, PRIVACY_HEADER, RECEIPT_HEADER,
@@ -34,12 +34,9 @@ use crate::error::{self, Failure};
 use crate::hop::Sender;
 use crate::route::Fleet;
 use crate::settle::Settler;
-use crate::{dashboard, evidence, inference, models, relay};
+use crate::{dashboard, evidence, inference, models, rate_limits, relay};
 
 /// Milliseconds until the answer began, as OpenAI calls it.
-const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
-const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
-const RATE_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
 /// How long a browser may remember what it was told of a path.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
@@ -67,6 +64,8 @@ pub struct Gateway {
 /// A place among the requests in flight; held until the answer's last byte.
 #[derive(Debug)]
 pub struct InFlight {
+    /// What its reserve left of limits per minute, once it was made.
+    pub rates: OnceLock<Rates>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -127,15 +126,8 @@ fn cors() -> CorsLayer {
         ATTESTATION_NONCE_HEADER,
         VERIFIED_AT_HEADER,
     ];
-    let exposed = exposed.map(HeaderName::from_static).into_iter().chain([
-        RETRY_AFTER,
-        error::RETRY_AFTER_MS,
-        error::SHOULD_RETRY,
-        PROCESSING_MS,
-        RATE_LIMIT,
-        RATE_REMAINING,
-        RATE_RESET,
-    ]);
+    let more = [RETRY_AFTER, error::RETRY_AFTER_MS, error::SHOULD_RETRY, PROCESSING_MS];
+    let exposed = exposed.map(HeaderName::from_static).into_iter().chain(more).chain(rate_limits::names());
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
@@ -173,25 +165,21 @@ async fn sealed_is_a_post(request: Request, next: Next) -> Result<Response, Fail
     Ok(next.run(request).await)
 }
 
-/// Gives a request its place among those in flight, or refuses it; either way the answer says how many are left.
+/// Gives a request its place among those in flight, or refuses it; either way the answer says how much may still be used.
 async fn place(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
-    let mut response = match Arc::clone(&gateway.places).try_acquire_owned() {
+    let (mut response, rates) = match Arc::clone(&gateway.places).try_acquire_owned() {
         Ok(permit) => {
-            request.extensions_mut().insert(Arc::new(InFlight { _permit: permit }));
-            next.run(request).await
+            let slot = Arc::new(InFlight { rates: OnceLock::new(), _permit: permit });
+            request.extensions_mut().insert(Arc::clone(&slot));
+            let response = next.run(request).await;
+            // An answer that is whole has no place any more when this one is given back.
+            (response, slot.rates.get().copied().unwrap_or_default())
         }
-        Err(_) => Failure::overloaded().into_response(),
+        Err(_) => (Failure::overloaded().into_response(), Rates::default()),
     };
-    rate_limit(response.headers_mut(), gateway.config.max_in_flight, gateway.places.available_permits());
+    let (places, free) = (gateway.config.max_in_flight, gateway.places.available_permits());
+    rate_limits::say(response.headers_mut(), &rates, places, free);
     response
-}
-
-/// OpenAI's headers for how many requests may still be sent. The one limit there is yet is on requests in flight, which
-/// a request that ends leaves at once.
-fn rate_limit(headers: &mut HeaderMap, limit: usize, remaining: usize) {
-    headers.insert(RATE_LIMIT, HeaderValue::from(limit));
-    headers.insert(RATE_REMAINING, HeaderValue::from(remaining));
-    headers.insert(RATE_RESET, HeaderValue::from_static(if remaining > 0 { "0s" } else { "1s" }));
 }
 
 /// The route's pattern: a path that no route knows is the client's own text and stays out of the log.

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cocoon_ledger::{Estimate, Ledger, LedgerError, Release, ReleaseReason, Reserve, Reserved, Work};
+use cocoon_ledger::{
+    Estimate, Ledger, LedgerError, Refusal, Release, ReleaseReason, Reserve, Reserved, Work,
+};
 use cocoon_receipts::{NanoTon, Price, RequestId, Usage};
 use tokio_util::task::TaskTracker;
 
+use crate::accept::InFlight;
 use crate::authenticate::ApiKey;
 use crate::error::Failure;
 use cocoon_openapi::Endpoint;
@@ -112,6 +115,15 @@ pub struct Admitted {
     armed: bool,
 }
 
+/// Who asks.
+#[derive(Debug)]
+pub struct Asker<'a> {
+    pub request: RequestId,
+    pub key: ApiKey,
+    /// Learns what the key's limits leave.
+    pub slot: &'a InFlight,
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct What<'a> {
@@ -123,15 +135,15 @@ pub struct What<'a> {
 /// Reserves.
 ///
 /// # Errors
-/// 402, 429, or 503 where the store does not answer.
+/// 401 for a revoked key, 402, 429, or 503 where the store does not answer.
 pub async fn admit(
     ledger: &Arc<dyn Ledger>,
     tracker: &TaskTracker,
-    request: RequestId,
-    key: ApiKey,
+    asker: Asker<'_>,
     what: What<'_>,
     lease: Duration,
 ) -> Result<Admitted, Failure> {
+    let Asker { request, key, slot } = asker;
     let reserve = Reserve {
         request,
         account: key.sub.clone(),
@@ -153,12 +165,16 @@ pub async fn admit(
         armed: true,
     };
     match ledger.reserve(&reserve).await {
-        Ok(Reserved::Held { amount }) => {
+        Ok(Reserved::Held { amount, rates }) => {
             admitted.hold = amount;
+            slot.rates.get_or_init(|| rates);
             Ok(admitted)
         }
         Ok(Reserved::Refused(refusal)) => {
             admitted.armed = false;
+            if let Refusal::Limited { rates, .. } = refusal {
+                slot.rates.get_or_init(|| rates);
+            }
             Err(Failure::refused(refusal))
         }
         Err(error) => Err(store_failure(&error, "reserve", request)),

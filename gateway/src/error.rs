@@ -2,11 +2,13 @@
 //! in the log, under the request's id.
 
 use axum::response::{IntoResponse, Response};
-use cocoon_ledger::Refusal;
+use cocoon_ledger::{Holder, Limit, Refusal};
 use cocoon_openapi::{ApiError, KEY_DIGEST_HEADER};
 use cocoon_sealing::KEY_CONFIG_PROBLEM;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::rate_limits;
 
 /// Told to OpenAI's SDKs, which otherwise retry every 408, 409, 429 and 5xx.
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -18,8 +20,8 @@ pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms")
 pub struct Failure {
     /// Boxed, so that a result is as small as its good case.
     pub api: Box<ApiError>,
-    /// Seconds after which a retry makes sense.
-    pub retry_after: Option<u64>,
+    /// Milliseconds after which a retry makes sense.
+    pub retry_after_ms: Option<u64>,
     /// Whether an SDK may retry by itself; none leaves it to the status.
     pub should_retry: Option<bool>,
     /// Whether the request may have run, and be billed. It is then retried by itself only where an idempotency key
@@ -35,7 +37,7 @@ impl From<ApiError> for Failure {
     fn from(api: ApiError) -> Self {
         Self {
             api: Box::new(api),
-            retry_after: None,
+            retry_after_ms: None,
             should_retry: None,
             may_be_billed: false,
             hint: None,
@@ -50,7 +52,7 @@ impl Failure {
     }
 
     fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.retry_after_ms = Some(seconds * 1000);
         self
     }
 
@@ -179,10 +181,12 @@ impl Failure {
         )
     }
 
-    /// 402 and 429, as the ledger refused.
+    /// 401, 402 and 429, as the ledger refused.
     #[must_use]
     pub fn refused(refusal: Refusal) -> Self {
         match refusal {
+            Refusal::Revoked => Self::bad_key("it was revoked"),
+            Refusal::Limited { holder, limit, retry_after_ms, .. } => Self::limited(holder, limit, retry_after_ms),
             Refusal::InsufficientBalance { needed, available } => Self::new(
                 402,
                 "insufficient_quota",
@@ -200,6 +204,34 @@ impl Failure {
             )
             .retry_after(1),
             Refusal::Finished => Self::internal(),
+        }
+    }
+
+    /// 429 as OpenAI's, with the time after which it may be tried again. No SDK waits for a budget's next period.
+    fn limited(holder: Holder, limit: Limit, retry_after_ms: Option<u64>) -> Self {
+        let whose = match holder {
+            Holder::Key => "key",
+            Holder::Project => "project",
+            Holder::Account => "account",
+        };
+        let when = retry_after_ms
+            .map_or_else(String::new, |ms| format!(" Please try again in {}.", rate_limits::duration(ms)));
+        let reached = |what: &str| format!("Rate limit reached for {what} of this {whose}.{when}");
+        let (kind, code, message) = match limit {
+            Limit::Requests => ("requests", "rate_limit_exceeded", reached("requests per minute")),
+            Limit::Tokens => ("tokens", "rate_limit_exceeded", reached("tokens per minute")),
+            Limit::Concurrency => ("requests", "rate_limit_exceeded", reached("requests at once")),
+            Limit::Budget => (
+                "insufficient_quota",
+                "budget_exceeded",
+                format!("This request is more than what is left of the budget of this {whose}.{when}"),
+            ),
+        };
+        let retried = limit != Limit::Budget && retry_after_ms.is_some();
+        Self {
+            retry_after_ms,
+            should_retry: (!retried).then_some(false),
+            ..Self::new(429, kind, code, message)
         }
     }
 
@@ -351,9 +383,9 @@ impl IntoResponse for Failure {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-            headers.insert(RETRY_AFTER_MS, HeaderValue::from(seconds * 1000));
+        if let Some(ms) = self.retry_after_ms {
+            headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
+            headers.insert(RETRY_AFTER_MS, HeaderValue::from(ms));
         }
         if let Some((name, value)) = self.hint {
             headers.insert(name, HeaderValue::from_static(value));
@@ -368,6 +400,11 @@ impl IntoResponse for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn limited(holder: Holder, limit: Limit, retry_after_ms: Option<u64>) -> Failure {
+        let rates = cocoon_ledger::Rates::default();
+        Failure::refused(Refusal::Limited { holder, limit, retry_after_ms, rates })
+    }
 
     /// What OpenAI's SDKs do with an answer: `x-should-retry` decides, else 408, 409, 429 and 5xx are retried.
     fn is_retried(failure: Failure) -> bool {
@@ -391,6 +428,8 @@ mod tests {
         for failure in [
             Failure::body_timeout(),
             refusal(true),
+            limited(Holder::Key, Limit::Requests, Some(5)),
+            limited(Holder::Key, Limit::Concurrency, Some(5)),
             Failure::store_down(),
             Failure::no_backend(),
             Failure::overloaded(),
@@ -405,6 +444,9 @@ mod tests {
             Failure::body_too_large(1),
             Failure::content_encoding(),
             refusal(false),
+            Failure::refused(Refusal::Revoked),
+            limited(Holder::Key, Limit::Requests, None),
+            limited(Holder::Key, Limit::Budget, Some(5)),
             Failure::backend_failed(),
             Failure::deadline(),
             Failure::deadline().of_idempotent_request(),
@@ -448,6 +490,13 @@ mod tests {
             Failure::refused(Refusal::InsufficientBalance { needed, available }),
             Failure::refused(Refusal::BalanceHeld { needed, available }),
             Failure::refused(Refusal::Finished),
+            Failure::refused(Refusal::Revoked),
+            limited(Holder::Key, Limit::Requests, Some(19_999)),
+            limited(Holder::Project, Limit::Tokens, Some(60_000)),
+            limited(Holder::Account, Limit::Concurrency, Some(1000)),
+            limited(Holder::Key, Limit::Tokens, None),
+            limited(Holder::Project, Limit::Budget, Some(86_400_000)),
+            limited(Holder::Key, Limit::Budget, None),
             Failure::store_down(),
             Failure::no_backend(),
             Failure::overloaded(),

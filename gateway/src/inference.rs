@@ -8,6 +8,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
+use cocoon_ledger::Refusal;
 use cocoon_openapi::x_conf::ClientNonce;
 use cocoon_openapi::{ApiError, CLIENT_NONCE_HEADER};
 use cocoon_receipts::{AccountTagKey, RequestId};
@@ -17,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Request};
 use tokio::time::Instant;
 
 use crate::accept::{Gateway, InFlight};
-use crate::admit::{self, What};
+use crate::admit::{self, Asker, What};
 use crate::authenticate::{self, ApiKey, Scope};
 use crate::body;
 use crate::deliver::{self, Client};
@@ -65,11 +66,15 @@ async fn infer(
     let account = &key.sub;
     let turn = idempotency::turn(&gateway, &parts.headers, account, endpoint, &body, request).await?;
     let running = match turn {
-        Turn::Again(response) => return Ok(*response),
+        Turn::Again(response) => {
+            check_not_revoked(&gateway, &key, request).await?;
+            return Ok(*response);
+        }
         Turn::First(running) => Some(*running),
         Turn::Once => None,
     };
-    let opened = open(&gateway, endpoint, request, key, &parts.headers, nonce, &body);
+    let asker = Asker { request, key, slot: &slot };
+    let opened = open(&gateway, endpoint, asker, &parts.headers, nonce, &body);
     let opened = tokio::time::timeout_at(deadline, opened).await.unwrap_or_else(|_| Err(Failure::deadline()));
     let mut answer = match opened {
         Ok(answer) => answer,
@@ -98,6 +103,15 @@ async fn infer(
     deliver::unstreamed(&gateway, &answer, whole, nonce, running).await
 }
 
+/// What is answered without a reserve is refused to a revoked key here.
+async fn check_not_revoked(gateway: &Gateway, key: &ApiKey, request: RequestId) -> Result<(), Failure> {
+    let revoked = gateway.ledger.is_revoked(&key.sub, &key.jti).await;
+    match revoked.map_err(|error| admit::store_failure(&error, "is_revoked", request))? {
+        false => Ok(()),
+        true => Err(Failure::refused(Refusal::Revoked)),
+    }
+}
+
 /// The failure of a request whose idempotency key, if it has one, is free again: it may be repeated.
 async fn freed(running: Option<Running>, failure: Failure) -> Failure {
     match running {
@@ -113,22 +127,22 @@ async fn freed(running: Option<Running>, failure: Failure) -> Failure {
 async fn open(
     gateway: &Gateway,
     endpoint: Endpoint,
-    request: RequestId,
-    key: ApiKey,
+    asker: Asker<'_>,
     headers: &HeaderMap,
     nonce: ClientNonce,
     body: &Bytes,
 ) -> Result<Answer, Failure> {
     let wanted = read::read(endpoint, body)?;
     let name = gateway.config.aliases.get(&wanted.model).unwrap_or(&wanted.model);
-    let price = gateway.price_for(&key, name).ok_or_else(|| Failure::model_not_found(&wanted.model))?;
+    let request = asker.request;
+    let price = gateway.price_for(&asker.key, name).ok_or_else(|| Failure::model_not_found(&wanted.model))?;
     // A model we sell whose backends are all away is not unknown.
     let context = gateway.fleet.context_length(name, PATIENCE).await.ok_or_else(Failure::no_backend)?;
     let estimate =
         admit::estimate(&price, body.len(), wanted.tokens, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();
     let what = What { endpoint, model: name, estimate };
-    let admitted = admit::admit(&gateway.ledger, &gateway.tracker, request, key, what, lease).await?;
+    let admitted = admit::admit(&gateway.ledger, &gateway.tracker, asker, what, lease).await?;
     let tag_key = AccountTagKey::of_api_key(authenticate::bearer(headers)?);
     let errand = Errand {
         path: endpoint.path(),

@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod models;
 pub mod ops;
 pub mod policy;
+pub mod rate_limits;
 pub mod relay;
 pub mod route;
 pub mod run;

@@ -22,7 +22,7 @@ use http::uri::Authority;
 use tokio::time::Instant;
 
 use crate::accept::{Gateway, InFlight};
-use crate::admit::{self, Admitted, What};
+use crate::admit::{self, Admitted, Asker, What};
 use crate::authenticate::{self, ApiKey};
 use crate::body::BODY_TIMEOUT;
 use crate::clock::now_ms;
@@ -53,7 +53,8 @@ pub async fn relay(
     if wanted.length.is_some_and(|length| length > limit as u64) {
         return Err(Failure::body_too_large(limit));
     }
-    let opened = open(&gateway, endpoint, request, key, &parts, &wanted, body);
+    let asker = Asker { request, key, slot: &slot };
+    let opened = open(&gateway, endpoint, asker, &parts, &wanted, body);
     let opened = tokio::time::timeout_at(deadline, opened).await.unwrap_or_else(|_| Err(Failure::deadline()));
     let (answered, chosen) = opened?;
     answer::respond(gateway, request, deadline, slot, *answered, chosen)
@@ -63,14 +64,13 @@ pub async fn relay(
 async fn open(
     gateway: &Gateway,
     endpoint: Endpoint,
-    request: RequestId,
-    key: ApiKey,
+    asker: Asker<'_>,
     parts: &Parts,
     wanted: &Wanted,
     body: Body,
 ) -> Result<(Box<Answered>, Chosen), Failure> {
     let name = gateway.config.aliases.get(&wanted.model).unwrap_or(&wanted.model);
-    let price = gateway.price_for(&key, name).ok_or_else(|| Failure::model_not_found(&wanted.model))?;
+    let price = gateway.price_for(&asker.key, name).ok_or_else(|| Failure::model_not_found(&wanted.model))?;
     let named = match wanted.keyset {
         None => None,
         Some(keyset) => match gateway.fleet.with_keyset(keyset, now_ms(), PATIENCE).await {
@@ -86,7 +86,7 @@ async fn open(
     let estimate = admit::estimate_sealed(&price, sealed, limit, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();
     let what = What { endpoint, model: name, estimate };
-    let admitted = admit::admit(&gateway.ledger, &gateway.tracker, request, key, what, lease).await?;
+    let admitted = admit::admit(&gateway.ledger, &gateway.tracker, asker, what, lease).await?;
     let tag_key = AccountTagKey::of_api_key(authenticate::bearer(&parts.headers)?);
     let errand = Errand {
         path: endpoint.path(),

@@ -9,8 +9,11 @@ pub mod embedded;
 mod key_registry;
 mod limits;
 mod model;
+mod periods;
 pub mod redis;
 mod rules;
+mod standings;
+mod used;
 
 pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
@@ -20,8 +23,9 @@ pub use key_registry::{
     KeyOrder, KeyQuery, KeyRecord, KeyRegistry, KeyScope, KeySet, MAX_KEY_MODELS, MAX_KEY_NAME, MAX_KEY_PAGE,
     MAX_KEYS, MAX_MODEL_NAME, MAX_PROJECTS, NotAScope, Project, Recorded, Revoked,
 };
-pub use limits::{Budget, Holder, Limits, Period};
+pub use limits::{Budget, Holder, Limit, Limits, Period};
 pub use model::*;
+pub use standings::{Amounts, Rate, Rates, Standing, Standings, Whose};
 
 use std::sync::Arc;
 
@@ -53,8 +57,9 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Ledger>, Ledger
 /// The operations of `docs/LEDGER.md`. Every one is idempotent: after an unknown outcome the same call is
 /// simply made again.
 #[async_trait]
-pub trait Ledger: Answers + KeyRegistry + Send + Sync + std::fmt::Debug {
-    /// Takes a hold on the account, or says why not. Nothing has moved when it refuses. The same request again
+pub trait Ledger: Answers + KeyRegistry + Standings + Send + Sync + std::fmt::Debug {
+    /// Takes a hold on the account, and what the request asks of the limits of its key, its project and its account, or
+    /// says why not: a revoked key first, then limits, then the balance. Nothing has moved when it refuses. The same request again
     /// gives the same hold.
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, LedgerError>;
 

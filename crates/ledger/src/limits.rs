@@ -49,6 +49,15 @@ pub enum Holder {
     Account,
 }
 
+/// Which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Limit {
+    Requests,
+    Tokens,
+    Concurrency,
+    Budget,
+}
+
 impl Limits {
     /// As both stores keep them: requests, tokens, concurrency, amount and period between commas, empty where
     /// unlimited.

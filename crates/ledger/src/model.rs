@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Limits;
+use crate::{Holder, Limit, Limits, Rates};
 use cocoon_receipts::{
     AccountId, BasisPoints, Digest, KeyId, NanoTon, OperatorId, ProjectId, ReceiptId, RequestId, Usage,
 };
@@ -132,12 +132,19 @@ pub enum Reserved {
     /// The hold, which is also the ticket's `max_cost`.
     Held {
         amount: NanoTon,
+        /// What is left of the limits per minute after it, of those that leave least. None for a request that had its
+        /// hold before.
+        rates: Rates,
     },
     Refused(Refusal),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
+    /// The key is revoked.
+    Revoked,
+    /// A limit is reached, and stays so for `retry_after_ms` if nothing else happens; none where that is for ever.
+    Limited { holder: Holder, limit: Limit, retry_after_ms: Option<u64>, rates: Rates },
     /// Even the whole balance is below what is needed.
     InsufficientBalance { needed: NanoTon, available: NanoTon },
     /// The balance would do, but other requests hold it.

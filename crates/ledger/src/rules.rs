@@ -83,6 +83,11 @@ pub(crate) fn check_amount(amount: NanoTon) -> Result<(), LedgerError> {
     if amount.0 < AMOUNT_LIMIT { Ok(()) } else { Err(LedgerError::Overflow) }
 }
 
+/// A budget as both stores count it: no sum that it is compared with is larger.
+pub(crate) fn countable(amount: NanoTon) -> NanoTon {
+    NanoTon(amount.0.min(AMOUNT_LIMIT - 1))
+}
+
 fn check_usage(usage: &Usage) -> Result<(), LedgerError> {
     if usage.total() < AMOUNT_LIMIT { Ok(()) } else { Err(LedgerError::Overflow) }
 }

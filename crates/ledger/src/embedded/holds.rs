@@ -4,8 +4,10 @@ use ::rusqlite::{Connection, OptionalExtension, Row, params};
 use cocoon_receipts::{AccountId, Digest, KeyId, OperatorId, ProjectId, RequestId, Usage};
 
 use crate::embedded::columns::{amount, blob, optional_text, text, usage};
+use crate::embedded::used::User;
 use crate::embedded::{integer, sqlite_error};
 use crate::rules::day_of;
+use crate::used::{Change, Took};
 use crate::{LedgerError, Shard, Work};
 
 #[derive(Debug, Clone)]
@@ -26,6 +28,11 @@ pub(super) struct Hold {
     pub(super) amount: i64,
     /// When the sweeper may end it: the lease's end, and where bound the grace after it.
     pub(super) due_ms: u64,
+    /// Its charge belongs to the periods of this time.
+    pub(super) reserved_ms: u64,
+    /// Until when it is among the requests that run.
+    pub(super) lease_end_ms: u64,
+    pub(super) took: Took,
     /// 0 until it is bound.
     pub(super) attempt: u32,
     pub(super) keyset: Option<Digest>,
@@ -38,10 +45,26 @@ impl Hold {
     pub(super) fn pays(&self, attempt: u32, keyset: Digest) -> bool {
         pays(self.attempt, self.keyset, attempt, keyset)
     }
+
+    pub(super) fn user(&self) -> User<'_> {
+        User { account: &self.account, key: &self.key, project: self.project.as_ref() }
+    }
+
+    /// What its end leaves behind: `usage` is none where nothing was used.
+    pub(super) fn change<'a>(&self, usage: Option<&'a Usage>, spent: i64) -> Change<'a> {
+        Change { reserved_ms: self.reserved_ms, held: self.amount, took: Some((self.took, usage)), spent }
+    }
 }
 
 fn pays(bound: u32, bound_keyset: Option<Digest>, attempt: u32, keyset: Digest) -> bool {
     attempt > bound || (attempt == bound && bound_keyset == Some(keyset))
+}
+
+/// Until when a request runs, and when the sweeper may end it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lease {
+    pub(super) end_ms: u64,
+    pub(super) due_ms: u64,
 }
 
 /// How a request ended.
@@ -86,6 +109,8 @@ pub(super) struct Finished {
     /// Whom the charge went to, where there was one.
     pub(super) operator: Option<OperatorId>,
     pub(super) operator_part: i64,
+    /// When it was reserved, or made where there was no hold.
+    pub(super) reserved_ms: u64,
 }
 
 impl Finished {
@@ -99,6 +124,7 @@ impl Finished {
             charged: 0,
             operator: None,
             operator_part: 0,
+            reserved_ms: hold.reserved_ms,
         }
     }
 
@@ -115,7 +141,7 @@ pub(super) fn find(
     connection
         .prepare_cached(
             "SELECT account, key, project, amount, due_ms, attempt, keyset, checkpoint_cost, checkpoint_operator,
-                 checkpoint_operator_part, prompt, cached, completion, reasoning, model, work
+                 checkpoint_operator_part, prompt, cached, completion, reasoning, model, work, reserved_ms, lease_end_ms, took
              FROM hold WHERE shard = ?1 AND request = ?2",
         )
         .and_then(|mut get| get.query_row(params![shard.0, request.to_string()], hold).optional())
@@ -140,6 +166,9 @@ fn hold(row: &Row<'_>) -> ::rusqlite::Result<Hold> {
         work: text(row, 15)?,
         amount: row.get(3)?,
         due_ms: amount(row, 4)?,
+        reserved_ms: amount(row, 16)?,
+        lease_end_ms: amount(row, 17)?,
+        took: text(row, 18)?,
         attempt: row.get(5)?,
         keyset: blob(row, 6)?,
         checkpoint,
@@ -154,8 +183,9 @@ pub(super) fn insert(
 ) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
-            "INSERT INTO hold (shard, request, account, key, project, amount, due_ms, model, work)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO hold
+                 (shard, request, account, key, project, amount, due_ms, model, work, reserved_ms, lease_end_ms, took)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )
         .and_then(|mut add| {
             add.execute(params![
@@ -168,6 +198,9 @@ pub(super) fn insert(
                 i64::try_from(hold.due_ms).unwrap_or(i64::MAX),
                 hold.model,
                 hold.work.letter(),
+                i64::try_from(hold.reserved_ms).unwrap_or(i64::MAX),
+                i64::try_from(hold.lease_end_ms).unwrap_or(i64::MAX),
+                hold.took.to_text(),
             ])
         })
         .map_err(sqlite_error)?;
@@ -180,16 +213,16 @@ pub(super) fn bind(
     request: RequestId,
     attempt: u32,
     keyset: Digest,
-    due_ms: u64,
+    lease: Lease,
 ) -> Result<(), LedgerError> {
-    let due_ms = integer(due_ms)?;
+    let (lease_end_ms, due_ms) = (integer(lease.end_ms)?, integer(lease.due_ms)?);
     connection
         .prepare_cached(
-            "UPDATE hold SET attempt = ?3, keyset = ?4, due_ms = ?5, checkpoint_cost = NULL, checkpoint_operator = NULL,
+            "UPDATE hold SET attempt = ?3, keyset = ?4, due_ms = ?5, lease_end_ms = ?6, checkpoint_cost = NULL, checkpoint_operator = NULL,
                  checkpoint_operator_part = NULL, prompt = NULL, cached = NULL, completion = NULL, reasoning = NULL
              WHERE shard = ?1 AND request = ?2",
         )
-        .and_then(|mut save| save.execute(params![shard.0, request.to_string(), attempt, keyset.0, due_ms]))
+        .and_then(|mut save| save.execute(params![shard.0, request.to_string(), attempt, keyset.0, due_ms, lease_end_ms]))
         .map_err(sqlite_error)?;
     Ok(())
 }
@@ -199,13 +232,13 @@ pub(super) fn checkpoint(
     shard: Shard,
     request: RequestId,
     checkpoint: &CheckpointRow,
-    due_ms: u64,
+    lease: Lease,
 ) -> Result<(), LedgerError> {
     let [prompt, cached, completion, reasoning] = crate::embedded::columns::counts(&checkpoint.usage)?;
-    let due_ms = integer(due_ms)?;
+    let (lease_end_ms, due_ms) = (integer(lease.end_ms)?, integer(lease.due_ms)?);
     connection
         .prepare_cached(
-            "UPDATE hold SET due_ms = ?3, checkpoint_cost = ?4, checkpoint_operator = ?5, checkpoint_operator_part = ?6,
+            "UPDATE hold SET due_ms = ?3, lease_end_ms = ?11, checkpoint_cost = ?4, checkpoint_operator = ?5, checkpoint_operator_part = ?6,
                  prompt = ?7, cached = ?8, completion = ?9, reasoning = ?10
              WHERE shard = ?1 AND request = ?2",
         )
@@ -221,6 +254,7 @@ pub(super) fn checkpoint(
                 cached,
                 completion,
                 reasoning,
+                lease_end_ms,
             ])
         })
         .map_err(sqlite_error)?;
@@ -249,11 +283,12 @@ pub(super) fn finished(
             charged: row.get(4)?,
             operator: optional_text(row, 5)?,
             operator_part: row.get(6)?,
+            reserved_ms: amount(row, 7)?,
         })
     };
     connection
         .prepare_cached(
-            "SELECT state, account, attempt, keyset, charged, operator, operator_part
+            "SELECT state, account, attempt, keyset, charged, operator, operator_part, reserved_ms
              FROM finished WHERE shard = ?1 AND request = ?2",
         )
         .and_then(|mut get| get.query_row(params![shard.0, request.to_string()], read).optional())
@@ -269,8 +304,8 @@ pub(super) fn finish(
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO finished
-                 (shard, request, day, state, account, attempt, keyset, charged, operator, operator_part)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 (shard, request, day, state, account, attempt, keyset, charged, operator, operator_part, reserved_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )
         .and_then(|mut save| {
             save.execute(params![
@@ -284,6 +319,7 @@ pub(super) fn finish(
                 finished.charged,
                 finished.operator.as_ref().map(OperatorId::as_str),
                 finished.operator_part,
+                i64::try_from(finished.reserved_ms).unwrap_or(i64::MAX),
             ])
         })
         .map_err(sqlite_error)?;

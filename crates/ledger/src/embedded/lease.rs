@@ -7,12 +7,13 @@ use crate::embedded::answers;
 use crate::embedded::book::{Book, Movement, shard_row, touch};
 use crate::embedded::clock::Clock;
 use crate::embedded::columns::text;
-use crate::embedded::holds::{self, CheckpointRow, Finished, Hold, State};
+use crate::embedded::holds::{self, CheckpointRow, Finished, Hold, Lease, State};
 use crate::embedded::journal::{self, Entry};
-use crate::embedded::{integer, natural, sqlite_error};
+use crate::embedded::used;
+use crate::embedded::{integer, natural, sqlite_error, taking};
 use crate::rules::{first_kept_day, hold_for, is_too_old, lease_ms};
 use crate::{
-    Bind, Bound, Checkpoint, Expired, Extended, JournalKind, LedgerError, Refusal, Release, Released,
+    Bind, Bound, Checkpoint, Expired, Extended, JournalKind, LedgerError, Rates, Refusal, Release, Released,
     Reserve, Reserved, Shard,
 };
 
@@ -27,7 +28,7 @@ pub(super) fn reserve(
 ) -> Result<Reserved, LedgerError> {
     if let Some(hold) = holds::find(connection, shard, reserve.request)? {
         return Ok(if hold.account == reserve.account {
-            Reserved::Held { amount: NanoTon(natural(hold.amount)?) }
+            Reserved::Held { amount: NanoTon(natural(hold.amount)?), rates: Rates::default() }
         } else {
             Reserved::Refused(Refusal::Finished)
         });
@@ -38,8 +39,15 @@ pub(super) fn reserve(
     {
         return Ok(Reserved::Refused(Refusal::Finished));
     }
+    let mut taking = match taking::begin(&book, reserve)? {
+        Ok(taking) => taking,
+        Err(refusal) => return Ok(Reserved::Refused(refusal)),
+    };
     let available = NanoTon(natural(book.account.available())?);
-    let needed = hold_for(&reserve.estimate, available);
+    let needed = hold_for(&reserve.estimate, taking.least(available)?);
+    if let Some(refusal) = taking.over_budget(needed) {
+        return Ok(Reserved::Refused(refusal));
+    }
     if needed > available {
         let refusal = if NanoTon(natural(book.account.balance)?) >= needed {
             Refusal::BalanceHeld { needed, available }
@@ -48,14 +56,19 @@ pub(super) fn reserve(
         };
         return Ok(Reserved::Refused(refusal));
     }
+    let (now_ms, amount) = (book.now_ms, integer(needed.0)?);
+    let lease_end_ms = now_ms.saturating_add(lease_ms(reserve.lease));
     let hold = Hold {
         account: reserve.account.clone(),
         key: reserve.key.clone(),
         project: reserve.project.clone(),
         model: reserve.model.clone(),
         work: reserve.work,
-        amount: integer(needed.0)?,
-        due_ms: book.now_ms.saturating_add(lease_ms(reserve.lease)),
+        amount,
+        due_ms: lease_end_ms,
+        reserved_ms: now_ms,
+        lease_end_ms,
+        took: taking.take(&book, amount)?,
         attempt: 0,
         keyset: None,
         checkpoint: None,
@@ -63,7 +76,7 @@ pub(super) fn reserve(
     holds::insert(connection, shard, reserve.request, &hold)?;
     book.hold(hold.amount);
     book.close()?;
-    Ok(Reserved::Held { amount: needed })
+    Ok(Reserved::Held { amount: needed, rates: taking.rates() })
 }
 
 pub(super) fn bind(
@@ -82,8 +95,9 @@ pub(super) fn bind(
         return Ok(Bound::Superseded);
     }
     let now_ms = shard_time(connection, clock, shard)?;
-    let due_ms = now_ms.saturating_add(lease_ms(bind.lease)).saturating_add(grace_ms);
-    holds::bind(connection, shard, bind.request, bind.attempt, bind.keyset, due_ms)?;
+    let end_ms = now_ms.saturating_add(lease_ms(bind.lease));
+    let lease = Lease { end_ms, due_ms: end_ms.saturating_add(grace_ms) };
+    holds::bind(connection, shard, bind.request, bind.attempt, bind.keyset, lease)?;
     Ok(Bound::Bound)
 }
 
@@ -108,14 +122,15 @@ pub(super) fn extend(
         return Ok(Extended::Ignored);
     }
     let now_ms = shard_time(connection, clock, shard)?;
-    let due_ms = now_ms.saturating_add(lease_ms(checkpoint.lease)).saturating_add(grace_ms).max(hold.due_ms);
+    let end_ms = now_ms.saturating_add(lease_ms(checkpoint.lease)).max(hold.lease_end_ms);
+    let lease = Lease { end_ms, due_ms: end_ms.saturating_add(grace_ms).max(hold.due_ms) };
     let row = CheckpointRow {
         cost,
         operator: checkpoint.operator.clone(),
         operator_part: integer(checkpoint.cost.basis_points(checkpoint.operator_share).0)?,
         usage: checkpoint.usage,
     };
-    holds::checkpoint(connection, shard, checkpoint.request, &row, due_ms)?;
+    holds::checkpoint(connection, shard, checkpoint.request, &row, lease)?;
     Ok(Extended::Extended)
 }
 
@@ -135,6 +150,7 @@ pub(super) fn release(
         holds::remove(connection, shard, request)?;
         holds::finish(connection, shard, request, &Finished::unpaid(State::Released, &hold))?;
         book.give_back(hold.amount);
+        used::change(connection, shard, hold.user(), book.now_ms, &hold.change(None, 0))?;
         book.close()?;
         return Ok(Released::Released { amount: NanoTon(natural(hold.amount)?) });
     }
@@ -156,6 +172,7 @@ pub(super) fn release(
                 charged: 0,
                 operator: None,
                 operator_part: 0,
+                reserved_ms: request.made_at_ms().min(book.now_ms),
             };
             holds::finish(connection, shard, request, &tombstone)?;
             Ok(Released::Tombstone)
@@ -172,6 +189,7 @@ pub(super) fn expired(
     let now_ms = shard_time(connection, clock, shard)?;
     forget(connection, shard, now_ms)?;
     answers::forget(connection, shard, integer(now_ms)?)?;
+    used::forget(connection, shard, integer(now_ms)?)?;
     let mut over = connection
         .prepare_cached(
             "SELECT request FROM hold WHERE shard = ?1 AND due_ms <= ?2 ORDER BY due_ms, request LIMIT ?3",
@@ -214,6 +232,8 @@ pub(super) fn expire(
         };
         journal::append(&mut book, &entry)?;
     }
+    let usage = hold.checkpoint.as_ref().map(|checkpoint| &checkpoint.usage);
+    used::change(connection, shard, hold.user(), book.now_ms, &hold.change(usage, finished.charged))?;
     holds::remove(connection, shard, request)?;
     holds::finish(connection, shard, request, &finished)?;
     book.close()?;

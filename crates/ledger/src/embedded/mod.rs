@@ -14,6 +14,8 @@ mod lease;
 mod reading;
 mod schema;
 mod settle;
+mod taking;
+mod used;
 mod writer;
 
 use std::path::Path;

@@ -73,13 +73,14 @@ fn create_or_check(connection: &mut Connection, options: &Options) -> Result<(),
     check_schema(meta("schema")?.as_deref())?;
     created_with("shards", &meta("shards")?.unwrap_or_default(), &options.shards.get().to_string())?;
     created_with("test_clock", &meta("test_clock")?.unwrap_or_default(), &options.test_clock.to_string())?;
-    let added = [
+    let subjects = [
         include_str!("answers.sql"),
         include_str!("caps.sql"),
         include_str!("documents.sql"),
         include_str!("key_registry.sql"),
+        include_str!("used.sql"),
     ];
-    for added in added {
+    for added in subjects {
         transaction.execute_batch(added).map_err(sqlite_error)?;
     }
     transaction.commit().map_err(sqlite_error)

@@ -38,6 +38,9 @@ CREATE TABLE hold (
     work TEXT NOT NULL,
     amount INTEGER NOT NULL,
     due_ms INTEGER NOT NULL,
+    reserved_ms INTEGER NOT NULL,
+    lease_end_ms INTEGER NOT NULL,
+    took TEXT NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0,
     keyset BLOB,
     checkpoint_cost INTEGER,
@@ -62,6 +65,7 @@ CREATE TABLE finished (
     charged INTEGER NOT NULL,
     operator TEXT,
     operator_part INTEGER NOT NULL,
+    reserved_ms INTEGER NOT NULL,
     PRIMARY KEY (shard, request)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX finished_day ON finished (shard, day);

@@ -7,8 +7,10 @@ use crate::embedded::book::{Book, Movement};
 use crate::embedded::clock::Clock;
 use crate::embedded::holds::{self, Finished, Hold, State};
 use crate::embedded::journal::{self, Entry};
+use crate::embedded::used::{self, User};
 use crate::embedded::{integer, natural, sqlite_error};
 use crate::rules::{ASIDE_LIMIT, day_of, is_too_old, settlement_made_at_ms};
+use crate::used::Change;
 use crate::{JournalKind, LedgerError, Settled, Settlement, Shard};
 
 /// What a receipt does to the books.
@@ -16,7 +18,7 @@ struct Plan {
     kind: JournalKind,
     movement: Movement,
     /// The hold it ends.
-    ends: Option<i64>,
+    ends: Option<Hold>,
     /// What is remembered of the request from now on; none: as before.
     finished: Option<Finished>,
     /// What the account paid for the request in all.
@@ -46,10 +48,11 @@ pub(super) fn settle(
         return Ok(Settled::Already { charged: NanoTon(natural(charged)?) });
     }
     let plan = plan(&book, settlement)?;
-    if let Some(amount) = plan.ends {
-        book.give_back(amount);
+    if let Some(hold) = &plan.ends {
+        book.give_back(hold.amount);
         holds::remove(connection, shard, settlement.request)?;
     }
+    count(&book, settlement, &plan)?;
     book.charge(plan.movement, &settlement.operator)?;
     if let Some(finished) = &plan.finished {
         holds::finish(connection, shard, settlement.request, finished)?;
@@ -71,13 +74,27 @@ pub(super) fn settle(
     Ok(plan.settled)
 }
 
+/// For the limits and budgets of those who had the hold, or without one of those whom the receipt names.
+fn count(book: &Book<'_>, settlement: &Settlement, plan: &Plan) -> Result<(), LedgerError> {
+    let (spent, now_ms) = (plan.movement.taken, book.now_ms);
+    if let Some(hold) = &plan.ends {
+        let change = hold.change(Some(&settlement.usage), spent);
+        return used::change(book.connection, book.shard, hold.user(), now_ms, &change);
+    }
+    let Some(finished) = &plan.finished else { return Ok(()) };
+    let Settlement { account, key, project, .. } = settlement;
+    let user = User { account, key, project: project.as_ref() };
+    let change = Change { reserved_ms: finished.reserved_ms, held: 0, took: None, spent };
+    used::change(book.connection, book.shard, user, now_ms, &change)
+}
+
 fn plan(book: &Book<'_>, settlement: &Settlement) -> Result<Plan, LedgerError> {
     if let Some(hold) = holds::find(book.connection, book.shard, settlement.request)? {
         return of_open_hold(book, settlement, &hold);
     }
     match holds::finished(book.connection, book.shard, settlement.request)? {
         Some(finished) => of_finished(book, settlement, &finished),
-        None => of_lost_hold(book, settlement),
+        None => of_lost_hold(book, settlement, settlement.request.made_at_ms().min(book.now_ms)),
     }
 }
 
@@ -86,8 +103,8 @@ fn of_open_hold(book: &Book<'_>, settlement: &Settlement, hold: &Hold) -> Result
         return Ok(Plan::at_no_cost());
     }
     let reach = hold.amount + book.account.available();
-    let plan = Plan::charge(settlement, reach)?;
-    Ok(Plan { ends: Some(hold.amount), ..plan })
+    let plan = Plan::charge(settlement, reach, hold.reserved_ms)?;
+    Ok(Plan { ends: Some(hold.clone()), ..plan })
 }
 
 fn of_finished(book: &Book<'_>, settlement: &Settlement, finished: &Finished) -> Result<Plan, LedgerError> {
@@ -99,7 +116,9 @@ fn of_finished(book: &Book<'_>, settlement: &Settlement, finished: &Finished) ->
     }
     match finished.state {
         State::Expired => of_expired(book, settlement, finished),
-        State::Released | State::Tombstone | State::Settled => of_lost_hold(book, settlement),
+        State::Released | State::Tombstone | State::Settled => {
+            of_lost_hold(book, settlement, finished.reserved_ms)
+        }
     }
 }
 
@@ -118,7 +137,7 @@ fn of_expired(book: &Book<'_>, settlement: &Settlement, finished: &Finished) -> 
         kind: JournalKind::Correction,
         movement,
         ends: None,
-        finished: Some(Finished::settled(settlement, charged, operator_part)),
+        finished: Some(Finished::settled(settlement, charged, operator_part, finished.reserved_ms)),
         charged,
         settled: Settled::Charged {
             charged: NanoTon(natural(charged)?),
@@ -128,8 +147,8 @@ fn of_expired(book: &Book<'_>, settlement: &Settlement, finished: &Finished) -> 
 }
 
 /// The store lost the hold, or it was given back although something was generated: whatever is available.
-fn of_lost_hold(book: &Book<'_>, settlement: &Settlement) -> Result<Plan, LedgerError> {
-    Plan::charge(settlement, book.account.available())
+fn of_lost_hold(book: &Book<'_>, settlement: &Settlement, reserved_ms: u64) -> Result<Plan, LedgerError> {
+    Plan::charge(settlement, book.account.available(), reserved_ms)
 }
 
 impl Plan {
@@ -146,7 +165,7 @@ impl Plan {
     }
 
     /// The operator is paid for the whole cost; the platform bears what the account's `reach` leaves open.
-    fn charge(settlement: &Settlement, reach: i64) -> Result<Self, LedgerError> {
+    fn charge(settlement: &Settlement, reach: i64, reserved_ms: u64) -> Result<Self, LedgerError> {
         let cost = integer(settlement.cost.0)?;
         let taken = cost.min(reach);
         let operator = integer(settlement.cost.basis_points(settlement.operator_share).0)?;
@@ -155,7 +174,7 @@ impl Plan {
             kind: JournalKind::Charge,
             movement,
             ends: None,
-            finished: Some(Finished::settled(settlement, taken, operator)),
+            finished: Some(Finished::settled(settlement, taken, operator, reserved_ms)),
             charged: taken,
             settled: Settled::Charged {
                 charged: NanoTon(natural(taken)?),
@@ -166,7 +185,7 @@ impl Plan {
 }
 
 impl Finished {
-    fn settled(settlement: &Settlement, charged: i64, operator_part: i64) -> Self {
+    fn settled(settlement: &Settlement, charged: i64, operator_part: i64, reserved_ms: u64) -> Self {
         Self {
             state: State::Settled,
             account: settlement.account.clone(),
@@ -175,6 +194,7 @@ impl Finished {
             charged,
             operator: Some(settlement.operator.clone()),
             operator_part,
+            reserved_ms,
         }
     }
 }

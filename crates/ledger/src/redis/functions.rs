@@ -9,6 +9,7 @@ use crate::redis::link::{Durability, Link, Timeouts, lacks_function, redis_error
 /// The library: its parts in the order in which they need each other.
 const LIBRARY: &str = concat!(
     include_str!("functions/books.lua"),
+    include_str!("functions/limits.lua"),
     include_str!("functions/create.lua"),
     include_str!("functions/holds.lua"),
     include_str!("functions/settle.lua"),
@@ -37,6 +38,7 @@ pub(super) enum Function {
     RenewAnswer,
     EndAnswer,
     AbandonAnswer,
+    Standing,
     PutKey,
     RevokeKey,
     IsRevoked,
@@ -62,6 +64,7 @@ impl Function {
             Self::RenewAnswer => "cocoon2_renew_answer",
             Self::EndAnswer => "cocoon2_end_answer",
             Self::AbandonAnswer => "cocoon2_abandon_answer",
+            Self::Standing => "cocoon2_standing",
             Self::PutKey => "cocoon2_put_key",
             Self::RevokeKey => "cocoon2_revoke_key",
             Self::IsRevoked => "cocoon2_is_revoked",
@@ -193,6 +196,7 @@ mod tests {
             Function::RenewAnswer,
             Function::EndAnswer,
             Function::AbandonAnswer,
+            Function::Standing,
             Function::PutKey,
             Function::RevokeKey,
             Function::IsRevoked,

@@ -7,6 +7,7 @@ mod key_registry;
 mod link;
 mod names;
 mod reply;
+mod standings;
 mod start;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use functions::{Function, Functions};
 pub use link::Timeouts;
 use names::ShardKeys;
 use reply::Reply;
+use standings::{User, with_used};
 
 const SCHEMA: &str = "2";
 
@@ -128,28 +130,35 @@ impl Ledger for RedisLedger {
             k.hold(reserve.request),
             k.leases(),
             k.finished(day_of(made_at)),
+            k.caps(&reserve.account),
         ];
+        let user = User::of(&reserve.key, reserve.project.as_ref());
+        let keys = with_used(k, &reserve.account, user, keys);
         // Beyond the limit a double is not exact, and no balance suffices.
         let clamped = |amount: NanoTon| amount.0.min(AMOUNT_LIMIT).to_string();
         let args = [
             reserve.request.to_string(),
             reserve.account.to_string(),
-            reserve.key.to_string(),
-            project_text(reserve.project.as_ref()),
+            user.key.to_owned(),
+            user.project.to_owned(),
             reserve.model.clone(),
             reserve.work.letter().to_owned(),
             made_at.to_string(),
             clamped(reserve.estimate.worst_case),
             reserve.estimate.useful_minimum.map_or_else(String::new, clamped),
             lease_ms(reserve.lease).to_string(),
+            reserve.limits.to_text(),
+            reserve.estimate.tokens.min(AMOUNT_LIMIT).to_string(),
         ];
         let reply = self.call(Function::Reserve, &keys, &args).await?;
         let short = || -> Result<(NanoTon, NanoTon), LedgerError> {
-            let available = reply.amount(1)?;
-            Ok((hold_for(&reserve.estimate, available), available))
+            Ok((hold_for(&reserve.estimate, reply.amount(2)?), reply.amount(1)?))
         };
         match reply.word() {
-            "held" => Ok(Reserved::Held { amount: reply.amount(1)? }),
+            "held" => Ok(Reserved::Held { amount: reply.amount(1)?, rates: standings::rates(&reply, 2)? }),
+            "revoked" => Ok(Reserved::Refused(Refusal::Revoked)),
+            "limited" => standings::limited(&reply).map(Reserved::Refused),
+            "over_budget" => standings::over_budget(&reply).map(Reserved::Refused),
             "finished" => Ok(Reserved::Refused(Refusal::Finished)),
             "insufficient" => {
                 let (needed, available) = short()?;
@@ -165,7 +174,8 @@ impl Ledger for RedisLedger {
 
     async fn bind(&self, bind: &Bind) -> Result<Bound, LedgerError> {
         let k = self.keys_of(&bind.account);
-        let keys = [k.clock(), k.hold(bind.request), k.leases()];
+        let (slots, running) = (k.slots(&bind.account), k.running(&bind.account));
+        let keys = [k.clock(), k.hold(bind.request), k.leases(), slots, running];
         let args = [
             bind.request.to_string(),
             bind.account.to_string(),
@@ -186,7 +196,8 @@ impl Ledger for RedisLedger {
     async fn extend(&self, checkpoint: &Checkpoint) -> Result<Extended, LedgerError> {
         check_checkpoint(checkpoint)?;
         let k = self.keys_of(&checkpoint.account);
-        let keys = [k.clock(), k.hold(checkpoint.request), k.leases()];
+        let (slots, running) = (k.slots(&checkpoint.account), k.running(&checkpoint.account));
+        let keys = [k.clock(), k.hold(checkpoint.request), k.leases(), slots, running];
         let args = [
             checkpoint.request.to_string(),
             checkpoint.account.to_string(),
@@ -246,8 +257,17 @@ impl Ledger for RedisLedger {
             settlement_made_at_ms(settlement).to_string(),
             day.to_string(),
             receipt_day.to_string(),
+            settlement.request.made_at_ms().to_string(),
+            settlement.usage.total().to_string(),
         ];
-        let reply = self.call(Function::Settle, &keys, &args).await?;
+        let user = User::of(&settlement.key, settlement.project.as_ref());
+        let reply = self
+            .call_for(user, |user| {
+                let whose = [user.key.to_owned(), user.project.to_owned()];
+                let keys = with_used(k, &settlement.account, user, keys.clone());
+                (Function::Settle, keys, args.iter().cloned().chain(whose).collect())
+            })
+            .await?;
         match reply.word() {
             "charged" => Ok(Settled::Charged { charged: reply.amount(1)?, shortfall: reply.amount(2)? }),
             "already" => Ok(Settled::Already { charged: reply.amount(1)? }),
@@ -272,15 +292,20 @@ impl Ledger for RedisLedger {
             k.finished(day),
             k.days(),
         ];
-        let args = [
-            request.to_string(),
-            account.to_string(),
-            release.key.to_string(),
-            project_text(release.project.as_ref()),
-            made_at.to_string(),
-            day.to_string(),
-        ];
-        let reply = self.call(Function::Release, &keys, &args).await?;
+        let user = User::of(&release.key, release.project.as_ref());
+        let reply = self
+            .call_for(user, |user| {
+                let args = vec![
+                    request.to_string(),
+                    account.to_string(),
+                    user.key.to_owned(),
+                    user.project.to_owned(),
+                    made_at.to_string(),
+                    day.to_string(),
+                ];
+                (Function::Release, with_used(k, account, user, keys.clone()), args)
+            })
+            .await?;
         match reply.word() {
             "released" => Ok(Released::Released { amount: reply.amount(1)? }),
             "tombstone" => Ok(Released::Tombstone),
@@ -301,10 +326,11 @@ impl Ledger for RedisLedger {
 
     async fn expire(&self, shard: Shard, request: RequestId) -> Result<Expired, LedgerError> {
         let k = ShardKeys(shard);
-        // The function's keys must be declared, and the account's is known only from the hold.
-        let account: Option<String> =
-            self.functions.link().command(cmd("HGET").arg(k.hold(request)).arg("account")).await?;
-        let Some(account) = account else { return Ok(Expired::Gone) };
+        // The function's keys must be declared, and whose they are is known only from the hold.
+        let mut get = cmd("HMGET");
+        get.arg(k.hold(request)).arg(&["account", "key", "project"]);
+        let found: [Option<String>; 3] = self.functions.link().command(&get).await?;
+        let [Some(account), Some(key), Some(project)] = found else { return Ok(Expired::Gone) };
         let account: AccountId = reply::parse(&account)?;
         let day = day_of(request.made_at_ms());
         let keys = [
@@ -318,6 +344,7 @@ impl Ledger for RedisLedger {
             k.operators(),
             k.journal(),
         ];
+        let keys = with_used(k, &account, User { key: &key, project: &project }, keys);
         let args = [request.to_string(), account.to_string(), day.to_string()];
         let reply = self.call(Function::Expire, &keys, &args).await?;
         match reply.word() {

@@ -3,7 +3,7 @@
 
 use cocoon_receipts::{AccountId, Digest, RequestId};
 
-use crate::Shard;
+use crate::{Shard, Whose};
 
 /// Version and options of the ledger.
 pub(super) const SCHEMA: &str = "cocoon:schema";
@@ -100,6 +100,21 @@ impl ShardKeys {
         self.named(&format!("projects:{account}"))
     }
 
+    /// What one of its holders has used, by the name of its counter.
+    pub(super) fn used(self, account: &AccountId, counter: &str) -> String {
+        self.named(&format!("used:{account}|{counter}"))
+    }
+
+    /// Requests that run, by the end of their lease.
+    pub(super) fn slots(self, account: &AccountId) -> String {
+        self.named(&format!("slots:{account}"))
+    }
+
+    /// How many of them each holder has.
+    pub(super) fn running(self, account: &AccountId) -> String {
+        self.named(&format!("running:{account}"))
+    }
+
     pub(super) fn hold(self, request: RequestId) -> String {
         self.named(&format!("hold:{request}"))
     }
@@ -115,6 +130,26 @@ impl ShardKeys {
     fn named(self, name: &str) -> String {
         format!("cocoon:{{{}}}:{name}", self.0)
     }
+}
+
+/// The account itself among its holders.
+pub(super) const ACCOUNT_COUNTER: &str = "a";
+
+/// One of an account's holders. No name has the sign between its parts.
+pub(super) fn counter(whose: &Whose) -> String {
+    match whose {
+        Whose::Key(key) => key_counter(key.as_str()),
+        Whose::Project(project) => project_counter(project.as_str()),
+        Whose::Account => ACCOUNT_COUNTER.to_owned(),
+    }
+}
+
+pub(super) fn key_counter(key: &str) -> String {
+    format!("k|{key}")
+}
+
+pub(super) fn project_counter(project: &str) -> String {
+    format!("p|{project}")
 }
 
 #[cfg(test)]

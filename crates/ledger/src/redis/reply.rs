@@ -21,6 +21,10 @@ impl Reply {
         self.0.get(index).ok_or_else(|| self.unexpected()).and_then(|text| parse(text))
     }
 
+    pub(super) fn text(&self, index: usize) -> Result<&str, LedgerError> {
+        self.0.get(index).map(String::as_str).ok_or_else(|| self.unexpected())
+    }
+
     pub(super) fn unexpected(&self) -> LedgerError {
         LedgerError::Corrupt(format!("unexpected reply {:?}", self.0))
     }

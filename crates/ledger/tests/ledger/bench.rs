@@ -8,8 +8,8 @@ use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
 use cocoon_ledger::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, Ledger, Limits,
-    Options, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard, ShardCount,
-    Work,
+    Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard,
+    ShardCount, Work,
 };
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, ReceiptId, RequestId, Usage};
 
@@ -169,7 +169,7 @@ impl Bench {
     pub(crate) async fn hold(&self, account: &str, amount: u64) -> RequestId {
         let request = self.request();
         let reserved = self.ledger.reserve(&reserve(account, request, amount)).await.unwrap();
-        assert_eq!(reserved, Reserved::Held { amount: NanoTon(amount) });
+        assert_eq!(reserved, held(amount));
         request
     }
 
@@ -261,6 +261,11 @@ pub(crate) fn charged(charged: u64) -> Settled {
 
 pub(crate) fn short(charged: u64, shortfall: u64) -> Settled {
     Settled::Charged { charged: NanoTon(charged), shortfall: NanoTon(shortfall) }
+}
+
+/// A hold of a request without limits per minute.
+pub(crate) fn held(amount: u64) -> Reserved {
+    Reserved::Held { amount: NanoTon(amount), rates: Rates::default() }
 }
 
 pub(crate) fn insufficient(needed: u64, available: u64) -> Reserved {

@@ -2,9 +2,12 @@
 
 mod answers;
 mod booking;
+mod budgets;
 mod endings;
+mod holders;
 mod holds;
 mod key_registry;
+mod limits;
 mod reading;
 mod receipts;
 
@@ -106,6 +109,34 @@ on_both_stores! {
         a_keyset_is_kept_under_its_digest
         the_first_document_of_a_keyset_is_kept
         a_document_too_long_is_not_kept;
+    budgets:
+        a_budget_holds_what_is_spent_and_what_is_held
+        periods_begin_at_midnight_on_monday_and_on_the_first
+        a_hold_settles_in_the_period_of_its_reserve
+        a_correction_belongs_to_the_period_of_its_reserve
+        a_receipt_without_a_hold_belongs_to_the_time_of_its_request
+        without_a_ceiling_a_quarter_of_the_least_rest_is_held
+        the_balance_is_asked_after_the_budgets
+        sums_of_charges_beyond_2_to_the_53_are_exact;
+    holders:
+        limits_stand_for_the_key_its_project_and_its_account
+        a_refusal_takes_nothing_of_any_holder
+        the_rates_of_who_has_least_left_are_told
+        a_revoked_key_is_refused_before_all_else
+        a_hold_is_counted_for_who_reserved_it
+        who_is_not_seen_for_60_days_is_forgotten_unless_a_budget_is_for_all_time;
+    limits:
+        requests_per_minute_are_refused_until_the_time_that_is_named
+        a_settled_request_stays_counted_and_a_released_one_does_not
+        tokens_are_taken_by_estimate_and_corrected_by_use
+        a_request_larger_than_the_limit_is_taken_when_nothing_is_owed
+        the_largest_limits_are_exact
+        a_limit_of_nothing_is_never_there
+        a_limit_that_changes_keeps_what_was_used
+        the_same_request_takes_once
+        an_expiry_counts_the_tokens_of_its_checkpoint
+        requests_at_once_are_counted_until_their_lease_or_their_end
+        the_longest_wait_is_named;
 }
 
 async fn at_rest(bench: &Bench) {

@@ -67,18 +67,18 @@ local function pays(bound, bound_keyset, attempt, keyset)
 end
 
 -- What is remembered of a finished request.
-local function pack(state, account, attempt, keyset, charged, operator, operator_part)
+local function pack(state, account, attempt, keyset, charged, operator, operator_part, reserved)
     return table.concat(
-        {state, account, text(attempt), keyset, text(charged), operator, text(operator_part)}, '|')
+        {state, account, text(attempt), keyset, text(charged), operator, text(operator_part), text(reserved)}, '|')
 end
 
 local function unpack_finished(packed)
     if not packed then return nil end
-    local state, account, attempt, keyset, charged, operator, part =
-        string.match(packed, '^(%a+)|([^|]*)|(%d+)|([^|]*)|(%d+)|([^|]*)|(%d+)$')
+    local state, account, attempt, keyset, charged, operator, part, reserved =
+        string.match(packed, '^(%a+)|([^|]*)|(%d+)|([^|]*)|(%d+)|([^|]*)|(%d+)|(%d+)$')
     return {
         state = state, account = account, attempt = tonumber(attempt), keyset = keyset,
-        charged = tonumber(charged), operator = operator, operator_part = tonumber(part),
+        charged = tonumber(charged), operator = operator, operator_part = tonumber(part), reserved = tonumber(reserved),
     }
 end
 

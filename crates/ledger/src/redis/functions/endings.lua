@@ -20,11 +20,11 @@ end
 
 local function expire(keys, args)
     local k = named(keys, {'clock', 'totals', 'account', 'hold', 'leases', 'finished', 'days', 'operators',
-        'journal'})
+        'journal', 'used_key', 'used_project', 'used_account', 'slots', 'running'})
     local a = named(args, {'request', 'account', 'day'})
     local now = time(k.clock)
     local fields = {'account', 'key', 'project', 'model', 'work', 'amount', 'due', 'attempt', 'keyset', 'cost', 'operator',
-        'operator_part', 'usage'}
+        'operator_part', 'usage', 'tokens', 'reserved', 'took'}
     local hold = named(redis.call('HMGET', k.hold, unpack(fields)), fields)
     if hold.account ~= a.account then return {'gone'} end
     if now < tonumber(hold.due) then return {'not_yet'} end
@@ -33,6 +33,7 @@ local function expire(keys, args)
     local operator = hold.operator or ''
     if not fits(k, balance, movement, operator) then return {'overflow'} end
 
+    count_end(k, a.request, now, hold, hold.cost and tonumber(hold.tokens), movement.taken)
     end_hold(k, a.request, tonumber(hold.amount))
     if hold.cost then
         charge(k, movement, operator)
@@ -40,7 +41,7 @@ local function expire(keys, args)
         journal(k.journal, now, 'e', hold, movement)
     end
     remember(k.days, a.day, k.finished, a.request, pack('expired', hold.account, tonumber(hold.attempt), hold.keyset,
-        movement.taken, operator, movement.operator))
+        movement.taken, operator, movement.operator, tonumber(hold.reserved)))
     return {'expired', text(movement.taken)}
 end
 

@@ -12,7 +12,7 @@ pub(super) async fn a_reserve_takes_its_worst_case_once(bench: &Bench) {
     // The same request again, even with another estimate, is the same hold.
     for worst_case in [400, 900] {
         let again = bench.ledger.reserve(&reserve("alice", request, worst_case)).await.unwrap();
-        assert_eq!(again, Reserved::Held { amount: NanoTon(400) });
+        assert_eq!(again, held(400));
     }
     assert_eq!(bench.balance("alice").await, (1000, 400));
     assert_eq!(bench.account("alice").await.open_holds, 1);
@@ -26,7 +26,6 @@ pub(super) async fn without_a_ceiling_a_quarter_is_held_but_never_less_than_is_u
         let asked = cocoon_ledger::Reserve { estimate, ..reserve("alice", bench.request(), 0) };
         bench.ledger.reserve(&asked).await.unwrap()
     };
-    let held = |amount| Reserved::Held { amount: NanoTon(amount) };
     assert_eq!(open_ended(9000, 10).await, held(250));
     // 753 are left: a quarter, rounded down.
     assert_eq!(open_ended(9000, 10).await, held(188));
@@ -48,7 +47,7 @@ pub(super) async fn a_refusal_moves_nothing_and_tells_a_low_balance_from_a_held_
     assert_eq!((bench.account("alice").await, bench.journal("alice").await), before);
     // A refused request may come back once there is enough.
     let reserved = bench.ledger.reserve(&reserve("alice", refused, 40)).await.unwrap();
-    assert_eq!(reserved, Reserved::Held { amount: NanoTon(40) });
+    assert_eq!(reserved, held(40));
 }
 
 pub(super) async fn a_worst_case_beyond_any_balance_is_refused_exactly(bench: &Bench) {

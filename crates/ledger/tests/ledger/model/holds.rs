@@ -6,6 +6,8 @@ use cocoon_ledger::{
 };
 use cocoon_receipts::{AccountId, NanoTon, RequestId};
 
+use crate::bench::held;
+
 use super::{End, Model, Request, ms, nano, old, share};
 
 impl Model {
@@ -13,7 +15,7 @@ impl Model {
         let id = self.id(&reserve.account, reserve.request);
         if let Some(found) = self.requests.get(&id) {
             return match found.hold {
-                Some(amount) if found.account == reserve.account => Reserved::Held { amount: nano(amount) },
+                Some(amount) if found.account == reserve.account => held(nano(amount).0),
                 _ => Reserved::Refused(Refusal::Finished),
             };
         }
@@ -52,7 +54,7 @@ impl Model {
             operator_part: 0,
         };
         self.requests.insert(id, request);
-        Reserved::Held { amount: NanoTon(needed) }
+        held(needed)
     }
 
     pub(crate) fn bind(&mut self, bind: &Bind) -> Bound {
