@@ -36,7 +36,7 @@ use crate::issuers::Issuers;
 use crate::keys::Keys;
 use crate::route::Fleet;
 use crate::settle::{SettleError, Settler};
-use crate::{billing, evidence, inference, keys_api, models, rate_limits, relay, unheard};
+use crate::{billing, dashboard, evidence, inference, keys_api, models, rate_limits, relay, unheard};
 
 /// Milliseconds until the answer began, as OpenAI calls it.
 const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
@@ -131,6 +131,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(middleware::from_fn(sealed_is_a_post))
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), place))
         .layer(cors())
+        // Costs no backend and no store, so it takes no place; and it is no other page's to read.
+        .merge(dashboard::router())
         .layer(middleware::from_fn(identify))
         .with_state(gateway)
 }

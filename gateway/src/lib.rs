@@ -15,6 +15,7 @@ pub mod billing;
 pub mod body;
 pub mod clock;
 pub mod config;
+pub mod dashboard;
 pub mod deliver;
 pub mod error;
 pub mod evidence;

@@ -33,6 +33,7 @@ mod system;
 mod test;
 mod up;
 mod up_env;
+mod vendor;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,8 @@ enum Task {
     Bench,
     /// Check formatting and lints
     Lint,
+    /// Copy what the dashboard takes from others out of its packages
+    Vendor,
 }
 
 fn main() -> ExitCode {
@@ -91,5 +94,6 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Test(options) => test::test(&places, &options),
         Task::Bench => bench::bench(&places),
         Task::Lint => lint::lint(&places),
+        Task::Vendor => vendor::vendor(&places),
     }
 }

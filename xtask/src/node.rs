@@ -1,4 +1,5 @@
-//! Node.js: some of the clients that the tests drive the gateway with are written for it.
+//! Node.js: some of the clients that the tests drive the gateway with are written for it, and the dashboard's library
+//! comes as one of its packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,30 +19,39 @@ const NPM: &str = "npm";
 const OLDEST: u32 = 20;
 const LISTS: [&str; 2] = ["package.json", "package-lock.json"];
 
-/// The `node_modules` with what `tests/clients/package-lock.json` names; made once and kept.
+/// The `node_modules` with what `tests/clients/package-lock.json` names.
 pub(crate) fn for_tests(places: &Places) -> anyhow::Result<PathBuf> {
+    packages(places, &places.root.join("tests/clients"), "node-tests")
+}
+
+/// The `node_modules` with what the dashboard takes from others.
+pub(crate) fn for_dashboard(places: &Places) -> anyhow::Result<PathBuf> {
+    packages(places, &places.root.join("gateway/dashboard/vendor"), "node-dashboard")
+}
+
+/// The `node_modules` with what the lists in `lists` name, by the hashes there; made once and kept under `kept_as`.
+fn packages(places: &Places, lists: &Path, kept_as: &str) -> anyhow::Result<PathBuf> {
     ensure()?;
-    let clients = places.root.join("tests/clients");
     let mut fingerprint = Fingerprint::new();
     for list in LISTS {
-        let path = clients.join(list);
+        let path = lists.join(list);
         let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         fingerprint.field(list, &content);
     }
     let key = fingerprint.hex();
-    let folder = places.cache.join(format!("node-tests-{}", key.get(..16).unwrap_or_default()));
+    let folder = places.cache.join(format!("{kept_as}-{}", key.get(..16).unwrap_or_default()));
 
     let _single_flight =
         lock::wait(&folder.with_extension("lock"), "another run is installing the same packages")?;
     let (modules, complete) = (folder.join("node_modules"), folder.join("complete"));
     if !complete.is_file() {
-        install(&clients, &folder)?;
+        install(lists, &folder)?;
         fs::write(&complete, "").with_context(|| format!("cannot write {}", complete.display()))?;
     }
     Ok(modules)
 }
 
-fn install(clients: &Path, folder: &Path) -> anyhow::Result<()> {
+fn install(lists: &Path, folder: &Path) -> anyhow::Result<()> {
     note("installing Node.js packages");
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -49,7 +59,7 @@ fn install(clients: &Path, folder: &Path) -> anyhow::Result<()> {
     files::create_dir(folder)?;
     for list in LISTS {
         let copy = folder.join(list);
-        fs::copy(clients.join(list), &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+        fs::copy(lists.join(list), &copy).with_context(|| format!("cannot write {}", copy.display()))?;
     }
     let mut npm = Command::new(NPM);
     // The packages' own scripts are not needed, and need not be trusted.

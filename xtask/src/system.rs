@@ -1,16 +1,21 @@
 //! Programs that the machine itself must have.
 
 use std::env;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::console::note;
 use crate::run::run_quietly;
 
 pub(crate) fn is_on_path(program: &str) -> bool {
+    on_path(program).is_some()
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// Installs Debian packages when this user may; otherwise the error says what to install.
@@ -45,6 +50,12 @@ pub(crate) fn curl() -> anyhow::Result<()> {
 /// Shows what a process reads and writes.
 pub(crate) fn strace() -> anyhow::Result<()> {
     for_tests("strace")
+}
+
+/// The browser that the dashboard is tested in.
+pub(crate) fn chromium() -> anyhow::Result<PathBuf> {
+    for_tests("chromium")?;
+    on_path("chromium").context("chromium is installed, and not on PATH")
 }
 
 fn for_tests(program: &str) -> anyhow::Result<()> {

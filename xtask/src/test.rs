@@ -29,9 +29,11 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
     system::redis_server()?;
     system::curl()?;
     system::strace()?;
+    let chromium = system::chromium()?;
     let python = python::for_tests(places, "requirements.txt")?;
     let instructor = python::for_tests(places, "requirements-instructor.txt")?;
     let node_modules = node::for_tests(places)?;
+    let dashboard_modules = node::for_dashboard(places)?;
     let voltage_verify = evidence::for_tests(places)?;
     times.add("set-up", steps.finish("there"));
 
@@ -58,6 +60,8 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
         .env("COCOON_TEST_PYTHON", &python)
         .env("COCOON_TEST_PYTHON_INSTRUCTOR", &instructor)
         .env("COCOON_TEST_NODE_MODULES", &node_modules)
+        .env("COCOON_TEST_DASHBOARD_MODULES", &dashboard_modules)
+        .env("COCOON_TEST_CHROMIUM", &chromium)
         .env("COCOON_TEST_VOLTAGE_VERIFY", &voltage_verify);
     contract::name_binaries(&mut tests, &places.release);
     if options.full {

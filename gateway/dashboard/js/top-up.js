@@ -1,0 +1,28 @@
+// How to pay in: what the API says of the account's deposits.
+
+import { copyButton, h } from "./dom.js";
+import { nothing } from "./panel.js";
+import { facts } from "./tables.js";
+
+/** The panel's content; `credits` gives the answer of `/v1/credits`. */
+export async function topUp(credits) {
+  const { data } = await credits();
+  const way = data.topup;
+  if (!way?.address) {
+    return nothing("This deployment has no address for deposits yet: nothing can be paid in here. Whoever runs it can grant credit to this account.");
+  }
+  return [
+    h("p", {}, "Send TON to this address", way.comment ? ", with exactly this comment: it says whose account it is." : "."),
+    facts([
+      ["Address", [h("code", {}, way.address), " ", copyButton("Copy", () => way.address)]],
+      way.comment ? ["Comment", [h("code", {}, way.comment), " ", copyButton("Copy", () => way.comment)]] : null,
+    ]),
+    walletLink(way.link),
+  ];
+}
+
+/** A link for wallets, and for nothing else that a link can do. */
+function walletLink(link) {
+  if (typeof link !== "string" || !link.startsWith("ton://transfer/")) return null;
+  return h("p", {}, h("a", { class: "button", href: link }, "Open in a wallet"));
+}
