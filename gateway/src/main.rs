@@ -13,7 +13,6 @@ use cocoon_gateway::config::Config;
 use cocoon_gateway::keys::Keys;
 use cocoon_gateway::ledger_cli::{self, LedgerCommand};
 use cocoon_gateway::{policy, run, show};
-use cocoon_receipts::AccountId;
 use keys_command::KeysCommand;
 
 /// OpenAI's API in front of attested backends.

@@ -187,7 +187,11 @@ async fn journaled(ledger: &Arc<dyn Ledger>) -> anyhow::Result<Journaled> {
                 *journaled.receipts.entry(receipt.to_string()).or_default() += 1;
             }
             match entry.kind {
-                JournalKind::Deposit | JournalKind::Grant => continue,
+                JournalKind::Deposit
+                | JournalKind::Grant
+                | JournalKind::Withdrawing
+                | JournalKind::Withdrawn
+                | JournalKind::WithdrawalUndone => continue,
                 JournalKind::Expiry => {
                     journaled.expiries += 1;
                     expired.insert(entry.cause, -entry.amount);

@@ -121,7 +121,7 @@ fn table(reports: &[ShardReport]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cocoon_ledger::{Grant, Ledger, Options};
+    use cocoon_ledger::{Grant, Options};
     use cocoon_receipts::{NanoTon, RequestId};
 
     #[tokio::test]

@@ -75,7 +75,12 @@ pub(crate) fn expected(journal: &[JournalEntry], account: &AccountId, width: Wid
         let counted = match entry.kind {
             JournalKind::Charge | JournalKind::Expiry => None,
             JournalKind::Correction => before.get(entry.cause.as_str()).copied(),
-            JournalKind::Deposit | JournalKind::Grant | JournalKind::NoCost => continue,
+            JournalKind::Deposit
+            | JournalKind::Grant
+            | JournalKind::NoCost
+            | JournalKind::Withdrawing
+            | JournalKind::Withdrawn
+            | JournalKind::WithdrawalUndone => continue,
         };
         let usage = entry.usage.expect("a charge has its usage");
         if entry.kind == JournalKind::Expiry {

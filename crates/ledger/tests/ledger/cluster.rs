@@ -159,7 +159,7 @@ async fn primaries_lost_under_load_cost_nothing() {
     let receipts: BTreeSet<ReceiptId> = writers.join_all().await.into_iter().flatten().collect();
 
     let everyone: Vec<AccountId> = (0..ACCOUNTS_USED).map(account).collect();
-    let journaled = invariants::check(ledger.as_ref(), &everyone).await;
+    let journaled = invariants::check(ledger.as_ref(), &everyone, START_MS).await;
     let (mut grants, mut shortfall, mut open) = (0, 0, 0);
     for shard in ledger.shards().all() {
         let totals = ledger.totals(shard).await.unwrap();
