@@ -109,7 +109,7 @@ fn main() -> std::process::ExitCode {
         renewal: fresh_nonces_come_before_a_verdict_runs_out,
             a_backend_too_busy_for_its_evidence_is_used_until_its_verdict_runs_out;
         turned_bad: a_changed_quote_drains_its_backend, a_policy_that_refuses_it_drains_a_backend;
-        chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis;
+        chaos: the_books_are_exact_on_sqlite, the_books_are_exact_on_redis, every_token_of_a_crowd_is_charged_once;
         endpoints: each_is_served_under_its_own_path_and_bound;
         transport: compressed_bodies_are_what_they_unpack_to, http2_without_tls_streams_with_trailers,
             tls_serves_both_versions_and_takes_up_a_new_certificate;

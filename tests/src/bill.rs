@@ -9,7 +9,12 @@ use crate::harness::{Engine, GRANT, Settings, Stack, chat, run_python};
 
 /// Delivers to the ops listener as an outbox would.
 pub(crate) async fn deliver(stack: &Stack, deliveries: Vec<Delivery>) -> anyhow::Result<Vec<Outcome>> {
-    let url = format!("{}{RECEIPTS_PATH}", stack.ops_url());
+    deliver_to(&stack.ops_url(), deliveries).await
+}
+
+/// The same, to any gateway's ops listener.
+pub(crate) async fn deliver_to(ops_url: &str, deliveries: Vec<Delivery>) -> anyhow::Result<Vec<Outcome>> {
+    let url = format!("{ops_url}{RECEIPTS_PATH}");
     let response = reqwest::Client::new().post(url).json(&Deliveries { deliveries }).send().await?;
     Ok(response.error_for_status()?.json::<Outcomes>().await?.outcomes)
 }

@@ -1,5 +1,12 @@
 //! Everything is killed, again and again, while clients go on. At the end the books are exact.
 
+mod books;
+mod crowd;
+mod full_house;
+mod signed;
+
+pub(crate) use full_house::every_token_of_a_crowd_is_charged_once;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

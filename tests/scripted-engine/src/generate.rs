@@ -8,13 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::pipe::Output;
 use crate::script::{Fault, Script, prompt_tokens};
 
-/// Says the answer to `request`. Returns early where nobody takes the events.
+/// Says the answer to `request`, and returns what was said. Returns early where nobody takes the events.
 pub(crate) async fn generate(
     request: Generate,
     context: u64,
     mut cancelled: oneshot::Receiver<()>,
     outputs: &mpsc::Sender<Output>,
-) {
+) -> Usage {
     let Generate { id, max_tokens, .. } = request;
     let script = Script::of(&request.prompt);
     let prompt_tokens = prompt_tokens(&request.prompt);
@@ -25,7 +25,7 @@ pub(crate) async fn generate(
     if prompt_tokens.saturating_add(max_tokens) > context {
         let message = "prompt and ceiling exceed the context";
         drop(outputs.send(failed(FailureKind::InvalidRequest, message, 0)).await);
-        return;
+        return usage(0);
     }
 
     let mut tokens = 0;
@@ -65,4 +65,5 @@ pub(crate) async fn generate(
         }
     };
     drop(outputs.send(last).await);
+    usage(tokens)
 }

@@ -1,8 +1,8 @@
 //! A plain HTTP client that hides nothing: raw bodies, raw events, and trailers.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -106,20 +106,29 @@ impl Client {
 
     /// Begins a streamed answer of any endpoint.
     pub(crate) async fn stream_from(&self, path: &str, body: &Value) -> anyhow::Result<EventStream> {
+        self.try_stream_from(path, body).await?.map_err(|(status, text)| anyhow!("status {status}: {text}"))
+    }
+
+    /// As [`Client::stream_from`]; a refusal is its status and body.
+    pub(crate) async fn try_stream_from(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<Result<EventStream, (StatusCode, String)>> {
         let mut body = body.clone();
         body["stream"] = true.into();
         let response = self.post_to(path, &body).await?;
         let status = response.status();
         if !status.is_success() {
             let text = response.into_body().collect().await?.to_bytes();
-            bail!("status {status}: {}", String::from_utf8_lossy(&text));
+            return Ok(Err((status, String::from_utf8_lossy(&text).into_owned())));
         }
-        Ok(EventStream {
+        Ok(Ok(EventStream {
             headers: response.headers().clone(),
             body: response.into_body(),
             buffer: Vec::new(),
             trailers: None,
-        })
+        }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every test uses: real processes of our own binaries, on ports of their own, in folders of their own.
 
+mod append_only;
 mod client;
 mod ehbp;
 mod embedding_model;
@@ -17,11 +18,13 @@ mod script;
 mod sealed;
 mod search;
 mod second_backend;
+mod second_gateway;
 mod sidecar;
 mod stack;
 mod trace;
 mod wire;
 
+pub(crate) use append_only::{AppendOnlyFile, Written};
 pub(crate) use client::{Client, EventStream, chat};
 pub(crate) use ehbp::{Ehbp, EhbpReply, Recipient};
 pub(crate) use embedding_model::{CONTEXT as EMBEDDING_CONTEXT, DIMENSIONS};
@@ -39,6 +42,7 @@ pub(crate) use script::{Runtime, run_python, run_script};
 pub(crate) use sealed::{PRICE, Sealed, SealedReply, Twist};
 pub(crate) use search::Search;
 pub(crate) use second_backend::SecondBackend;
+pub(crate) use second_gateway::SecondGateway;
 pub(crate) use sidecar::Sidecar;
 pub(crate) use stack::{ACCOUNT, Engine, GRANT, MODEL, Settings, Stack, Store};
 pub(crate) use trace::Trace;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Process, eventually, free_port};
+use super::{AppendOnlyFile, Process, eventually, free_port};
 
 /// Survives [`RedisServer::kill`]: started again, it has the same port and the same files.
 #[derive(Debug)]
@@ -29,6 +29,11 @@ impl RedisServer {
         self.port
     }
 
+    /// The append-only file to which commands are added.
+    pub(crate) fn append_only_file(&self) -> AppendOnlyFile {
+        AppendOnlyFile::at(self.dir.join("appendonlydir").join("appendonly.aof.1.incr.aof"))
+    }
+
     pub(crate) fn process(&self) -> Option<&Process> {
         self.process.as_ref()
     }
@@ -46,6 +51,8 @@ impl RedisServer {
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"])
+            // The file stays one, in the order of the commands, for tests that read it or cut it back.
+            .args(["--auto-aof-rewrite-percentage", "0"])
             .arg("--dir")
             .arg(&self.dir);
         self.process = Some(Process::start_silent(&mut command, &self.dir.join("redis.log"))?);

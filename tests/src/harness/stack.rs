@@ -10,7 +10,7 @@ use cocoon_openapi::{BACKENDS_PATH, RECEIPTS_PATH};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{Client, Process, Proxy, RedisServer, environment, eventually, free_port};
+use super::{Client, Process, Proxy, RedisServer, SecondGateway, environment, eventually, free_port};
 
 /// Which store the ledger is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,16 +177,10 @@ impl Stack {
 
     /// Another gateway of the same deployment, with the same ledger and backends.
     pub(crate) async fn second_gateway(&self) -> anyhow::Result<SecondGateway> {
-        let (port, ops_port) = (free_port()?, free_port()?);
-        let mut command = gateway_binary()?;
-        command
-            .args(["serve", "--config"])
-            .arg(self.path("gateway.toml"))
-            .env("COCOON_GATEWAY__LISTEN", format!("127.0.0.1:{port}"))
-            .env("COCOON_GATEWAY__OPS_LISTEN", format!("127.0.0.1:{ops_port}"));
-        let process = Process::start(&mut command, &self.path("second-gateway.log"))?.0;
-        ready(&format!("http://127.0.0.1:{ops_port}")).await?;
-        Ok(SecondGateway { origin: format!("http://127.0.0.1:{port}"), _process: process })
+        let mut gateway = SecondGateway::new(self)?;
+        gateway.start()?;
+        ready(&gateway.ops_url).await?;
+        Ok(gateway)
     }
 
     pub(crate) fn start_backend(&mut self) -> anyhow::Result<()> {
@@ -368,12 +362,6 @@ impl Stack {
     }
 }
 
-/// Ends when dropped.
-pub(crate) struct SecondGateway {
-    pub(crate) origin: String,
-    _process: Process,
-}
-
 /// The development root in a folder, which is made where there is none.
 pub(super) fn dev_root_in(folder: &Path) -> anyhow::Result<String> {
     let mut command = Command::new(environment::path("COCOON_BACKEND_BIN")?);
@@ -420,7 +408,7 @@ fn lay_over(base: &mut toml::Table, over: toml::Table) {
     }
 }
 
-fn gateway_binary() -> anyhow::Result<Command> {
+pub(super) fn gateway_binary() -> anyhow::Result<Command> {
     Ok(Command::new(environment::path("COCOON_GATEWAY_BIN")?))
 }
 
