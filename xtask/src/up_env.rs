@@ -22,6 +22,10 @@ impl UpEnv {
         format!("http://127.0.0.1:{}/v1", self.port)
     }
 
+    pub(crate) fn dashboard_url(&self) -> String {
+        format!("http://127.0.0.1:{}/dashboard", self.port)
+    }
+
     pub(crate) fn connect_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.connect_port)
     }
