@@ -326,6 +326,9 @@ fn with_common(names: &[&str]) -> Value {
         "x-ratelimit-limit-requests",
         "x-ratelimit-remaining-requests",
         "x-ratelimit-reset-requests",
+        "x-ratelimit-limit-tokens",
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-reset-tokens",
     ];
     let all = names.iter().chain(&common);
     all.map(|name| ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })))
@@ -386,9 +389,18 @@ fn headers() -> Value {
         (RECEIPT_HEADER, "The signed receipt, a JWS."),
         (REQUEST_ID_HEADER, "The request's id, made by the gateway."),
         ("openai-processing-ms", "Milliseconds until the answer began."),
-        ("x-ratelimit-limit-requests", "Requests that may be in flight at this gateway."),
-        ("x-ratelimit-remaining-requests", "How many more may be now."),
-        ("x-ratelimit-reset-requests", "After how long it is worth asking again, such as `1s`."),
+        (
+            "x-ratelimit-limit-requests",
+            "Requests per minute of the key, its project or its account, whichever leaves least; without such a limit the requests that may be in flight at this gateway.",
+        ),
+        ("x-ratelimit-remaining-requests", "How many more may be sent now."),
+        (
+            "x-ratelimit-reset-requests",
+            "After how long all of them may be sent again, such as `1s` or `6m0s`.",
+        ),
+        ("x-ratelimit-limit-tokens", "Tokens per minute, where there is such a limit."),
+        ("x-ratelimit-remaining-tokens", "How many more may be used now."),
+        ("x-ratelimit-reset-tokens", "After how long all of them may be used again."),
         ("retry-after", "Seconds after which a repetition makes sense."),
         ("retry-after-ms", "The same in milliseconds."),
         ("x-should-retry", "`true` or `false`: whether a client may repeat the request by itself."),

@@ -5,6 +5,7 @@
 
 mod answers;
 mod books;
+mod bucket;
 mod check;
 mod documents;
 pub mod embedded;

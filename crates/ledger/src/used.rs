@@ -1,17 +1,10 @@
 //! What is kept of a key, a project or an account that is used: a record of fixed size with two rates and the sums of four
 //! periods. The Redis library does the same (`functions/limits.lua`); all numbers are whole and below 2^53 there.
 
+use crate::bucket::Bucket;
 use crate::periods;
 use crate::{Amounts, Budget, Holder, LedgerError, Limits, Period, Rate, Rates, Standing};
 use cocoon_receipts::{NanoTon, Usage};
-
-/// Debts count requests and tokens in parts of a minute's millisecond: then a limit per minute pays off `limit` of them in
-/// a millisecond, and no fraction is ever lost.
-const MINUTE_MS: i64 = 60_000;
-
-/// No debt is larger, nor than a day's worth of its limit: so that its sums stay below 2^53, and nobody waits for ever.
-const DEBT_LIMIT: i64 = 1 << 52;
-const DEBT_DAY_MS: i64 = 86_400_000;
 
 /// A record that was not used for so long begins anew; longer than any period but all time.
 pub(crate) const KEPT_MS: i64 = 60 * 86_400_000;
@@ -46,70 +39,6 @@ pub(crate) const NAMES: [&str; NUMBERS] = [
     "spent",
     "held",
 ];
-
-/// One limit per minute, by the generic cell rate algorithm: a debt that is paid off with time, of at most a minute's worth
-/// for who asks for more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Bucket {
-    /// As of `at_ms`.
-    debt: i64,
-    at_ms: i64,
-    /// Per minute; 0 where there is none.
-    limit: i64,
-}
-
-impl Bucket {
-    fn pay_off(&mut self, now_ms: i64) {
-        let paid = self.limit.saturating_mul(now_ms.saturating_sub(self.at_ms).max(0));
-        (self.debt, self.at_ms) = (self.debt.saturating_sub(paid).max(0), now_ms);
-    }
-
-    /// What was used under another limit is paid off at that limit's pace until now.
-    pub(crate) fn set_limit(&mut self, limit: Option<u32>, now_ms: i64) {
-        self.pay_off(now_ms);
-        self.limit = limit.map_or(0, i64::from);
-        self.bound();
-    }
-
-    fn bound(&mut self) {
-        self.debt = self.debt.clamp(0, self.limit.saturating_mul(DEBT_DAY_MS).min(DEBT_LIMIT));
-    }
-
-    /// More than the limit is never asked for at once: else it would never be there.
-    pub(crate) fn asks_for(&self, count: u64) -> i64 {
-        i64::try_from(count).unwrap_or(i64::MAX).min(self.limit)
-    }
-
-    /// Milliseconds until `count` may be taken; none where that is never.
-    pub(crate) fn wait_ms(&self, count: i64) -> Option<u64> {
-        if self.limit == 0 {
-            return None;
-        }
-        let over = (self.debt + (count - self.limit) * MINUTE_MS).max(0);
-        u64::try_from(over).ok().map(|over| over.div_ceil(self.limit.unsigned_abs()))
-    }
-
-    pub(crate) fn take(&mut self, count: i64) {
-        self.debt += count * MINUTE_MS;
-    }
-
-    /// What was used in place of what was taken.
-    fn correct(&mut self, taken: i64, used: u64, now_ms: i64) {
-        self.pay_off(now_ms);
-        let used = i64::try_from(used).unwrap_or(i64::MAX).min(DEBT_LIMIT / MINUTE_MS);
-        self.debt += (used - taken) * MINUTE_MS;
-        self.bound();
-    }
-
-    fn rate(&self) -> Rate {
-        let left = (self.limit * MINUTE_MS - self.debt).max(0);
-        Rate {
-            limit: self.limit.unsigned_abs(),
-            remaining: (left / MINUTE_MS).unsigned_abs(),
-            reset_ms: self.debt.unsigned_abs().div_ceil(self.limit.unsigned_abs().max(1)),
-        }
-    }
-}
 
 /// What a request took of one holder's rates; none where there was no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
-use cocoon_ledger::{Bound, Ledger, Options, Reserved, Settled, ShardCount};
-use cocoon_receipts::{AccountId, Digest, NanoTon, ReceiptId, RequestId};
+use cocoon_ledger::{
+    Bound, Budget, Ledger, Limits, Options, Period, Reserve, Reserved, Settled, ShardCount, Whose,
+};
+use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, ReceiptId, RequestId};
 use tokio::task::JoinSet;
 
 use crate::bench::*;
@@ -59,6 +61,37 @@ async fn reserves_at_once_never_hold_more_than_there_is(handles: Handles) {
     assert_eq!(held, 11);
     let account = handles.all[1].account(&name("alice")).await.unwrap();
     assert_eq!((account.balance.0, account.held.0, account.open_holds), (1000, 990, 11));
+}
+
+/// Guards against: two callers that both find the last place, or the rest of a budget.
+async fn limits_hold_against_many_at_once(handles: Handles) {
+    let deposit = cocoon_ledger::Credit {
+        account: name("alice"),
+        amount: NanoTon(100_000),
+        lt: 1,
+        tx_hash: Digest::of(&[]),
+    };
+    handles.all[0].credit(&deposit).await.unwrap();
+    let budget = Some(Budget { amount: NanoTon(500), period: Period::Total });
+    let limited = [
+        (7, Limits { concurrency: Some(7), ..Limits::default() }),
+        (1, Limits { rpm: Some(1), ..Limits::default() }),
+        (5, Limits { budget, ..Limits::default() }),
+    ];
+    for (index, (fit, limits)) in limited.into_iter().enumerate() {
+        let key: KeyId = name(&format!("key-{index}"));
+        let mut callers = JoinSet::new();
+        for caller in 0..40 {
+            let ledger = Arc::clone(&handles.all[caller % handles.all.len()]);
+            let asked = Reserve { limits, key: key.clone(), ..reserve("alice", RequestId::generate(), 90) };
+            callers.spawn(async move { ledger.reserve(&asked).await.unwrap() });
+        }
+        let answers = callers.join_all().await;
+        let held = answers.iter().filter(|answer| matches!(answer, Reserved::Held { .. })).count();
+        assert_eq!(held, fit, "{limits:?}");
+        let standing = handles.all[1].standing(&name("alice"), &Whose::Key(key)).await.unwrap();
+        assert_eq!((standing.running, standing.held.total.0), (fit as u64, fit as u64 * 90), "{limits:?}");
+    }
 }
 
 async fn one_receipt_from_many_sides_is_charged_once(handles: Handles) {
@@ -237,6 +270,7 @@ macro_rules! on_both_stores {
 
 on_both_stores! {
     reserves_at_once_never_hold_more_than_there_is
+    limits_hold_against_many_at_once
     one_receipt_from_many_sides_is_charged_once
     whole_lives_at_once_keep_the_invariants
     one_that_fails_undoes_no_other

@@ -2,6 +2,7 @@
 //! random test holds both stores against it.
 
 mod booking;
+mod debt;
 mod holds;
 mod settle;
 mod users;

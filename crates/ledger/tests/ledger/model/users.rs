@@ -6,48 +6,11 @@ use cocoon_ledger::{
 use cocoon_receipts::{AccountId, KeyId, NanoTon, ProjectId, RequestId};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
+use super::debt::{Debt, MINUTE_MS, MOST_OWED};
 use super::{DAY_MS, Model, nano};
 
-const MINUTE_MS: i128 = 60_000;
-const MOST_OWED: i128 = 1 << 52;
 const FORGOTTEN_AFTER: i128 = 60 * DAY_MS;
 pub(super) const PERIODS: [Period; 4] = [Period::Day, Period::Week, Period::Month, Period::Total];
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Debt {
-    owed: i128,
-    at_ms: i128,
-    limit: i128,
-}
-
-impl Debt {
-    fn change(&mut self, parts: i128, now_ms: i128) {
-        let owed = (self.owed - self.limit * (now_ms - self.at_ms)).max(0) + parts;
-        self.owed = owed.clamp(0, MOST_OWED.min(self.limit * DAY_MS));
-        self.at_ms = now_ms;
-    }
-
-    fn set_limit(&mut self, limit: Option<u32>, now_ms: i128) {
-        self.change(0, now_ms);
-        self.limit = limit.map_or(0, i128::from);
-        self.change(0, now_ms);
-    }
-
-    /// None: never.
-    fn wait(&self, count: i128) -> Option<i128> {
-        let over = self.owed + (count - self.limit) * MINUTE_MS;
-        (self.limit > 0).then(|| if over > 0 { (over + self.limit - 1) / self.limit } else { 0 })
-    }
-
-    fn rate(&self) -> Rate {
-        let count = |number: i128| u64::try_from(number).unwrap();
-        Rate {
-            limit: count(self.limit),
-            remaining: count((self.limit * MINUTE_MS - self.owed).max(0) / MINUTE_MS),
-            reset_ms: count((self.owed + self.limit - 1).max(0) / self.limit.max(1)),
-        }
-    }
-}
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct User {
