@@ -27,7 +27,10 @@ pub(crate) fn greet(env: &UpEnv, dir: &Path, given_dir: Option<&Path>, detached:
         "\nSealed here, so that the gateway cannot read it: the same at {url}/v1 (what was verified: {url}/verification)",
         url = env.connect_url()
     );
-    println!("\nWhat it cost, and keys: {}  (log in with OPENAI_API_KEY or COCOON_ADMIN_KEY)", env.dashboard_url());
+    println!(
+        "\nWhat it cost, and keys: {}  (log in with OPENAI_API_KEY or COCOON_ADMIN_KEY)",
+        env.dashboard_url()
+    );
     println!(
         "\nAttestation here is for development: this machine vouches for itself, which proves nothing to others."
     );

@@ -17,10 +17,8 @@ impl Log {
 
     /// In one write, so that lines never mix.
     pub(crate) fn write(&self, usage: Usage) -> anyhow::Result<()> {
-        let line = format!(
-            "{{\"prompt\":{},\"completion\":{}}}\n",
-            usage.prompt_tokens, usage.completion_tokens
-        );
+        let line =
+            format!("{{\"prompt\":{},\"completion\":{}}}\n", usage.prompt_tokens, usage.completion_tokens);
         Ok((&self.0).write_all(line.as_bytes())?)
     }
 }

@@ -93,7 +93,9 @@ fn lines(outbox: &Path) -> anyhow::Result<Vec<Value>> {
 fn read(outbox: &Path) -> anyhow::Result<Receipts> {
     let mut receipts = Receipts::new();
     for line in lines(outbox)? {
-        let (Some(token), Some(ticket)) = (line["receipt"].as_str(), line["ticket"].as_str()) else { continue };
+        let (Some(token), Some(ticket)) = (line["receipt"].as_str(), line["ticket"].as_str()) else {
+            continue;
+        };
         let claims = claims(token)?;
         let receipt = Receipt {
             seq: claims["seq"].as_u64().context("no seq")?,

@@ -84,14 +84,16 @@ impl Route {
     pub(super) async fn wire(&self, timeouts: Timeouts) -> Result<Wire, LedgerError> {
         let invalid = |error: RedisError| LedgerError::Configuration(error.to_string());
         let wire = match &self.address.kind {
-            Kind::Server => Wire::Line(Line::new(Source::Server(self.server().await?), timeouts)),
+            Kind::Server => {
+                Wire::Line(Box::new(Line::new(Source::Server(Box::new(self.server().await?)), timeouts)))
+            }
             Kind::Sentinel { service } => {
                 let sentinels = Box::new(self.sentinels(service).await?);
-                Wire::Line(Line::new(Source::Sentinels(sentinels), timeouts))
+                Wire::Line(Box::new(Line::new(Source::Sentinels(sentinels), timeouts)))
             }
             Kind::Cluster => {
                 let client = self.cluster(timeouts).await?;
-                let connecting = client.get_async_connection();
+                let connecting = Box::pin(client.get_async_connection());
                 let connected = tokio::time::timeout(timeouts.deadline(), connecting).await;
                 let connection = connected.unwrap_or_else(|_| Err(timed_out()));
                 Wire::Cluster(connection.map_err(|error| match error.kind() {
@@ -164,7 +166,7 @@ impl Route {
 
 /// A way to the servers that lasts longer than one connection.
 pub(super) enum Wire {
-    Line(Line),
+    Line(Box<Line>),
     Cluster(ClusterConnection),
 }
 
@@ -225,7 +227,7 @@ impl Wire {
 
 /// Where a connection comes from.
 enum Source {
-    Server(Client),
+    Server(Box<Client>),
     Sentinels(Box<SentinelClient>),
 }
 
@@ -288,9 +290,14 @@ impl Line {
         }
         let number = self.tries.fetch_add(1, Ordering::SeqCst) + 1;
         maker.last_error = None;
+        // Boxed: connecting is rare, and all that calls would otherwise be as large as it.
         let made = match &mut maker.source {
-            Source::Server(client) => client.get_multiplexed_async_connection_with_config(&self.config).await,
-            Source::Sentinels(sentinels) => sentinels.get_async_connection_with_config(&self.config).await,
+            Source::Server(client) => {
+                Box::pin(client.get_multiplexed_async_connection_with_config(&self.config)).await
+            }
+            Source::Sentinels(sentinels) => {
+                Box::pin(sentinels.get_async_connection_with_config(&self.config)).await
+            }
         };
         match made {
             Ok(connection) => {
