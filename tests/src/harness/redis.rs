@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::{AppendOnlyFile, Process, eventually, free_port};
 
 /// Survives [`RedisServer::kill`]: started again, it has the same port and the same files.
@@ -57,10 +59,14 @@ impl RedisServer {
             .arg(&self.dir);
         self.process = Some(Process::start_silent(&mut command, &self.dir.join("redis.log"))?);
         let port = self.port;
-        eventually("redis-server listens", Duration::from_secs(20), || async move {
-            Ok(Some(tokio::net::TcpStream::connect(("127.0.0.1", port)).await?))
+        // While it reads its file it listens, and answers `-LOADING`.
+        eventually("redis-server serves", Duration::from_secs(20), || async move {
+            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+            stream.write_all(b"PING\r\n").await?;
+            let mut answer = [0; 7];
+            stream.read_exact(&mut answer).await?;
+            Ok((&answer == b"+PONG\r\n").then_some(()))
         })
-        .await?;
-        Ok(())
+        .await
     }
 }

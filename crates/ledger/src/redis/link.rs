@@ -161,6 +161,10 @@ fn known_gone() -> RedisError {
     std::io::Error::new(std::io::ErrorKind::NotConnected, "it was gone a moment ago").into()
 }
 
+/// States that a server gets out of by itself or by its operator's hand; it says so whether a command meets them or one that a
+/// function calls.
+const PASSING: [&str; 5] = ["NOREPLICAS", "MISCONF", "OOM", "READONLY", "MASTERDOWN"];
+
 /// A failing function or an unreadable reply means the server holds something else than we put there; what another
 /// try may get past is `Unavailable`.
 pub(super) fn redis_error(error: RedisError) -> LedgerError {
@@ -170,6 +174,8 @@ pub(super) fn redis_error(error: RedisError) -> LedgerError {
         ErrorKind::InvalidClientConfig
         | ErrorKind::AuthenticationFailed
         | ErrorKind::Server(ServerErrorKind::NoPerm) => LedgerError::Configuration(message),
+        // A function that was stopped by one of these has written nothing: it is refused before its first write.
+        _ if error.code().is_some_and(|code| PASSING.contains(&code)) => LedgerError::Unavailable(message),
         _ if error.code() == Some("WRONGTYPE") || message.contains("@user_function") => {
             LedgerError::Corrupt(message)
         }
@@ -203,6 +209,19 @@ mod tests {
     use ::redis::cmd;
 
     use super::*;
+
+    #[test]
+    fn a_server_that_takes_no_writes_now_is_unavailable_also_from_within_a_function() {
+        let error = |code: &str, detail: &str| {
+            let line = format!("-{code} {detail} script: cocoon2_grant, on @user_function:1.\r\n");
+            let parsed = ::redis::parse_redis_value(line.as_bytes()).unwrap();
+            redis_error(parsed.extract_error().unwrap_err())
+        };
+        for code in PASSING {
+            assert!(matches!(error(code, "not now"), LedgerError::Unavailable(_)), "{code}");
+        }
+        assert!(matches!(error("ERR", "attempt to index a nil value"), LedgerError::Corrupt(_)));
+    }
 
     #[test]
     fn a_call_is_of_its_shards_part() {

@@ -46,6 +46,9 @@ impl RedisCluster {
         for replica in &cluster.nodes[PRIMARIES..] {
             cluster.until("a replica follows", |_| is_replica_in_step(replica));
         }
+        for primary in &cluster.nodes[..PRIMARIES] {
+            cluster.until("a primary counts on its replica", |_| has_good_replica(primary));
+        }
         cluster
     }
 
@@ -71,6 +74,12 @@ impl RedisCluster {
 pub(crate) fn is_replica_in_step(node: &RedisServer) -> bool {
     let info: String = cmd("INFO").arg("replication").query(&mut node.client()).unwrap();
     info.contains("role:slave") && info.contains("master_link_status:up")
+}
+
+/// Whether it takes writes again: `min-replicas-to-write` are in step.
+fn has_good_replica(node: &RedisServer) -> bool {
+    let info: String = cmd("INFO").arg("replication").query(&mut node.client()).unwrap();
+    info.contains("min_slaves_good_slaves:1")
 }
 
 fn node() -> RedisServer {
