@@ -41,7 +41,7 @@ pub struct Common {
     #[arg(long, env = "COCOON_CONNECT__POLICY")]
     pub policy: Option<PathBuf>,
     /// Ed25519 public key, base64url: only a policy that it signed is followed, with its signature in FILE.sig
-    #[arg(long, env = "COCOON_CONNECT__POLICY_SIGNER", value_parser = signer)]
+    #[arg(long, env = "COCOON_CONNECT__POLICY_SIGNER", value_parser = signer, allow_hyphen_values = true)]
     pub policy_signer: Option<VerifyingKey>,
     /// Folder of the local token and the releases and policies that were seen [default: $XDG_STATE_HOME/cocoon-connect]
     #[arg(long, env = "COCOON_CONNECT__STATE_DIR")]
@@ -240,6 +240,17 @@ mod tests {
         sign(&write(1));
         assert!(matches!(load(&pinned), Err(ConfigError::Policy(LoadError::Version { .. }))));
         assert!(options(&["--policy-signer", "x"]).is_err());
+    }
+
+    /// One public key in 64 begins with a hyphen in base64url.
+    #[test]
+    fn a_signer_that_looks_like_an_option_is_taken() {
+        let key = std::iter::repeat_with(|| cocoon_receipts::SigningKey::generate().unwrap().public())
+            .map(|public| public.to_base64url())
+            .find(|text| text.starts_with('-'))
+            .unwrap();
+        let taken = options(&["--policy-signer", &key]).unwrap().common.policy_signer;
+        assert_eq!(taken.unwrap().to_base64url(), key);
     }
 
     #[test]

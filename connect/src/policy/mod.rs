@@ -26,7 +26,7 @@ pub enum Command {
     Check {
         file: PathBuf,
         /// The public key that FILE.sig must be of
-        #[arg(long, value_parser = signer)]
+        #[arg(long, value_parser = signer, allow_hyphen_values = true)]
         signer: Option<VerifyingKey>,
     },
     /// Say in plain words what a policy believes, what it does not, and what is risky in it
