@@ -7,6 +7,7 @@ mod answers;
 mod books;
 mod bucket;
 mod check;
+mod decimal;
 mod documents;
 pub mod embedded;
 mod health;

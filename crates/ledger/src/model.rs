@@ -99,7 +99,8 @@ pub struct Reserve {
 }
 
 /// What a request is about, as usage is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Work {
     /// Text is generated.
     Completions,
@@ -364,7 +365,8 @@ impl Credit {
 }
 
 /// Position in a shard's journal; opaque, ordered by its store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct JournalId(pub String);
 
 impl JournalId {
@@ -382,8 +384,9 @@ impl JournalId {
     }
 }
 
-/// One line of a shard's journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One line of a shard's journal. As JSON, what does not apply is left out and amounts are decimal strings.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JournalEntry {
     pub id: JournalId,
     pub at_ms: u64,
@@ -391,24 +394,36 @@ pub struct JournalEntry {
     pub account: AccountId,
     /// Request, grant, deposit or withdrawal that caused it, as text.
     pub cause: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<ProjectId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Work>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<ReceiptId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt_digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// What the account's balance changed by.
+    #[serde(with = "crate::decimal")]
     pub amount: i128,
     pub shortfall: NanoTon,
     /// The operator's part of the change.
+    #[serde(with = "crate::decimal")]
     pub operator_amount: i128,
     /// The platform's part of the change.
+    #[serde(with = "crate::decimal")]
     pub platform_amount: i128,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JournalKind {
     Deposit,
     Grant,
