@@ -10,5 +10,9 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     let text = String::deserialize(deserializer)?;
     let amount: i128 = text.parse().map_err(|_| D::Error::custom(format_args!("{text:?} is no amount")))?;
     // One text for each amount, so that what is hashed can be written again.
-    if amount.to_string() == text { Ok(amount) } else { Err(D::Error::custom(format_args!("{text:?} is no amount"))) }
+    if amount.to_string() == text {
+        Ok(amount)
+    } else {
+        Err(D::Error::custom(format_args!("{text:?} is no amount")))
+    }
 }
