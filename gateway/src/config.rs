@@ -103,6 +103,9 @@ pub struct LedgerConfig {
     /// How long a bound hold whose lease ran out waits for its receipt.
     #[serde(default = "default_grace_ms")]
     pub grace_ms: u64,
+    /// Folder of the journal's archive, which `cocoon-gateway ledger archive` fills. It must be there.
+    #[serde(default)]
+    pub archive: Option<PathBuf>,
     /// PEM: authorities that may have signed a Redis's certificate; the system's where absent.
     #[serde(default)]
     pub ca: Option<PathBuf>,

@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cocoon_ledger::{CheckError, Ledger, Pace, Replay, ShardReport, Watch, check_shard, survey_shard};
+use cocoon_ledger::{
+    Archive, ArchiveError, CheckError, Ledger, Pace, ShardReport, Watch, check_shard, replayed, survey_shard,
+};
 use cocoon_receipts::RequestId;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -93,6 +95,7 @@ impl Redelivery {
 #[derive(Debug)]
 pub struct Reconciler {
     pub ledger: Arc<dyn Ledger>,
+    pub archive: Option<Archive>,
     pub gauges: LedgerGauges,
     pub redelivery: Arc<Redelivery>,
 }
@@ -111,16 +114,22 @@ impl Reconciler {
         loop {
             match self.replay_once().await {
                 Ok(()) => return,
+                Err(ArchiveError::Check(CheckError::Trimmed(shard))) if self.archive.is_none() => {
+                    tracing::warn!(%shard, "the journal is not replayed: its beginning is in the archive, and ledger.archive is not set");
+                    return;
+                }
                 Err(error) => tracing::warn!(%error, "the journal could not be replayed"),
             }
             tokio::time::sleep(SURVEY_EVERY).await;
         }
     }
 
-    async fn replay_once(&self) -> Result<(), CheckError> {
+    async fn replay_once(&self) -> Result<(), ArchiveError> {
         let (mut drift, mut entries) = (0_u128, 0_u64);
         for shard in self.ledger.shards().all() {
-            let report = check_shard(self.ledger.as_ref(), shard, Replay::default(), Pace::GENTLE).await?;
+            let ledger = self.ledger.as_ref();
+            let begin = replayed(ledger, self.archive.as_ref(), shard).await?;
+            let report = check_shard(ledger, shard, begin, Pace::GENTLE).await?;
             for finding in &report.findings {
                 tracing::error!(
                     %shard, subject = %finding.subject, what = finding.what, expected = %finding.expected,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use cocoon_ledger::Ledger;
+use cocoon_ledger::{Archive, Ledger};
 use cocoon_process::{Signals, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -39,6 +39,14 @@ pub async fn open_ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
     let access = config.ledger.access();
     let opening = cocoon_ledger::open_with(&config.ledger.url, options, &access).await;
     opening.context("ledger: it cannot be opened")
+}
+
+/// The archive that `config` names, if any.
+///
+/// # Errors
+/// Where its folder is not there.
+pub fn open_archive(config: &Config) -> anyhow::Result<Option<Archive>> {
+    config.ledger.archive.as_ref().map(Archive::open).transpose().context("ledger.archive")
 }
 
 /// The certificate that `config` names, if any.
@@ -89,6 +97,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let redelivery = Arc::new(Redelivery::default());
     let reconciler = Reconciler {
         ledger: Arc::clone(&ledger),
+        archive: open_archive(&config)?,
         gauges: metrics.ledger.clone(),
         redelivery: Arc::clone(&redelivery),
     };

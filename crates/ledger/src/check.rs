@@ -27,6 +27,12 @@ impl Pace {
     pub const FULL: Self = Self { page: 1000, pause: Duration::ZERO };
     /// At most ten thousand entries a second.
     pub const GENTLE: Self = Self { page: 200, pause: Duration::from_millis(20) };
+
+    pub(crate) async fn rest(self) {
+        if !self.pause.is_zero() {
+            tokio::time::sleep(self.pause).await;
+        }
+    }
 }
 
 /// A check that came to no end.
@@ -37,9 +43,13 @@ pub enum CheckError {
     /// Entries that were there are gone: another check is of no use before that is understood.
     #[error("the journal of {shard} went back from {from} to {to}")]
     WentBack { shard: Shard, from: String, to: String },
+    /// Entries that the replay needs were dropped: it must begin at the newest checkpoint of the archive.
+    #[error("the journal of {0} begins after entries that are in the archive only")]
+    Trimmed(Shard),
 }
 
-/// Replays the journal of `shard` on top of `replay` (empty where the journal begins at the beginning) and compares.
+/// Replays the journal of `shard` on top of `replay` and compares. `replay` is empty, or where old entries were dropped,
+/// what the archive has of them ([`crate::Archive::replayed`]).
 ///
 /// # Errors
 /// [`CheckError`].
@@ -49,11 +59,15 @@ pub async fn check_shard(
     replay: Replay,
     pace: Pace,
 ) -> Result<ShardReport, CheckError> {
+    let begin = replay.last.clone();
+    begins_at(ledger, shard, begin.as_ref()).await?;
     let mut check = Check { ledger, pace, replay, ahead: VecDeque::new(), report: ShardReport::new(shard) };
     check.go_to_the_end().await?;
     check.accounts().await?;
     check.totals().await?;
     check.holds().await?;
+    // What was dropped meanwhile may have been dropped before it was read.
+    begins_at(ledger, shard, begin.as_ref()).await?;
     check.report.at = check.replay.last;
     check.report.entries = check.replay.entries;
     Ok(check.report)
@@ -73,6 +87,12 @@ pub async fn survey_shard(ledger: &dyn Ledger, shard: Shard) -> Result<ShardRepo
     Ok(check.report)
 }
 
+/// Whether all entries after `begin` are there.
+async fn begins_at(ledger: &dyn Ledger, shard: Shard, begin: Option<&JournalId>) -> Result<(), CheckError> {
+    let trimmed = ledger.kept(shard).await?.trimmed;
+    if place(trimmed.as_ref())? > place(begin)? { Err(CheckError::Trimmed(shard)) } else { Ok(()) }
+}
+
 struct Check<'a> {
     ledger: &'a dyn Ledger,
     pace: Pace,
@@ -83,12 +103,6 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    async fn rest(&self) {
-        if !self.pace.pause.is_zero() {
-            tokio::time::sleep(self.pace.pause).await;
-        }
-    }
-
     /// Replays what is there now, so that the way to a cut is short.
     async fn go_to_the_end(&mut self) -> Result<(), CheckError> {
         while self.fill().await? {
@@ -105,7 +119,7 @@ impl Check<'_> {
             let after = self.replay.last.as_ref();
             let page = self.ledger.journal(self.report.shard, after, self.pace.page).await?;
             self.ahead.extend(page);
-            self.rest().await;
+            self.pace.rest().await;
         }
         Ok(!self.ahead.is_empty())
     }
@@ -153,7 +167,7 @@ impl Check<'_> {
                 break;
             }
             self.compare_accounts(&names).await?;
-            self.rest().await;
+            self.pace.rest().await;
             seen.extend(names);
         }
         // What the journal knows and the store does not.
@@ -161,7 +175,7 @@ impl Check<'_> {
             self.replay.accounts.keys().filter(|name| !seen.contains(*name)).cloned().collect();
         for names in lost.chunks(self.pace.page.max(1) as usize) {
             self.compare_accounts(names).await?;
-            self.rest().await;
+            self.pace.rest().await;
         }
         Ok(())
     }

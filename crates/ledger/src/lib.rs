@@ -4,6 +4,7 @@
 //! verified by the caller against its ticket and its keyset.
 
 mod answers;
+mod archive;
 mod books;
 mod bucket;
 mod check;
@@ -19,6 +20,7 @@ pub mod redis;
 mod replay;
 mod report;
 mod requests;
+mod retention;
 mod rules;
 mod standings;
 mod usages;
@@ -28,6 +30,9 @@ mod withdrawals;
 
 pub use answers::{
     AnswerName, Answers, Begin, Begun, Ending, KEPT_FOR, MAX_ANSWER_BYTES, MAX_ENTRIES, MAX_KEPT_BYTES,
+};
+pub use archive::{
+    Archive, ArchiveError, Archived, Archiving, Verified, archive_shard, replayed, verify_shard,
 };
 pub use books::{Books, Cut, Holds, OpenHold};
 pub use check::{CheckError, Pace, check_shard, survey_shard};
@@ -42,6 +47,7 @@ pub use model::*;
 pub use replay::{Replay, Replayed};
 pub use report::{Finding, ShardReport, Subject};
 pub use requests::{KeptReceipt, MAX_RECENT, MAX_REQUESTS_PAGE, RequestQuery, RequestRecord, Requests};
+pub use retention::{ChainHead, CursorName, Kept, MAX_CURSORS, MAX_TRIM, Retention};
 pub use standings::{Amounts, Rate, Rates, Standing, Standings, Whose};
 pub use usages::{MAX_USAGE_ROWS, Tally, UsagePage, UsageQuery, UsageRow, Usages, Width};
 pub use watch::{Behind, Watch};
@@ -101,6 +107,7 @@ pub trait Ledger:
     + Health
     + KeyRegistry
     + Requests
+    + Retention
     + Standings
     + Usages
     + Withdrawals

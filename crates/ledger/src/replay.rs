@@ -11,16 +11,23 @@ use crate::{JournalEntry, JournalId, JournalKind, LedgerError};
 /// A receipt cannot be booked twice while it is seen; what is older is refused for its age.
 const SEEN_MS: u64 = 9 * 86_400_000;
 
-/// An account as the journal makes it. Signed, so that a journal that takes too much is reported and not refused.
+/// An account as the journal makes it, nanoTON. Signed, so that a journal that takes too much is reported and not refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Replayed {
+    #[serde(with = "crate::decimal")]
     pub balance: i128,
+    #[serde(with = "crate::decimal")]
     pub deposited: i128,
+    #[serde(with = "crate::decimal")]
     pub granted: i128,
+    #[serde(with = "crate::decimal")]
     pub charged: i128,
+    #[serde(with = "crate::decimal")]
     pub shortfall: i128,
+    #[serde(with = "crate::decimal")]
     pub withdrawing: i128,
+    #[serde(with = "crate::decimal")]
     pub withdrawn: i128,
 }
 
@@ -37,7 +44,7 @@ pub struct Replay {
     pub last: Option<JournalId>,
     /// How many are.
     pub entries: u64,
-    receipts: BTreeSet<ReceiptId>,
+    pub(crate) receipts: BTreeSet<ReceiptId>,
 }
 
 impl Replay {

@@ -33,7 +33,7 @@ impl Watch {
             let last = ledger.last_entry(shard).await?;
             if let Some(seen) = self.seen.get(&shard)
                 && last.as_ref() != Some(seen)
-                && ledger.entry(shard, &seen.id).await?.as_ref() != Some(seen)
+                && !is_there_or_was_dropped(ledger, shard, seen).await?
             {
                 behind.push(Behind { shard, seen: seen.clone(), last: last.clone() });
             }
@@ -43,5 +43,17 @@ impl Watch {
             };
         }
         Ok(behind)
+    }
+}
+
+/// What is dropped was archived first, so it is not lost; but only where nothing else has its id.
+async fn is_there_or_was_dropped(
+    ledger: &dyn Ledger,
+    shard: Shard,
+    seen: &JournalEntry,
+) -> Result<bool, LedgerError> {
+    match ledger.entry(shard, &seen.id).await? {
+        Some(entry) => Ok(entry == *seen),
+        None => ledger.kept(shard).await?.has_dropped(&seen.id),
     }
 }

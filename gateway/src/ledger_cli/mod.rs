@@ -1,13 +1,17 @@
 //! `cocoon-gateway ledger`: look into the ledger, check it, carry it away and back.
 
+mod archive;
 mod check;
+mod verify;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Subcommand;
+use cocoon_ledger::{Archive, Ledger};
 use cocoon_receipts::AccountId;
 
 use crate::config::Config;
@@ -31,6 +35,21 @@ pub enum LedgerCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Carry what the journal has gained into the archive, and drop from the store what is old and archived. Run it at least
+    /// every few days: receipts are kept for eight.
+    Archive {
+        #[arg(long)]
+        config: PathBuf,
+        /// Days that archived entries stay in the store.
+        #[arg(long, default_value_t = archive::KEEP_DAYS)]
+        keep_days: u16,
+    },
+    /// Verify the archive from its first entry to its last, and the journal and the books after it; ends well only if
+    /// nothing differs.
+    Verify {
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Let withdrawals begin again that were stopped because the store was found behind.
     ResumeWithdrawals {
         #[arg(long)]
@@ -50,6 +69,8 @@ pub async fn execute(command: LedgerCommand) -> anyhow::Result<ExitCode> {
             print(&serde_json::to_string(&account::view(name, &state))?)?;
         }
         LedgerCommand::Check { config, json } => return check::check(&config, json).await,
+        LedgerCommand::Archive { config, keep_days } => return archive::archive(&config, keep_days).await,
+        LedgerCommand::Verify { config } => return verify::verify(&config).await,
         LedgerCommand::ResumeWithdrawals { config } => {
             let ledger = run::open_ledger(&Config::load(&config)?).await?;
             for shard in ledger.shards().all() {
@@ -61,6 +82,13 @@ pub async fn execute(command: LedgerCommand) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The ledger and its archive, for commands that are of no use without one.
+async fn open(config: &Path) -> anyhow::Result<(Arc<dyn Ledger>, Archive)> {
+    let config = Config::load(config)?;
+    let archive = run::open_archive(&config)?.context("set ledger.archive to the folder of the archive")?;
+    Ok((run::open_ledger(&config).await?, archive))
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ mod key_registry;
 mod lease;
 mod reading;
 mod requests;
+mod retention;
 mod schema;
 mod settle;
 mod taking;

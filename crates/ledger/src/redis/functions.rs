@@ -37,6 +37,9 @@ pub(super) enum Function {
     RevokeKey,
     IsRevoked,
     SetLimits,
+    PutHead,
+    PutCursor,
+    Trim,
 }
 
 impl Function {
@@ -68,6 +71,9 @@ impl Function {
             Self::RevokeKey => "cocoon2_revoke_key",
             Self::IsRevoked => "cocoon2_is_revoked",
             Self::SetLimits => "cocoon2_set_limits",
+            Self::PutHead => "cocoon2_put_head",
+            Self::PutCursor => "cocoon2_put_cursor",
+            Self::Trim => "cocoon2_trim",
         }
     }
 }
@@ -236,6 +242,9 @@ mod tests {
             Function::RevokeKey,
             Function::IsRevoked,
             Function::SetLimits,
+            Function::PutHead,
+            Function::PutCursor,
+            Function::Trim,
         ];
         for function in all {
             assert!(

@@ -14,6 +14,7 @@ mod link;
 mod names;
 mod reply;
 mod requests;
+mod retention;
 mod standings;
 mod start;
 mod usages;

@@ -38,6 +38,16 @@ impl ShardKeys {
         self.named("journal")
     }
 
+    /// How far the journal is archived, and what of it is gone.
+    pub(super) fn retention(self) -> String {
+        self.named("retention")
+    }
+
+    /// Who reads the journal, and how far.
+    pub(super) fn cursors(self) -> String {
+        self.named("cursors")
+    }
+
     /// Open holds by the time they may be ended.
     pub(super) fn leases(self) -> String {
         self.named("leases")

@@ -115,7 +115,7 @@ impl Bench {
         Self::on(Arc::new(ledger), ()).await
     }
 
-    async fn on(ledger: Arc<dyn Ledger>, store: impl std::any::Any + Send + Sync) -> Self {
+    pub(crate) async fn on(ledger: Arc<dyn Ledger>, store: impl std::any::Any + Send + Sync) -> Self {
         ledger.set_test_time(START_MS).await.unwrap();
         Self { ledger, clock_ms: AtomicU64::new(START_MS), made: AtomicU64::new(0), _store: Box::new(store) }
     }

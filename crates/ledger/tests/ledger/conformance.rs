@@ -15,7 +15,7 @@ mod usages;
 mod withdrawals;
 
 use crate::bench::{Bench, accounts};
-use crate::invariants;
+use crate::{archived, invariants};
 
 macro_rules! on_both_stores {
     ($($module:ident: $($behaviour:ident)*;)*) => {
@@ -168,4 +168,5 @@ on_both_stores! {
 async fn at_rest(bench: &Bench) {
     let accounts: Vec<_> = accounts().collect();
     invariants::check(bench.ledger.as_ref(), &accounts, bench.now_ms()).await;
+    archived::check(bench.ledger.as_ref()).await;
 }

@@ -1,6 +1,10 @@
 //! What a ledger must do, whichever store it is in, and what it must survive.
 
 #[cfg(test)]
+mod archived;
+#[cfg(test)]
+mod archives;
+#[cfg(test)]
 mod behind;
 #[cfg(test)]
 mod bench;
@@ -38,6 +42,8 @@ mod random;
 mod redis_cluster;
 #[cfg(test)]
 mod redis_server;
+#[cfg(test)]
+mod retention;
 #[cfg(test)]
 mod versions;
 #[cfg(test)]

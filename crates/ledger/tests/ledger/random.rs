@@ -17,9 +17,9 @@ use proptest_state_machine::ReferenceStateMachine;
 use crate::bench::*;
 use crate::calls::Call;
 use crate::coverage::Coverage;
-use crate::invariants;
 use crate::redis_server::RedisServer;
 use crate::world::World;
+use crate::{archived, invariants};
 
 /// A ledger under test, and how far its journal was read.
 struct Subject {
@@ -120,6 +120,7 @@ async fn run(
     invariants::check(subject.bench.ledger.as_ref(), &everyone, subject.bench.now_ms()).await;
     subject.sweep().await?;
     invariants::check(subject.bench.ledger.as_ref(), &everyone, subject.bench.now_ms()).await;
+    archived::check(subject.bench.ledger.as_ref()).await;
     Ok(())
 }
 
