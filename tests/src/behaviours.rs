@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod archive;
 mod bad_input;
 mod bill;
 mod blind;
@@ -101,6 +102,7 @@ fn main() -> std::process::ExitCode {
         faults: no_backend_is_503, an_engine_that_dies_ends_the_stream_with_an_error,
             a_backend_that_dies_is_paid_to_its_last_checkpoint, a_tampered_answer_is_not_handed_on, an_answer_under_another_nonce_is_not_handed_on,
             a_store_that_is_down_is_503;
+        archive: it_is_whole_and_the_ledger_goes_on_on_sqlite, it_is_whole_and_the_ledger_goes_on_on_redis;
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
         shapes: a_client_that_closes_at_done_pays_once, a_client_that_hangs_up_after_the_first_token_pays_once,
             ten_thousand_tiny_chunks_arrive, a_slow_reader_costs_no_memory, a_prompt_of_a_mebibyte_is_refused;

@@ -255,10 +255,21 @@ impl Stack {
 
     /// `cocoon-gateway backends`: whether it ended well, and what it printed.
     pub(crate) fn backends_command(&self, more: &[&str]) -> anyhow::Result<(bool, String)> {
-        let mut command = gateway_binary()?;
-        let output =
-            command.args(["backends", "--config"]).arg(self.path("gateway.toml")).args(more).output()?;
-        Ok((output.status.success(), String::from_utf8(output.stdout)?))
+        let (ended_well, printed, _) = self.command(&["backends"], more)?;
+        Ok((ended_well, printed))
+    }
+
+    /// `cocoon-gateway ledger COMMAND`: whether it ended well, and what it printed, errors after the rest.
+    pub(crate) fn ledger_command(&self, command: &str, more: &[&str]) -> anyhow::Result<(bool, String)> {
+        let (ended_well, printed, errors) = self.command(&["ledger", command], more)?;
+        Ok((ended_well, printed + &errors))
+    }
+
+    fn command(&self, command: &[&str], more: &[&str]) -> anyhow::Result<(bool, String, String)> {
+        let mut all = gateway_binary()?;
+        all.args(command).arg("--config").arg(self.path("gateway.toml")).args(more);
+        let output = all.output()?;
+        Ok((output.status.success(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
     }
 
     /// Believes what these development roots sign, under `more` lines of policy, from the gateway's next look on.
