@@ -2,7 +2,7 @@
 //! they make of the accounts.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cocoon_receipts::Digest;
 
@@ -109,7 +109,7 @@ impl Archive {
     /// Replays a segment; answers its digest.
     fn replay(
         &self,
-        path: &PathBuf,
+        path: &Path,
         shard: Shard,
         previous: Option<&ChainHead>,
         verified: &mut Verified,
