@@ -22,6 +22,9 @@ pub(crate) const GRACE: Duration = Duration::from_secs(15 * 60);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub(crate) const MODEL: &str = "a model | of \"any\" name";
+/// Two forms of one address, of which the second does not bounce: another text, so another address.
+pub(crate) const ADDRESSES: [&str; 2] =
+    ["EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c", "UQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAJKZ"];
 pub(crate) const ACCOUNTS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 pub(crate) fn options() -> Options {

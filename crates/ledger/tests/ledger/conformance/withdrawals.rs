@@ -8,9 +8,8 @@ use cocoon_receipts::{NanoTon, RequestId};
 
 use crate::bench::*;
 
-const FIRST: &str = "EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c";
-/// The same account in the form that does not bounce: another text, so another address.
-const SECOND: &str = "UQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAJKZ";
+const FIRST: &str = ADDRESSES[0];
+const SECOND: &str = ADDRESSES[1];
 
 fn withdrawal(bench: &Bench, account: &str, amount: u64) -> Withdrawal {
     Withdrawal { account: name(account), intent: bench.request(), amount: NanoTon(amount) }
