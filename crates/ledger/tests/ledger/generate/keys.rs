@@ -9,8 +9,8 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use proptest::strategy::Union;
 
-use super::an_account;
 use super::manner::TOO_MUCH;
+use super::{an_account, players};
 use crate::bench::*;
 use crate::calls::Call;
 use crate::world::World;
@@ -20,7 +20,7 @@ const ENDED: &str = "ended";
 
 /// What brings the key that comes to an end there.
 pub(super) fn key_step(world: &World) -> BoxedStrategy<Call> {
-    let each = accounts().take(3).map(|account| {
+    let each = players().map(|account| {
         let now_ms = world.model.now_ms();
         match world.model.key(&account, &name(ENDED)).map(|record| record.revoked_at_ms) {
             None => put_key(Just(account), Just(ENDED)),
@@ -91,8 +91,20 @@ fn put_key(
     let scope = prop_oneof![3 => Just(KeyScope::Inference), 1 => Just(KeyScope::Admin)];
     (account, id, a_project(), scope, kept_limits(), 0..3_u64)
         .prop_map(|(account, id, project, scope, limits, created)| {
-            let record = KeyRecord { project, scope, limits, created, ..key_record(&account, &name(id)) };
-            Call::PutKey(Box::new(record))
+            Call::PutKey(Box::new(KeyRecord {
+                id: name(id),
+                account,
+                project,
+                name: String::new(),
+                hint: String::new(),
+                created,
+                expires: None,
+                scope,
+                models: None,
+                limits,
+                sealed_only: false,
+                revoked_at_ms: None,
+            }))
         })
         .boxed()
 }

@@ -8,8 +8,8 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use proptest::strategy::Union;
 
-use super::an_account;
 use super::manner::{ANY, Manner, TOO_MUCH, USUAL};
+use super::{an_account, players};
 use crate::bench::*;
 use crate::calls::Call;
 use crate::model::WithdrawalEnd;
@@ -36,14 +36,16 @@ pub(super) fn grant(whose: BoxedStrategy<Whose>, manner: Manner) -> BoxedStrateg
 
 /// What brings a withdrawal of somebody on its way.
 pub(super) fn withdrawal_step(world: &World) -> BoxedStrategy<Call> {
-    Union::new(accounts().take(3).map(|account| towards_payment(world, &account))).boxed()
+    Union::new(players().map(|account| towards_payment(world, &account))).boxed()
 }
 
 fn towards_payment(world: &World, account: &AccountId) -> BoxedStrategy<Call> {
     let (model, whose) = (&world.model, || Just(account.clone()).boxed());
-    let mut intents = world.recent_intents().iter().filter(|withdrawal| withdrawal.account == *account);
-    if let Some(begun) = intents.find(|withdrawal| model.is_under_way(account, withdrawal.intent)) {
-        return end(whose(), begun.intent);
+    let intents = world.recent_intents().iter().filter(|withdrawal| withdrawal.account == *account);
+    let (begun, ended): (Vec<_>, Vec<_>) =
+        intents.map(|known| known.intent).partition(|intent| model.is_under_way(account, *intent));
+    if let Some(intent) = begun.first() {
+        return end(whose(), *intent);
     }
     let shard = model.shards().of(account);
     if model.withdrawals_stopped(shard).is_some() {
@@ -54,7 +56,8 @@ fn towards_payment(world: &World, account: &AccountId) -> BoxedStrategy<Call> {
             credit(world, whose(), USUAL)
         }
         Payout { current: Some(_), .. } => {
-            prop_oneof![5 => begin(world, account), 1 => set_payout(whose())].boxed()
+            let again = ended.first().map_or_else(|| begin(world, account), |intent| end(whose(), *intent));
+            prop_oneof![5 => begin(world, account), 2 => again, 1 => set_payout(whose())].boxed()
         }
         Payout { pending: Some(pending), .. } => {
             let left = Duration::from_millis(pending.from_ms - model.now_ms() - 1) + model.behind();
