@@ -1,12 +1,47 @@
-//! `cargo xtask bench`: measurements of sealing and of verifications, and on the scripted engine. They assert no times, and
-//! are no part of the tests.
+//! `cargo xtask bench`: measurements of sealing and of verifications, and on the scripted engine; of the ledger where that
+//! is asked for. They assert no times, and are no part of the tests.
+
+use clap::{Args, Subcommand};
 
 use crate::console::Steps;
 use crate::places::Places;
 use crate::run::{cargo, run};
 use crate::{contract, system};
 
-pub(crate) fn bench(places: &Places) -> anyhow::Result<()> {
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    subject: Option<Subject>,
+}
+
+#[derive(Subcommand)]
+enum Subject {
+    /// Measure what a request costs in the ledger instead: some minutes, and gigabytes of disk and memory
+    Ledger {
+        /// How long the journal is made [default: 10000000]; 0 leaves that measurement out
+        #[arg(long)]
+        entries: Option<u64>,
+    },
+}
+
+pub(crate) fn bench(places: &Places, options: &Options) -> anyhow::Result<()> {
+    match options.subject {
+        None => sealing_and_hop(places),
+        Some(Subject::Ledger { entries }) => ledger(places, entries),
+    }
+}
+
+fn ledger(places: &Places, entries: Option<u64>) -> anyhow::Result<()> {
+    system::redis_server()?;
+    let mut measure = cargo(&places.root);
+    measure.args(["bench", "--workspace", "--bench", "ledger_cost", "--"]);
+    if let Some(entries) = entries {
+        measure.arg("--entries").arg(entries.to_string());
+    }
+    run(&mut measure, "the measurement")
+}
+
+fn sealing_and_hop(places: &Places) -> anyhow::Result<()> {
     let mut steps = Steps::new(3);
     steps.begin("build");
     system::redis_server()?;

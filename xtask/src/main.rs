@@ -58,8 +58,8 @@ enum Task {
     Engine(engine::Options),
     /// Run every test, installing what the tests need first
     Test(test::Options),
-    /// Measure what the gateway adds to a backend's time to first byte
-    Bench,
+    /// Measure what the gateway adds to a backend's time to first byte, or what the ledger costs
+    Bench(bench::Options),
     /// Check formatting and lints
     Lint,
     /// Copy what the dashboard takes from others out of its packages
@@ -92,7 +92,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
             Ok(())
         }
         Task::Test(options) => test::test(&places, &options),
-        Task::Bench => bench::bench(&places),
+        Task::Bench(options) => bench::bench(&places, &options),
         Task::Lint => lint::lint(&places),
         Task::Vendor => vendor::vendor(&places),
     }

@@ -262,17 +262,36 @@ mod tests {
     fn an_entry_that_cannot_be_is_found() {
         let deposit = entry(1, JournalKind::Deposit, "1:a", 500);
         let twice = charge(2, -100, 90, 10);
+        let begun = entry(3, JournalKind::Withdrawing, "begun", -30);
+        let undone = entry(4, JournalKind::WithdrawalUndone, "begun", 30);
         for (bad, what) in [
-            (charge(3, -100, 90, 11), "shares"),
-            (charge(3, -501, 501, 0), "balance below zero"),
-            (entry(3, JournalKind::Withdrawn, "w", 0), "withdrawal"),
-            (JournalEntry { id: JournalId("3".into()), ..twice.clone() }, "receipt in the journal twice"),
+            (charge(4, -100, 90, 11), "shares"),
+            (charge(4, -501, 501, 0), "balance below zero"),
+            (entry(4, JournalKind::Withdrawn, "w", 0), "withdrawal"),
+            (entry(4, JournalKind::WithdrawalUndone, "begun", 29), "withdrawal"),
+            (JournalEntry { account: "bob".parse().unwrap(), ..undone }, "withdrawal"),
+            (JournalEntry { id: JournalId("4".into()), ..twice.clone() }, "receipt in the journal twice"),
         ] {
-            let (_, findings) = replayed(&[deposit.clone(), twice.clone(), bad]);
+            let (_, findings) = replayed(&[deposit.clone(), twice.clone(), begun.clone(), bad]);
             assert!(findings.iter().any(|finding| finding.what == what), "{what}: {findings:?}");
         }
         let mut replay = Replay::default();
         replay.apply(&twice).unwrap();
-        assert!(replay.apply(&deposit).is_err(), "out of order");
+        for known in [&deposit, &twice] {
+            assert!(replay.apply(known).is_err(), "out of order");
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_remembered_as_long_as_it_could_come_again() {
+        let made = |at_ms: u64, id: u64| {
+            let uuid = format!("{:08x}-{:04x}-7000-8000-000000000000", at_ms >> 16, at_ms & 0xffff);
+            JournalEntry { at_ms, receipt: Some(uuid.parse().unwrap()), ..charge(id, 0, 0, 0) }
+        };
+        let first = 1_790_000_000_000;
+        let (replay, _) = replayed(&[made(first, 1), made(first + SEEN_MS, 2)]);
+        assert_eq!(replay.receipts.len(), 2);
+        let (replay, _) = replayed(&[made(first, 1), made(first + SEEN_MS + 1, 2)]);
+        assert_eq!(replay.receipts.len(), 1);
     }
 }

@@ -57,6 +57,7 @@ async fn a_redis_that_lost_everything_is_behind() {
     let behind = look(&mut watch, &ledger).await;
     assert_eq!(behind.len(), 1);
     assert_eq!(behind[0].last, None);
+    assert_eq!(look(&mut watch, &ledger).await, [], "told once");
 }
 
 #[tokio::test]

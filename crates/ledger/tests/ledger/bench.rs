@@ -1,5 +1,6 @@
 //! What the tests need to say a thing shortly: names, ids of a chosen time, and calls that expect to succeed.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,9 +8,9 @@ use std::time::Duration;
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
 use cocoon_ledger::{
-    Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, KeyRecord, KeyScope,
-    Ledger, Limits, Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement,
-    Shard, ShardCount, Work,
+    Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, Ledger, Limits,
+    Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard,
+    ShardCount, Work,
 };
 use cocoon_receipts::{AccountId, BasisPoints, Digest, KeyId, NanoTon, ReceiptId, RequestId, Usage};
 
@@ -19,9 +20,13 @@ use crate::redis_server::RedisServer;
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const GRACE: Duration = Duration::from_secs(15 * 60);
+pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub(crate) const MODEL: &str = "a model | of \"any\" name";
+/// Two forms of one address, of which the second does not bounce: another text, so another address.
+pub(crate) const ADDRESSES: [&str; 2] =
+    ["EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c", "UQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAJKZ"];
 pub(crate) const ACCOUNTS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 pub(crate) fn options() -> Options {
@@ -100,6 +105,11 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Embedded::open(folder.path().join("ledger.db"), options()).unwrap();
         Self::on(Arc::new(ledger), folder).await
+    }
+
+    /// A new ledger in a file that the test looks into.
+    pub(crate) async fn embedded_at(path: &Path) -> Self {
+        Self::on(Arc::new(Embedded::open(path, options()).unwrap()), ()).await
     }
 
     pub(crate) async fn redis() -> Self {
@@ -261,23 +271,6 @@ pub(crate) fn charged(charged: u64) -> Settled {
 
 pub(crate) fn short(charged: u64, shortfall: u64) -> Settled {
     Settled::Charged { charged: NanoTon(charged), shortfall: NanoTon(shortfall) }
-}
-
-pub(crate) fn key_record(account: &AccountId, id: &KeyId) -> KeyRecord {
-    KeyRecord {
-        id: id.clone(),
-        account: account.clone(),
-        project: None,
-        name: String::new(),
-        hint: String::new(),
-        created: 0,
-        expires: None,
-        scope: KeyScope::Inference,
-        models: None,
-        limits: Limits::default(),
-        sealed_only: false,
-        revoked_at_ms: None,
-    }
 }
 
 /// A hold of a request without limits per minute.

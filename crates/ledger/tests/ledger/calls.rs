@@ -5,12 +5,13 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Bind, Checkpoint, Credit, Grant, LedgerError, Limits, Release, Reserve, Settlement, Shard, ShardCount,
+    Bind, Checkpoint, Credit, Grant, KeyQuery, KeyRecord, Limits, Release, Reserve, Settlement, Shard,
+    ShardCount, TonAddress, Withdrawal,
 };
 use cocoon_receipts::{AccountId, KeyId, ProjectId, RequestId};
 
-use crate::bench::{Bench, key_record};
-use crate::model::{Model, Overflow};
+use crate::bench::Bench;
+use crate::model::{Model, Overflow, WithdrawalEnd};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Call {
@@ -25,8 +26,16 @@ pub(crate) enum Call {
     Expire(Shard, RequestId),
     Credit(Credit),
     Grant(Grant),
+    SetPayout(AccountId, TonAddress),
+    WithdrawBegin(Withdrawal),
+    WithdrawEnd(AccountId, RequestId, WithdrawalEnd),
+    StopWithdrawals(Shard, String),
+    ResumeWithdrawals(Shard),
     SetLimits(AccountId, Option<ProjectId>, Limits),
-    Revoke(AccountId, KeyId),
+    PutKey(Box<KeyRecord>),
+    Revoke(AccountId, KeyId, Duration),
+    IsRevoked(AccountId, KeyId),
+    Keys(KeyQuery),
 }
 
 impl Call {
@@ -43,8 +52,17 @@ impl Call {
             Self::Expire(..) => "expire",
             Self::Credit(_) => "credit",
             Self::Grant(_) => "grant",
+            Self::SetPayout(..) => "set payout",
+            Self::WithdrawBegin(_) => "withdraw begin",
+            Self::WithdrawEnd(_, _, WithdrawalEnd::Done) => "withdraw done",
+            Self::WithdrawEnd(_, _, WithdrawalEnd::Undone) => "withdraw undo",
+            Self::StopWithdrawals(..) => "stop withdrawals",
+            Self::ResumeWithdrawals(_) => "resume withdrawals",
             Self::SetLimits(..) => "set limits",
+            Self::PutKey(_) => "put key",
             Self::Revoke(..) => "revoke",
+            Self::IsRevoked(..) => "is revoked",
+            Self::Keys(_) => "keys",
         }
     }
 
@@ -58,8 +76,20 @@ impl Call {
             Self::Release(call) => Some(&call.account),
             Self::Credit(call) => Some(&call.account),
             Self::Grant(call) => Some(&call.account),
-            Self::SetLimits(account, ..) | Self::Revoke(account, _) => Some(account),
-            Self::Pass(_) | Self::SetClockBack(_) | Self::Expired(..) | Self::Expire(..) => None,
+            Self::WithdrawBegin(call) => Some(&call.account),
+            Self::PutKey(record) => Some(&record.account),
+            Self::Keys(query) => Some(&query.account),
+            Self::SetPayout(account, _)
+            | Self::WithdrawEnd(account, ..)
+            | Self::SetLimits(account, ..)
+            | Self::Revoke(account, ..)
+            | Self::IsRevoked(account, _) => Some(account),
+            Self::Pass(_)
+            | Self::SetClockBack(_)
+            | Self::Expired(..)
+            | Self::Expire(..)
+            | Self::StopWithdrawals(..)
+            | Self::ResumeWithdrawals(_) => None,
         }
     }
 
@@ -79,7 +109,10 @@ impl Call {
     /// The one shard it may change.
     pub(crate) fn shard(&self, shards: ShardCount) -> Option<Shard> {
         match self {
-            Self::Expired(shard, _) | Self::Expire(shard, _) => Some(*shard),
+            Self::Expired(shard, _)
+            | Self::Expire(shard, _)
+            | Self::StopWithdrawals(shard, _)
+            | Self::ResumeWithdrawals(shard) => Some(*shard),
             call => call.account().map(|account| shards.of(account)),
         }
     }
@@ -104,13 +137,23 @@ impl Call {
             Self::Expire(shard, request) => told(ledger.expire(*shard, *request).await),
             Self::Credit(call) => told(ledger.credit(call).await),
             Self::Grant(call) => told(ledger.grant(call).await),
+            Self::SetPayout(account, address) => told(ledger.set_payout_address(account, address).await),
+            Self::WithdrawBegin(call) => told(ledger.withdraw_begin(call).await),
+            Self::WithdrawEnd(account, intent, WithdrawalEnd::Done) => {
+                told(ledger.withdraw_done(account, *intent).await)
+            }
+            Self::WithdrawEnd(account, intent, WithdrawalEnd::Undone) => {
+                told(ledger.withdraw_undo(account, *intent).await)
+            }
+            Self::StopWithdrawals(shard, reason) => told(ledger.stop_withdrawals(*shard, reason).await),
+            Self::ResumeWithdrawals(shard) => told(ledger.resume_withdrawals(*shard).await),
             Self::SetLimits(account, project, limits) => {
                 told(ledger.set_limits(account, project.as_ref(), limits).await)
             }
-            Self::Revoke(account, key) => {
-                ledger.put_key(&key_record(account, key)).await.unwrap();
-                told(ledger.revoke_key(account, key, Duration::ZERO).await.map(|revoked| revoked.is_some()))
-            }
+            Self::PutKey(record) => told(ledger.put_key(record).await),
+            Self::Revoke(account, key, after) => told(ledger.revoke_key(account, key, *after).await),
+            Self::IsRevoked(account, key) => told(ledger.is_revoked(account, key).await),
+            Self::Keys(query) => told(ledger.keys(query).await),
         }
     }
 
@@ -124,27 +167,33 @@ impl Call {
                 model.set_clock_back(*time);
                 String::new()
             }
-            Self::Reserve(call) => told::<_, LedgerError>(Ok(model.reserve(call))),
-            Self::Bind(call) => told::<_, LedgerError>(Ok(model.bind(call))),
-            Self::Extend(call) => told::<_, LedgerError>(Ok(model.extend(call))),
-            Self::Settle(call) => told::<_, Overflow>(model.settle(call)),
-            Self::Release(call) => told::<_, LedgerError>(Ok(model.release(&call.account, call.request))),
-            Self::Expired(shard, limit) => {
-                told::<_, LedgerError>(Ok(model.expired(*shard, usize::try_from(*limit).unwrap())))
-            }
-            Self::Expire(shard, request) => told::<_, LedgerError>(Ok(model.expire(*shard, *request))),
-            Self::Credit(call) => told::<_, Overflow>(model.credit(call)),
-            Self::Grant(call) => told::<_, Overflow>(model.grant(call)),
+            Self::Reserve(call) => always(model.reserve(call)),
+            Self::Bind(call) => always(model.bind(call)),
+            Self::Extend(call) => always(model.extend(call)),
+            Self::Settle(call) => told(model.settle(call)),
+            Self::Release(call) => always(model.release(&call.account, call.request)),
+            Self::Expired(shard, limit) => always(model.expired(*shard, usize::try_from(*limit).unwrap())),
+            Self::Expire(shard, request) => always(model.expire(*shard, *request)),
+            Self::Credit(call) => told(model.credit(call)),
+            Self::Grant(call) => told(model.grant(call)),
+            Self::SetPayout(account, address) => always(model.set_payout(account, address)),
+            Self::WithdrawBegin(call) => told(model.withdraw_begin(call)),
+            Self::WithdrawEnd(account, intent, end) => told(model.withdraw_end(account, *intent, *end)),
+            Self::StopWithdrawals(shard, reason) => always(model.stop_withdrawals(*shard, reason)),
+            Self::ResumeWithdrawals(shard) => always(model.resume_withdrawals(*shard)),
             Self::SetLimits(account, project, limits) => {
-                model.set_limits(account, project.as_ref(), *limits);
-                told::<_, LedgerError>(Ok(true))
+                told(model.set_limits(account, project.as_ref(), *limits))
             }
-            Self::Revoke(account, key) => {
-                model.revoke(account, key);
-                told::<_, LedgerError>(Ok(true))
-            }
+            Self::PutKey(record) => told(model.put_key(record)),
+            Self::Revoke(account, key, after) => always(model.revoke(account, key, *after)),
+            Self::IsRevoked(account, key) => always(model.is_revoked(account, key)),
+            Self::Keys(query) => always(model.keys(query)),
         }
     }
+}
+
+fn always<Answer: Debug>(answer: Answer) -> String {
+    told::<_, Overflow>(Ok(answer))
 }
 
 fn told<Answer: Debug, Error: Debug>(answer: Result<Answer, Error>) -> String {

@@ -64,6 +64,9 @@ on_both_stores! {
         a_later_attempt_supersedes_the_earlier
         binding_what_is_gone_says_so
         a_checkpoint_renews_the_lease_and_keeps_the_highest_report
+        a_shorter_lease_takes_nothing_back
+        a_report_that_shrinks_in_cost_or_tokens_is_ignored
+        no_lease_is_longer_than_a_year
         checkpoints_of_others_change_nothing
         a_checkpoint_beyond_the_hold_is_ignored
         a_finished_request_cannot_be_reserved_again
@@ -97,6 +100,8 @@ on_both_stores! {
         a_bound_hold_waits_for_its_receipt_through_the_grace
         an_expired_hold_pays_its_last_checkpoint
         a_checkpoint_of_a_superseded_attempt_is_not_paid
+        a_superseded_attempt_leaves_nothing_behind
+        another_operators_late_receipt_corrects_nothing
         a_second_expire_does_nothing
         holds_are_swept_oldest_first_and_no_more_than_asked
         a_receipt_after_expiry_that_is_lower_is_refunded

@@ -9,7 +9,7 @@ use cocoon_ledger::{JournalEntry, JournalKind};
 use crate::calls::Call;
 
 /// Calls with the first word of their answer, and kinds of journal entries, that every run must come to.
-const EVERYWHERE: [&str; 37] = [
+const EVERYWHERE: [&str; 68] = [
     "reserve: Held",
     "reserve: Refused(InsufficientBalance",
     "reserve: Refused(BalanceHeld",
@@ -41,12 +41,43 @@ const EVERYWHERE: [&str; 37] = [
     "grant: Booked",
     "grant: Already",
     "grant: Overflow",
+    "set payout: Payout",
+    "withdraw begin: Begun",
+    "withdraw begin: Done",
+    "withdraw begin: Undone",
+    "withdraw begin: Overflow",
+    "withdraw begin: Refused(Insufficient",
+    "withdraw begin: Refused(NoAddress",
+    "withdraw begin: Refused(OtherIntent",
+    "withdraw begin: Refused(Stopped",
+    "withdraw done: Ended",
+    "withdraw done: Otherwise",
+    "withdraw done: Unknown",
+    "withdraw undo: Ended",
+    "withdraw undo: Otherwise",
+    "withdraw undo: Unknown",
+    "stop withdrawals: done",
+    "resume withdrawals: done",
+    "set limits: true",
+    "set limits: Overflow",
+    "put key: Recorded",
+    "put key: Already",
+    "put key: Overflow",
+    "revoke: Some(Revoked",
+    "revoke: None",
+    "is revoked: true",
+    "is revoked: false",
+    "keys: none",
+    "keys: some",
     "set clock back: done",
     "journal: charge",
     "journal: shortfall",
     "journal: expiry",
     "journal: refund",
     "journal: late charge",
+    "journal: withdrawing",
+    "journal: withdrawn",
+    "journal: withdrawal undone",
 ];
 
 /// How often each was seen.
@@ -58,7 +89,7 @@ impl Coverage {
         let word: String =
             said.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '(').collect();
         let word = match (said.as_bytes(), word.as_str()) {
-            ([], _) => "done",
+            ([] | [b'(', b')'], _) => "done",
             ([b'[', b']'], _) => "none",
             ([b'[', ..], _) => "some",
             (_, word) => word,
@@ -73,6 +104,9 @@ impl Coverage {
             JournalKind::Expiry => "expiry",
             JournalKind::Correction if entry.amount > 0 => "refund",
             JournalKind::Correction if entry.amount < 0 => "late charge",
+            JournalKind::Withdrawing => "withdrawing",
+            JournalKind::Withdrawn => "withdrawn",
+            JournalKind::WithdrawalUndone => "withdrawal undone",
             _ => return,
         };
         self.saw(format!("journal: {kind}"));

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
-use cocoon_ledger::{Grant, Ledger, Pace, Replay, ShardReport, check_shard};
+use cocoon_ledger::{
+    Books, CheckError, Grant, JournalId, Ledger, Pace, Replay, Shard, ShardReport, check_shard, survey_shard,
+};
 use cocoon_receipts::NanoTon;
 use tokio::task::JoinSet;
 
@@ -87,6 +89,18 @@ async fn a_change_behind_the_embedded_stores_back_is_found() {
             1400,
         ),
         (
+            "UPDATE shard SET platform = platform + 3",
+            "UPDATE shard SET platform = platform - 3",
+            vec!["totals platform 14 17", "totals what was billed is shared out 140 143"],
+            6,
+        ),
+        (
+            "INSERT INTO operator (shard, operator, accrued) SELECT shard, 'stranger', 5 FROM operator",
+            "DELETE FROM operator WHERE operator = 'stranger'",
+            vec!["operator stranger accrued 0 5", "totals what was billed is shared out 140 145"],
+            10,
+        ),
+        (
             &format!("UPDATE shard SET last_entry = last_entry + 1 WHERE shard = {shard}"),
             &format!("UPDATE shard SET last_entry = last_entry - 1 WHERE shard = {shard}"),
             vec!["journal entry 6 missing in the journal 1 0"],
@@ -104,6 +118,38 @@ async fn a_change_behind_the_embedded_stores_back_is_found() {
     assert_eq!(found(&self::report(&ledger).await), [""; 0]);
     file.execute("DELETE FROM journal WHERE id = 2", []).unwrap();
     assert!(!self::report(&ledger).await.is_clean());
+    let gone = ledger.entry(Shard(shard), &JournalId("2".to_owned())).await.unwrap();
+    assert_eq!(gone, None, "and not the one after it");
+}
+
+#[tokio::test]
+async fn a_survey_finds_sums_that_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = Embedded::open(&path, options()).unwrap();
+    used(&ledger).await;
+    let survey = async || survey_shard(&ledger, ledger.shards().of(&name("alice"))).await.unwrap();
+    assert_eq!(found(&survey().await), [""; 0]);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute("UPDATE shard SET grants = grants - 1 WHERE grants > 0", []).unwrap();
+    assert_eq!(found(&survey().await), ["totals what came in is there or spent 299 300"]);
+}
+
+#[tokio::test]
+async fn a_journal_that_ends_before_what_was_replayed_went_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let [before, after] =
+        ["before.db", "after.db"].map(|file| Embedded::open(folder.path().join(file), options()).unwrap());
+    used(&before).await;
+    let shard = before.shards().of(&name("alice"));
+    let mut replay = Replay::default();
+    for entry in before.journal(shard, None, 100).await.unwrap() {
+        replay.apply(&entry).unwrap();
+    }
+    let last = replay.last.clone().unwrap().0;
+    let checked = check_shard(&after, shard, replay, Pace::FULL).await;
+    let Err(CheckError::WentBack { from, to, .. }) = checked else { panic!("{checked:?}") };
+    assert_eq!((from, to), (last, "its beginning".to_owned()));
 }
 
 #[tokio::test]
@@ -111,8 +157,11 @@ async fn a_change_behind_the_redis_stores_back_is_found() {
     let server = RedisServer::start();
     let ledger = RedisLedger::connect(&server.url(), options()).await.unwrap();
     used(&ledger).await;
-    assert_eq!(found(&report(&ledger).await), [""; 0]);
     let shard = ledger.shards().of(&name("alice"));
+    assert_eq!(ledger.shards().of(&name("dave")), shard, "one page has both accounts");
+    let grant = Grant { id: request_made_at(START_MS, 9), account: name("dave"), amount: NanoTon(7) };
+    ledger.grant(&grant).await.unwrap();
+    assert_eq!(found(&report(&ledger).await), [""; 0]);
     let account = format!("cocoon:{{{shard}}}:account:alice");
     let totals = format!("cocoon:{{{shard}}}:totals");
     let change = |key: &str, field: &str, by: i64| {
@@ -126,9 +175,15 @@ async fn a_change_behind_the_redis_stores_back_is_found() {
             9,
             vec![
                 "totals charged 140 149",
-                "totals what came in is there or spent 300 309",
+                "totals what came in is there or spent 307 316",
                 "totals what was billed is shared out 149 140",
             ],
+        ),
+        (
+            &account,
+            "held",
+            61,
+            vec!["account alice held at most the balance 160 161", "account alice held 100 161"],
         ),
         // Below zero, which no account can be read with.
         (&account, "balance", -161, vec!["account alice readable 1 0"]),

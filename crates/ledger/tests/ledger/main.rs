@@ -27,6 +27,8 @@ mod drift;
 #[cfg(test)]
 mod forgetting;
 #[cfg(test)]
+mod full_sums;
+#[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod invariants;

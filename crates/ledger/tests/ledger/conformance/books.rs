@@ -57,7 +57,11 @@ pub(super) async fn holds_are_seen_with_their_accounts(bench: &Bench) {
     assert_eq!(seen, [(first, 100, lease_over), (second, 50, grace_over)]);
     assert_eq!(holds.accounts[&name("alice")], (NanoTon(150), 2));
     assert_eq!((holds.held, holds.open_holds, holds.now_ms), (NanoTon(150), 2, bench.now_ms()));
-    bench.pass(LEASE + std::time::Duration::from_secs(61)).await;
+    bench.set_clock_back(LEASE).await;
+    let shards_time = bench.now_ms() + u64::try_from(LEASE.as_millis()).unwrap();
+    let holds = bench.ledger.holds(bench.shard("alice")).await.unwrap().unwrap();
+    assert_eq!(holds.now_ms, shards_time, "never goes back");
+    bench.pass(2 * LEASE + std::time::Duration::from_secs(61)).await;
     let report = check_shard(bench.ledger.as_ref(), bench.shard("alice"), Replay::default(), Pace::FULL)
         .await
         .unwrap();

@@ -1,9 +1,10 @@
 //! Holds that end otherwise, and receipts that come after.
 
-use cocoon_ledger::{Expired, JournalKind, Refusal, Released, Reserved, Settled};
+use cocoon_ledger::{Expired, JournalKind, Refusal, Released, Reserved, Settled, Settlement, Tally, Width};
 use cocoon_receipts::NanoTon;
 
 use crate::bench::*;
+use crate::buckets;
 
 pub(super) async fn a_release_gives_the_hold_back_once(bench: &Bench) {
     bench.fund("alice", 100).await;
@@ -85,6 +86,38 @@ pub(super) async fn a_checkpoint_of_a_superseded_attempt_is_not_paid(bench: &Ben
     bench.pass(LEASE + GRACE).await;
     let expired = bench.ledger.expire(bench.shard("alice"), request).await.unwrap();
     assert_eq!(expired, Expired::Expired { charged: NanoTon(0) });
+}
+
+pub(super) async fn a_superseded_attempt_leaves_nothing_behind(bench: &Bench) {
+    bench.fund("alice", 1000).await;
+    let request = bench.bound("alice", 600).await;
+    bench.ledger.extend(&bench.checkpoint("alice", request, 100)).await.unwrap();
+    bench.ledger.bind(&bind("alice", request, 2, keyset("b"))).await.unwrap();
+    bench.pass(LEASE + GRACE).await;
+    bench.ledger.expire(bench.shard("alice"), request).await.unwrap();
+    // The backend of the other attempt is another operator's, and all of its receipt is new.
+    let late = Settlement {
+        attempt: 2,
+        keyset: keyset("b"),
+        operator: name("operator-b"),
+        ..bench.settlement("alice", request, 70)
+    };
+    assert_eq!(bench.settle(&late).await, charged(70));
+    let entries = bench.journal("alice").await;
+    assert_eq!(entries.last().unwrap().usage, Some(usage(70)));
+    let (from_ms, to_ms) = (START_MS - DAY_MS, START_MS + DAY_MS);
+    let rows = buckets::read(bench.ledger.as_ref(), &name("alice"), Width::Day, from_ms, to_ms).await;
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    let tally = Tally { requests: 1, prompt: 3, cached: 0, completion: 70, reasoning: 1, cost: 70 };
+    assert_eq!(row.tally, tally);
+}
+
+pub(super) async fn another_operators_late_receipt_corrects_nothing(bench: &Bench) {
+    bench.fund("alice", 1000).await;
+    let request = bench.expired("alice", Some(100)).await;
+    let settlement = |operator| Settlement { operator, ..bench.settlement("alice", request, 70) };
+    assert_eq!(bench.settle(&settlement(name("operator-b"))).await, Settled::AtNoCost);
+    assert_eq!(bench.settle(&settlement(name("operator-a"))).await, charged(70));
 }
 
 pub(super) async fn a_second_expire_does_nothing(bench: &Bench) {

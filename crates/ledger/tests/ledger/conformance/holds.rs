@@ -1,6 +1,10 @@
 //! Reserve, bind and extend.
 
-use cocoon_ledger::{Bound, Estimate, Expired, Extended, Refusal, Released, Reserved, Settled};
+use std::time::Duration;
+
+use cocoon_ledger::{
+    Bound, Checkpoint, Estimate, Expired, Extended, Refusal, Released, Reserve, Reserved, Settled, Whose,
+};
 use cocoon_receipts::NanoTon;
 
 use crate::bench::*;
@@ -43,6 +47,7 @@ pub(super) async fn a_refusal_moves_nothing_and_tells_a_low_balance_from_a_held_
     bench.hold("alice", 60).await;
     let before = (bench.account("alice").await, bench.journal("alice").await);
     assert_eq!(bench.ledger.reserve(&reserve("alice", refused, 41)).await.unwrap(), balance_held(41, 40));
+    assert_eq!(bench.ledger.reserve(&reserve("alice", refused, 100)).await.unwrap(), balance_held(100, 40));
     assert_eq!(bench.ledger.reserve(&reserve("alice", refused, 101)).await.unwrap(), insufficient(101, 40));
     assert_eq!((bench.account("alice").await, bench.journal("alice").await), before);
     // A refused request may come back once there is enough.
@@ -81,6 +86,14 @@ pub(super) async fn a_hold_belongs_to_its_account(bench: &Bench) {
     assert_eq!(bench.settle(&bench.settlement(other, request, 50)).await, Settled::AtNoCost);
     assert_eq!(bench.account(alice).await, before);
     assert_eq!(bench.balance(other).await, (100, 0));
+    // Nor does what is remembered of it.
+    let gone = bench.request();
+    for (account, released) in
+        [(alice, Released::Tombstone), (other, Released::Already), (alice, Released::Tombstone)]
+    {
+        assert_eq!(bench.ledger.release(&release(account, gone)).await.unwrap(), released);
+    }
+    assert_eq!(bench.settle(&bench.settlement(other, gone, 50)).await, Settled::AtNoCost);
 }
 
 pub(super) async fn a_later_attempt_supersedes_the_earlier(bench: &Bench) {
@@ -127,6 +140,56 @@ pub(super) async fn a_checkpoint_renews_the_lease_and_keeps_the_highest_report(b
     bench.pass(LEASE / 2).await;
     let expired = bench.ledger.expire(shard, request).await.unwrap();
     assert_eq!(expired, Expired::Expired { charged: NanoTon(40) });
+}
+
+pub(super) async fn a_shorter_lease_takes_nothing_back(bench: &Bench) {
+    bench.fund("alice", 1000).await;
+    let request = bench.hold("alice", 600).await;
+    bench.pass(LEASE / 2).await;
+    bench.ledger.bind(&bind("alice", request, 1, keyset("a"))).await.unwrap();
+    let shorter = Checkpoint { lease: LEASE / 3, ..bench.checkpoint("alice", request, 10) };
+    assert_eq!(bench.ledger.extend(&shorter).await.unwrap(), Extended::Extended);
+    let running = async || bench.ledger.standing(&name("alice"), &Whose::Account).await.unwrap().running;
+    bench.pass(LEASE - MILLISECOND).await;
+    assert_eq!(running().await, 1);
+    bench.pass(MILLISECOND).await;
+    assert_eq!(running().await, 0);
+    bench.pass(GRACE - MILLISECOND).await;
+    let shard = bench.shard("alice");
+    assert_eq!(bench.ledger.expire(shard, request).await.unwrap(), Expired::NotYet);
+    assert_eq!(bench.ledger.expired(shard, 1).await.unwrap(), []);
+    bench.pass(MILLISECOND).await;
+    assert_eq!(bench.ledger.expired(shard, 1).await.unwrap(), [request]);
+}
+
+pub(super) async fn a_report_that_shrinks_in_cost_or_tokens_is_ignored(bench: &Bench) {
+    bench.fund("alice", 1000).await;
+    let request = bench.bound("alice", 600).await;
+    let report =
+        |cost, tokens| Checkpoint { usage: usage(tokens), ..bench.checkpoint("alice", request, cost) };
+    for (cost, tokens, extended) in [
+        (50, 20, Extended::Extended),
+        (50, 20, Extended::Extended),
+        (50, 19, Extended::Ignored),
+        (49, 20, Extended::Ignored),
+        (600, 20, Extended::Extended),
+    ] {
+        let said = bench.ledger.extend(&report(cost, tokens)).await.unwrap();
+        assert_eq!(said, extended, "{cost} for {tokens}");
+    }
+}
+
+pub(super) async fn no_lease_is_longer_than_a_year(bench: &Bench) {
+    bench.fund("alice", 1000).await;
+    let request = bench.request();
+    let endless = Reserve { lease: Duration::MAX, ..reserve("alice", request, 10) };
+    assert_eq!(bench.ledger.reserve(&endless).await.unwrap(), held(10));
+    bench.pass(365 * DAY - MILLISECOND).await;
+    let shard = bench.shard("alice");
+    assert_eq!(bench.ledger.expire(shard, request).await.unwrap(), Expired::NotYet);
+    bench.pass(MILLISECOND).await;
+    let expired = bench.ledger.expire(shard, request).await.unwrap();
+    assert_eq!(expired, Expired::Expired { charged: NanoTon(0) });
 }
 
 pub(super) async fn checkpoints_of_others_change_nothing(bench: &Bench) {

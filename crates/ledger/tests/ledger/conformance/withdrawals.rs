@@ -8,9 +8,8 @@ use cocoon_receipts::{NanoTon, RequestId};
 
 use crate::bench::*;
 
-const FIRST: &str = "EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c";
-/// The same account in the form that does not bounce: another text, so another address.
-const SECOND: &str = "UQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAJKZ";
+const FIRST: &str = ADDRESSES[0];
+const SECOND: &str = ADDRESSES[1];
 
 fn withdrawal(bench: &Bench, account: &str, amount: u64) -> Withdrawal {
     Withdrawal { account: name(account), intent: bench.request(), amount: NanoTon(amount) }
@@ -85,15 +84,21 @@ pub(super) async fn a_withdrawal_that_is_undone_is_back_once(bench: &Bench) {
 }
 
 pub(super) async fn an_intent_belongs_to_its_account_and_amount(bench: &Bench) {
-    for account in ["alice", "bob"] {
+    assert_eq!(bench.shard("alice"), bench.shard("dave"), "else each would have its own intents");
+    for account in ["alice", "bob", "dave"] {
         bench.fund(account, 500).await;
         with_address(bench, account).await;
     }
     let first = withdrawal(bench, "alice", 200);
     assert_eq!(begin(bench, &first).await, begun());
-    let other = Withdrawal { amount: NanoTon(201), ..first.clone() };
-    assert_eq!(begin(bench, &other).await, WithdrawalBegun::Refused(WithdrawalRefusal::OtherIntent));
-    assert_eq!(done(bench, "bob", first.intent).await, WithdrawalEnded::Unknown);
+    let other_amount = Withdrawal { amount: NanoTon(201), ..first.clone() };
+    let other_account = Withdrawal { account: name("dave"), ..first.clone() };
+    for other in [other_amount, other_account] {
+        assert_eq!(begin(bench, &other).await, WithdrawalBegun::Refused(WithdrawalRefusal::OtherIntent));
+    }
+    for other in ["bob", "dave"] {
+        assert_eq!(done(bench, other, first.intent).await, WithdrawalEnded::Unknown);
+    }
     assert_eq!(undo(bench, "alice", bench.request()).await, WithdrawalEnded::Unknown);
     assert_eq!(state(bench, "alice").await, (300, 200, 0));
 }

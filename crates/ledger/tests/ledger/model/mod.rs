@@ -4,19 +4,23 @@
 mod booking;
 mod debt;
 mod holds;
+mod key_registry;
 mod settle;
 mod users;
+mod withdrawals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Account, Checkpoint, JournalEntry, JournalId, JournalKind, Limits, OperatorTotals, Reserve, Shard,
-    ShardCount, Totals,
+    Account, Checkpoint, JournalEntry, JournalId, JournalKind, KeyRecord, Limits, OperatorTotals, Payout,
+    Reserve, Shard, ShardCount, Totals,
 };
 use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, OperatorId, ProjectId, ReceiptId, RequestId};
 
 use users::{Taken, User};
+use withdrawals::Intent;
+pub(crate) use withdrawals::WithdrawalEnd;
 
 const DAY_MS: i128 = 86_400_000;
 const TOO_MUCH: i128 = 1 << 53;
@@ -84,7 +88,12 @@ pub(crate) struct Model {
     journal: Vec<(Shard, JournalEntry)>,
     users: BTreeMap<(AccountId, String), User>,
     limits: BTreeMap<(AccountId, Option<ProjectId>), Limits>,
-    revoked: BTreeSet<(AccountId, KeyId)>,
+    keys: BTreeMap<(AccountId, KeyId), KeyRecord>,
+    /// With the seconds of their first naming.
+    projects: BTreeMap<(AccountId, ProjectId), u64>,
+    payouts: BTreeMap<AccountId, Payout>,
+    intents: BTreeMap<(Shard, RequestId), Intent>,
+    stopped: BTreeMap<Shard, String>,
 }
 
 fn old(made_at_ms: u64, now_ms: u64) -> bool {
@@ -118,7 +127,11 @@ impl Model {
             journal: Vec::new(),
             users: BTreeMap::new(),
             limits: BTreeMap::new(),
-            revoked: BTreeSet::new(),
+            keys: BTreeMap::new(),
+            projects: BTreeMap::new(),
+            payouts: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            stopped: BTreeMap::new(),
         }
     }
 
@@ -162,6 +175,8 @@ impl Model {
             totals.charges.0 += account.charged.0;
             totals.shortfall.0 += account.shortfall.0;
             totals.open_holds += account.open_holds;
+            totals.withdrawing.0 += account.withdrawing.0;
+            totals.withdrawn.0 += account.withdrawn.0;
         }
         let mut operators: BTreeMap<OperatorId, (i128, i128)> = BTreeMap::new();
         for entry in self.journal(shard) {
@@ -206,6 +221,13 @@ impl Model {
         found.hold.filter(|_| found.account == *account).map(nano)
     }
 
+    /// The age of the oldest open hold.
+    pub(crate) fn oldest_hold(&self) -> Option<Duration> {
+        let open = self.requests.values().filter(|found| found.hold.is_some());
+        let age = open.map(|found| i128::from(self.now_ms) - found.reserved_ms).max()?;
+        Some(Duration::from_millis(u64::try_from(age).unwrap()))
+    }
+
     /// The open hold of this account.
     fn open(&mut self, account: &AccountId, request: RequestId) -> Option<&mut Request> {
         let id = self.id(account, request);
@@ -219,7 +241,10 @@ impl Model {
         cause: String,
         [amount, shortfall, operator_amount]: [i128; 3],
     ) -> JournalEntry {
-        let booked = matches!(kind, JournalKind::Deposit | JournalKind::Grant);
+        let billed = matches!(
+            kind,
+            JournalKind::Charge | JournalKind::Expiry | JournalKind::Correction | JournalKind::NoCost
+        );
         JournalEntry {
             id: JournalId(String::new()),
             at_ms: self.now_ms,
@@ -237,7 +262,7 @@ impl Model {
             amount,
             shortfall: nano(shortfall),
             operator_amount,
-            platform_amount: if booked { 0 } else { -amount + shortfall - operator_amount },
+            platform_amount: if billed { -amount + shortfall - operator_amount } else { 0 },
         }
     }
 }

@@ -80,21 +80,12 @@ impl User {
 }
 
 impl Model {
-    pub(crate) fn set_limits(&mut self, account: &AccountId, project: Option<&ProjectId>, limits: Limits) {
-        self.limits.insert((account.clone(), project.cloned()), limits);
-    }
-
-    pub(crate) fn revoke(&mut self, account: &AccountId, key: &KeyId) {
-        self.revoked.insert((account.clone(), key.clone()));
-    }
-
-    fn limits(&self, reserve: &Reserve, holder: Holder) -> Limits {
-        let project = match holder {
-            Holder::Key => return reserve.limits,
-            Holder::Project => reserve.project.clone(),
-            Holder::Account => None,
-        };
-        self.limits.get(&(reserve.account.clone(), project)).copied().unwrap_or_default()
+    fn limits_of(&self, reserve: &Reserve, holder: Holder) -> Limits {
+        match holder {
+            Holder::Key => reserve.limits,
+            Holder::Project => self.limits(&reserve.account, reserve.project.as_ref()),
+            Holder::Account => self.limits(&reserve.account, None),
+        }
     }
 
     fn user(&mut self, name: (AccountId, String)) -> &mut User {
@@ -119,7 +110,7 @@ impl Model {
 
     /// The refusal by revocation or limits per minute and at once; else what is left of budgets.
     pub(super) fn check(&mut self, reserve: &Reserve) -> Result<Option<i128>, Refusal> {
-        if self.revoked.contains(&(reserve.account.clone(), reserve.key.clone())) {
+        if self.is_revoked(&reserve.account, &reserve.key) {
             return Err(Refusal::Revoked);
         }
         let now_ms = i128::from(self.now_ms);
@@ -128,7 +119,7 @@ impl Model {
         let mut worst: Option<(i128, Holder, Limit)> = None;
         let mut least = None;
         for (holder, name) in names(&reserve.key, reserve.project.as_ref()) {
-            let limits = self.limits(reserve, holder);
+            let limits = self.limits_of(reserve, holder);
             let user = there.under(reserve, name, &limits);
             if let Some(budget) = limits.budget {
                 let rest = user.rest(budget, now_ms);
@@ -171,7 +162,7 @@ impl Model {
         let all = names(&reserve.key, reserve.project.as_ref());
         let mut over = None;
         for (holder, name) in all {
-            let limits = self.limits(reserve, holder);
+            let limits = self.limits_of(reserve, holder);
             let user = there.under(reserve, name, &limits);
             let is_over = |budget: &Budget| i128::from(needed) > user.rest(*budget, now_ms);
             over = over.or(limits.budget.filter(is_over).map(|budget| (holder, budget.period)));
@@ -195,7 +186,7 @@ impl Model {
     fn rates(&mut self, reserve: &Reserve) -> Rates {
         let (mut requests, mut tokens): (Vec<Rate>, Vec<Rate>) = Default::default();
         for (holder, name) in names(&reserve.key, reserve.project.as_ref()) {
-            let limits = self.limits(reserve, holder);
+            let limits = self.limits_of(reserve, holder);
             let user = self.user((reserve.account.clone(), name));
             requests.extend(limits.rpm.map(|_| user.requests.rate()));
             tokens.extend(limits.tpm.map(|_| user.tokens.rate()));
@@ -208,7 +199,7 @@ impl Model {
         let now_ms = i128::from(self.now_ms);
         let mut took = Vec::new();
         for (holder, name) in names(&reserve.key, reserve.project.as_ref()) {
-            let limits = self.limits(reserve, holder);
+            let limits = self.limits_of(reserve, holder);
             let user = self.under(reserve, name.clone(), &limits);
             let taken = Taken {
                 user: (reserve.account.clone(), name),
