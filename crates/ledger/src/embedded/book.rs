@@ -177,63 +177,77 @@ impl<'c> Book<'c> {
         if self.account.balance >= limit || large.iter().any(|sum| *sum >= SUM_LIMIT) {
             return Err(LedgerError::Overflow);
         }
-        self.save_account()?;
-        self.connection
-            .prepare_cached(
-                "UPDATE shard SET last_ms = ?2, last_entry = ?3, balances = ?4, held = ?5, deposits = ?6, grants = ?7,
-                     charges = ?8, shortfall = ?9, platform = ?10, open_holds = ?11, too_old = ?12,
-                     withdrawing = ?13, withdrawn = ?14
-                 WHERE shard = ?1",
-            )
-            .and_then(|mut save| {
-                save.execute(params![
-                    self.shard.0,
-                    i64::try_from(self.now_ms).unwrap_or(i64::MAX),
-                    self.last_entry,
-                    sums.balances,
-                    sums.held,
-                    sums.deposits,
-                    sums.grants,
-                    sums.charges,
-                    sums.shortfall,
-                    sums.platform,
-                    sums.open_holds,
-                    sums.too_old,
-                    sums.withdrawing,
-                    sums.withdrawn,
-                ])
-            })
-            .map_err(sqlite_error)?;
-        Ok(())
+        save_account(self.connection, self.shard, &self.name, &self.account)?;
+        save_shard(self.connection, self.shard, self.now_ms, self.last_entry, sums)
     }
+}
 
-    fn save_account(&self) -> Result<(), LedgerError> {
-        let account = &self.account;
-        self.connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO account
-                     (shard, account, balance, held, deposited, granted, charged, shortfall, open_holds, withdrawing,
-                      withdrawn)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )
-            .and_then(|mut save| {
-                save.execute(params![
-                    self.shard.0,
-                    self.name.as_str(),
-                    account.balance,
-                    account.held,
-                    account.deposited,
-                    account.granted,
-                    account.charged,
-                    account.shortfall,
-                    account.open_holds,
-                    account.withdrawing,
-                    account.withdrawn,
-                ])
-            })
-            .map_err(sqlite_error)?;
-        Ok(())
-    }
+pub(super) fn save_shard(
+    connection: &Connection,
+    shard: Shard,
+    last_ms: u64,
+    last_entry: i64,
+    sums: &Sums,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "UPDATE shard SET last_ms = ?2, last_entry = ?3, balances = ?4, held = ?5, deposits = ?6, grants = ?7,
+                 charges = ?8, shortfall = ?9, platform = ?10, open_holds = ?11, too_old = ?12,
+                 withdrawing = ?13, withdrawn = ?14
+             WHERE shard = ?1",
+        )
+        .and_then(|mut save| {
+            save.execute(params![
+                shard.0,
+                i64::try_from(last_ms).unwrap_or(i64::MAX),
+                last_entry,
+                sums.balances,
+                sums.held,
+                sums.deposits,
+                sums.grants,
+                sums.charges,
+                sums.shortfall,
+                sums.platform,
+                sums.open_holds,
+                sums.too_old,
+                sums.withdrawing,
+                sums.withdrawn,
+            ])
+        })
+        .map_err(sqlite_error)?;
+    Ok(())
+}
+
+pub(super) fn save_account(
+    connection: &Connection,
+    shard: Shard,
+    name: &AccountId,
+    account: &AccountState,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO account
+                 (shard, account, balance, held, deposited, granted, charged, shortfall, open_holds, withdrawing,
+                  withdrawn)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )
+        .and_then(|mut save| {
+            save.execute(params![
+                shard.0,
+                name.as_str(),
+                account.balance,
+                account.held,
+                account.deposited,
+                account.granted,
+                account.charged,
+                account.shortfall,
+                account.open_holds,
+                account.withdrawing,
+                account.withdrawn,
+            ])
+        })
+        .map_err(sqlite_error)?;
+    Ok(())
 }
 
 /// Sums, last time and last journal id of a shard.
@@ -271,27 +285,30 @@ pub(super) fn account_state(
     shard: Shard,
     account: &AccountId,
 ) -> Result<AccountState, LedgerError> {
-    let read = |row: &Row<'_>| -> ::rusqlite::Result<AccountState> {
-        Ok(AccountState {
-            balance: row.get(0)?,
-            held: row.get(1)?,
-            deposited: row.get(2)?,
-            granted: row.get(3)?,
-            charged: row.get(4)?,
-            shortfall: row.get(5)?,
-            open_holds: row.get(6)?,
-            withdrawing: row.get(7)?,
-            withdrawn: row.get(8)?,
-        })
-    };
     let found = connection
-        .prepare_cached(
-            "SELECT balance, held, deposited, granted, charged, shortfall, open_holds, withdrawing, withdrawn
-             FROM account WHERE shard = ?1 AND account = ?2",
-        )
-        .and_then(|mut get| get.query_row(params![shard.0, account.as_str()], read).optional())
+        .prepare_cached(&format!("SELECT {ACCOUNT_COLUMNS} FROM account WHERE shard = ?1 AND account = ?2"))
+        .and_then(|mut get| get.query_row(params![shard.0, account.as_str()], account_row).optional())
         .map_err(sqlite_error)?;
     Ok(found.unwrap_or_default())
+}
+
+/// What [`account_row`] reads.
+pub(super) const ACCOUNT_COLUMNS: &str =
+    "balance, held, deposited, granted, charged, shortfall, open_holds, withdrawing, withdrawn";
+
+/// From [`ACCOUNT_COLUMNS`].
+pub(super) fn account_row(row: &Row<'_>) -> ::rusqlite::Result<AccountState> {
+    Ok(AccountState {
+        balance: row.get(0)?,
+        held: row.get(1)?,
+        deposited: row.get(2)?,
+        granted: row.get(3)?,
+        charged: row.get(4)?,
+        shortfall: row.get(5)?,
+        open_holds: row.get(6)?,
+        withdrawing: row.get(7)?,
+        withdrawn: row.get(8)?,
+    })
 }
 
 /// Time moves on for the shard even where nothing else does.

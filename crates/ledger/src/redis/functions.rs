@@ -37,6 +37,8 @@ pub(super) enum Function {
     RevokeKey,
     IsRevoked,
     SetLimits,
+    FillUsage,
+    FillSlot,
 }
 
 impl Function {
@@ -68,6 +70,8 @@ impl Function {
             Self::RevokeKey => "cocoon2_revoke_key",
             Self::IsRevoked => "cocoon2_is_revoked",
             Self::SetLimits => "cocoon2_set_limits",
+            Self::FillUsage => "cocoon2_fill_usage",
+            Self::FillSlot => "cocoon2_fill_slot",
         }
     }
 }
@@ -194,7 +198,7 @@ fn not_loaded(error: RedisError) -> LedgerError {
     unless_refused(error, "Redis 7 with its functions is needed, and FUNCTION LOAD must be allowed")
 }
 
-fn fcall(function: Function, keys: &[String], args: &[String]) -> Cmd {
+pub(super) fn fcall(function: Function, keys: &[String], args: &[String]) -> Cmd {
     let mut command = cmd("FCALL");
     command.arg(library::name_of(function.name())).arg(keys.len()).arg(keys).arg(args);
     command
@@ -236,6 +240,8 @@ mod tests {
             Function::RevokeKey,
             Function::IsRevoked,
             Function::SetLimits,
+            Function::FillUsage,
+            Function::FillSlot,
         ];
         for function in all {
             assert!(

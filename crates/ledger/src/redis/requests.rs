@@ -112,7 +112,7 @@ impl RedisLedger {
     }
 }
 
-fn record(request: RequestId, packed: &str) -> Result<RequestRecord, LedgerError> {
+pub(super) fn record(request: RequestId, packed: &str) -> Result<RequestRecord, LedgerError> {
     let parts: Vec<&str> = packed.splitn(7, '|').collect();
     let corrupt = || LedgerError::Corrupt(format!("request {packed:?}"));
     let [receipt, key, project, work, used, charged, model] = parts[..] else { return Err(corrupt()) };
@@ -130,7 +130,10 @@ fn record(request: RequestId, packed: &str) -> Result<RequestRecord, LedgerError
 }
 
 /// With the account it belongs to.
-fn kept_receipt(receipt: ReceiptId, packed: &str) -> Result<(AccountId, KeptReceipt), LedgerError> {
+pub(super) fn kept_receipt(
+    receipt: ReceiptId,
+    packed: &str,
+) -> Result<(AccountId, KeptReceipt), LedgerError> {
     let parts: Vec<&str> = packed.splitn(6, '|').collect();
     let [account, request, key, project, charged, jws] = parts[..] else {
         return Err(LedgerError::Corrupt(format!("kept receipt {receipt}")));
