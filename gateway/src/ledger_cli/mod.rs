@@ -1,6 +1,8 @@
 //! `cocoon-gateway ledger`: look into the ledger, check it, carry it away and back.
 
 mod check;
+mod export;
+mod import;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,10 +10,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Subcommand;
+use cocoon_ledger::transfer::{Place, Progress};
 use cocoon_receipts::AccountId;
 
 use crate::config::Config;
 use crate::{account, run};
+
+/// What is in no export.
+const ANSWERS_STAY: &str = "answers kept under idempotency keys are not carried";
 
 /// What an operator can do with the ledger.
 #[derive(Debug, Subcommand)]
@@ -30,6 +36,21 @@ pub enum LedgerCommand {
         /// JSON, one report per shard.
         #[arg(long)]
         json: bool,
+    },
+    /// Write the whole ledger into a new file. SQLite may be in use meanwhile; a Redis must not be.
+    Export {
+        #[arg(long)]
+        config: PathBuf,
+        /// Must not be there.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Fill the empty ledger that the configuration names from such a file, and see that it is the same.
+    Import {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long)]
+        from: PathBuf,
     },
     /// Let withdrawals begin again that were stopped because the store was found behind.
     ResumeWithdrawals {
@@ -50,6 +71,8 @@ pub async fn execute(command: LedgerCommand) -> anyhow::Result<ExitCode> {
             print(&serde_json::to_string(&account::view(name, &state))?)?;
         }
         LedgerCommand::Check { config, json } => return check::check(&config, json).await,
+        LedgerCommand::Export { config, to } => export::export(&config, &to).await?,
+        LedgerCommand::Import { config, from } => import::import(&config, &from).await?,
         LedgerCommand::ResumeWithdrawals { config } => {
             let ledger = run::open_ledger(&Config::load(&config)?).await?;
             for shard in ledger.shards().all() {
@@ -61,6 +84,17 @@ pub async fn execute(command: LedgerCommand) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the configuration has its ledger.
+fn place(config: &Config) -> Place {
+    let (url, access) = (config.ledger.url.clone(), config.ledger.access());
+    Place { url, options: run::ledger_options(config), access }
+}
+
+/// A line on standard error. Who no longer reads it does not stop the work.
+fn tell(progress: &Progress) {
+    let _ = writeln!(std::io::stderr(), "{progress}");
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

@@ -22,9 +22,6 @@ pub async fn import(
 ) -> Result<Transferred, TransferError> {
     let shards = place.options.shards;
     let mut file = Reading::open(path)?;
-    let header = file.header().clone();
-    same("shards", header.shards, shards.get())?;
-    same("test_clock", header.test_clock, place.options.test_clock)?;
     let mut expected = Count::default();
     let mut report = Reporter::new(shards, progress);
     report.begin(Step::Verifying);
@@ -33,6 +30,8 @@ pub async fn import(
         expected.add(&record)?;
     }
     report.end(expected.records);
+    same("shards", file.header().shards, shards.get())?;
+    same("test_clock", file.header().test_clock, place.options.test_clock)?;
     let target = open(place).await?;
     match fill(target.as_ref(), file, &expected, &mut report).await {
         Ok(()) => Ok(Transferred { records: expected.records, entries: expected.entries() }),

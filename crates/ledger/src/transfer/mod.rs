@@ -37,8 +37,8 @@ const PAGE_BYTES: usize = 4 << 20;
 /// Pages that wait for whoever writes them.
 const PAGES_AHEAD: usize = 4;
 
-/// A ledger that is to be read or filled.
-#[derive(Debug, Clone)]
+/// A ledger that is to be read or filled. Its URL may have a password.
+#[derive(Clone)]
 pub struct Place {
     /// As [`crate::open`] takes it.
     pub url: String,

@@ -16,6 +16,7 @@ mod withdrawals;
 
 use crate::bench::{Bench, accounts};
 use crate::invariants;
+use crate::moving::carried;
 
 macro_rules! on_both_stores {
     ($($module:ident: $($behaviour:ident)*;)*) => {
@@ -168,4 +169,6 @@ on_both_stores! {
 async fn at_rest(bench: &Bench) {
     let accounts: Vec<_> = accounts().collect();
     invariants::check(bench.ledger.as_ref(), &accounts, bench.now_ms()).await;
+    // Whatever came of it can be carried away.
+    carried(bench).await;
 }

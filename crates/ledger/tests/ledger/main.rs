@@ -29,6 +29,8 @@ mod invariants;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod opening;
 #[cfg(test)]
 mod outages;

@@ -22,15 +22,24 @@ use crate::redis_server::RedisServer;
 use crate::world::World;
 
 /// A ledger under test, and how far its journal was read.
-struct Subject {
-    bench: Bench,
-    read: BTreeMap<Shard, JournalId>,
-    entries: BTreeMap<Shard, usize>,
+pub(crate) struct Subject {
+    pub(crate) bench: Bench,
+    pub(crate) read: BTreeMap<Shard, JournalId>,
+    pub(crate) entries: BTreeMap<Shard, usize>,
 }
 
 impl Subject {
+    pub(crate) fn new(bench: Bench) -> Self {
+        Self { bench, read: BTreeMap::new(), entries: BTreeMap::new() }
+    }
+
     /// What it answers is what the model answered, and the shard it touched is as the model's.
-    async fn step(&mut self, call: &Call, world: &World, coverage: &Coverage) -> Result<(), TestCaseError> {
+    pub(crate) async fn step(
+        &mut self,
+        call: &Call,
+        world: &World,
+        coverage: &Coverage,
+    ) -> Result<(), TestCaseError> {
         let ledger = Arc::clone(&self.bench.ledger);
         let shortfall = match call.account() {
             Some(account) => ledger.account(account).await.unwrap().shortfall,
@@ -81,6 +90,18 @@ impl Subject {
         Ok(())
     }
 
+    /// After the last call.
+    pub(crate) async fn end(mut self, world: &World, coverage: &Coverage) -> Result<(), TestCaseError> {
+        for shard in options().shards.all() {
+            self.shard(shard, world, coverage).await?;
+        }
+        let everyone: Vec<AccountId> = accounts().collect();
+        invariants::check(self.bench.ledger.as_ref(), &everyone, self.bench.now_ms()).await;
+        self.sweep().await?;
+        invariants::check(self.bench.ledger.as_ref(), &everyone, self.bench.now_ms()).await;
+        Ok(())
+    }
+
     /// Nothing is held for longer than its lease and grace, and one sweep.
     async fn sweep(&self) -> Result<(), TestCaseError> {
         // Leases are below three minutes. The clock may have been set back by days.
@@ -104,7 +125,7 @@ async fn run(
     seen: Option<Arc<AtomicUsize>>,
     coverage: &Coverage,
 ) -> Result<(), TestCaseError> {
-    let mut subject = Subject { bench, read: BTreeMap::new(), entries: BTreeMap::new() };
+    let mut subject = Subject::new(bench);
     for call in calls {
         // Shrinking begins with leaving out what was not reached.
         if let Some(seen) = &seen {
@@ -113,14 +134,7 @@ async fn run(
         world = World::apply(world, &call);
         subject.step(&call, &world, coverage).await?;
     }
-    for shard in options().shards.all() {
-        subject.shard(shard, &world, coverage).await?;
-    }
-    let everyone: Vec<AccountId> = accounts().collect();
-    invariants::check(subject.bench.ledger.as_ref(), &everyone, subject.bench.now_ms()).await;
-    subject.sweep().await?;
-    invariants::check(subject.bench.ledger.as_ref(), &everyone, subject.bench.now_ms()).await;
-    Ok(())
+    subject.end(&world, coverage).await
 }
 
 /// The same cases each time; with `COCOON_TEST_FULL=1` more, and others each time.
