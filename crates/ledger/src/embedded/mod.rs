@@ -1,6 +1,8 @@
 //! The embedded store: one SQLite file for one machine, shared by its processes.
 
+mod account_row;
 mod answers;
+mod aside;
 mod book;
 mod booking;
 mod books;

@@ -10,9 +10,9 @@ use crate::embedded::journal::{self, Entry};
 use crate::embedded::requests::Note;
 use crate::embedded::usages::{self, Of};
 use crate::embedded::used::{self, User};
-use crate::embedded::{integer, natural, requests, sqlite_error};
+use crate::embedded::{aside, integer, natural, requests, sqlite_error};
 use crate::rules::{ASIDE_LIMIT, day_of, is_too_old, settlement_made_at_ms};
-use crate::transfer::record::{Aside, KeptReceiptOf};
+use crate::transfer::record::KeptReceiptOf;
 use crate::used::Change;
 use crate::{JournalKind, LedgerError, Settled, Settlement, Shard, Tally};
 
@@ -40,9 +40,9 @@ pub(super) fn settle(
     let mut book = Book::open(connection, clock, shard, &settlement.account)?;
     if is_too_old(settlement_made_at_ms(settlement), book.now_ms) {
         let room = book.refused_for_age() < ASIDE_LIMIT;
-        if !is_aside(connection, shard, settlement)? {
+        if !aside::is_aside(connection, shard, settlement)? {
             if room {
-                set_aside(connection, shard, &aside(settlement, book.now_ms))?;
+                aside::set_aside(connection, shard, &aside::of_settlement(settlement, book.now_ms))?;
             }
             book.refuse_for_age();
             book.close()?;
@@ -266,48 +266,6 @@ pub(super) fn remember_receipt(
     connection
         .prepare_cached("INSERT INTO receipt (shard, receipt, day, charged) VALUES (?1, ?2, ?3, ?4)")
         .and_then(|mut add| add.execute(params![shard.0, receipt.to_string(), day, charged]))
-        .map_err(sqlite_error)?;
-    Ok(())
-}
-
-/// Whether this receipt is kept, and counted, already.
-fn is_aside(connection: &Connection, shard: Shard, settlement: &Settlement) -> Result<bool, LedgerError> {
-    connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM aside WHERE shard = ?1 AND receipt = ?2)")
-        .and_then(|mut get| get.query_row(params![shard.0, settlement.receipt.to_string()], |row| row.get(0)))
-        .map_err(sqlite_error)
-}
-
-fn aside(settlement: &Settlement, now_ms: u64) -> Aside {
-    Aside {
-        receipt: settlement.receipt,
-        at_ms: now_ms,
-        account: settlement.account.clone(),
-        request: settlement.request,
-        operator: settlement.operator.clone(),
-        cost: settlement.cost,
-        receipt_digest: settlement.receipt_digest,
-    }
-}
-
-pub(super) fn set_aside(connection: &Connection, shard: Shard, aside: &Aside) -> Result<(), LedgerError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO aside (shard, receipt, at_ms, account, request, operator, cost, receipt_digest)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )
-        .and_then(|mut add| {
-            add.execute(params![
-                shard.0,
-                aside.receipt.to_string(),
-                i64::try_from(aside.at_ms).unwrap_or(i64::MAX),
-                aside.account.as_str(),
-                aside.request.to_string(),
-                aside.operator.as_str(),
-                i64::try_from(aside.cost.0).unwrap_or(i64::MAX),
-                aside.receipt_digest.0,
-            ])
-        })
         .map_err(sqlite_error)?;
     Ok(())
 }

@@ -5,6 +5,7 @@ mod address;
 mod answers;
 mod books;
 mod breaker;
+mod create;
 mod documents;
 mod functions;
 mod health;
@@ -30,8 +31,8 @@ use async_trait::async_trait;
 use cocoon_receipts::{AccountId, Digest, NanoTon, ProjectId, RequestId};
 
 use crate::rules::{
-    AMOUNT_LIMIT, check_amount, check_checkpoint, check_settlement, created_with, day_of, half_filled,
-    hold_for, lease_ms, settlement_made_at_ms,
+    AMOUNT_LIMIT, check_amount, check_checkpoint, check_settlement, day_of, hold_for, lease_ms,
+    settlement_made_at_ms,
 };
 use crate::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Expired, Extended, Grant, JournalEntry, JournalId,
@@ -45,11 +46,6 @@ use names::ShardKeys;
 use reply::Reply;
 use standings::{User, with_used};
 use usages::ShardHour;
-
-const SCHEMA: &str = "2";
-
-/// In the schema's place while an import fills the ledger: no build opens such a one.
-const FILLING: &str = "filling";
 
 /// A ledger on a Redis server (7.0 or later, or Valkey) that several gateways share.
 #[derive(Debug)]
@@ -102,25 +98,6 @@ impl RedisLedger {
             test_clock: options.test_clock,
             hour: ShardHour::default(),
         }
-    }
-
-    /// Makes the ledger where there is none, and sees that it is one that may be used with these options.
-    async fn create(&self, options: &Options) -> Result<(), LedgerError> {
-        let (shards, test_clock) = (options.shards.get().to_string(), options.test_clock.to_string());
-        let args = [SCHEMA.to_owned(), shards.clone(), test_clock.clone()];
-        let made = self.functions.call_durably(Function::Create, &[names::SCHEMA.to_owned()], &args).await?;
-        let [schema, made_shards, made_test_clock] = &made[..] else { return Err(Reply(made).unexpected()) };
-        match schema.as_str() {
-            SCHEMA => {}
-            FILLING => return Err(half_filled()),
-            _ => {
-                return Err(LedgerError::Schema(format!(
-                    "it has schema {schema:?}, this program knows {SCHEMA}"
-                )));
-            }
-        }
-        created_with("shards", made_shards, &shards)?;
-        created_with("test_clock", made_test_clock, &test_clock)
     }
 
     async fn call(&self, function: Function, keys: &[String], args: &[String]) -> Result<Reply, LedgerError> {

@@ -117,7 +117,7 @@ impl Bench {
         bench
     }
 
-    /// The ledger at `url`, at its own time, whatever was made before.
+    /// The ledger at `url`, whatever its time is.
     pub(crate) async fn at(
         url: String,
         store: impl std::any::Any + Send + Sync,

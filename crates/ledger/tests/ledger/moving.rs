@@ -1,9 +1,11 @@
 //! A ledger that is carried into another store goes on as if nothing had happened.
 
+mod cluster;
 mod damage;
 mod full;
 mod in_use;
 mod on;
+mod reads;
 
 use std::path::Path;
 

@@ -3,10 +3,10 @@
 use ::rusqlite::{Connection, Row};
 use cocoon_receipts::{Digest, KeyId, NanoTon, RequestId};
 
-use crate::embedded::book::{self, shard_row};
+use crate::embedded::book::shard_row;
 use crate::embedded::columns::{amount, corrupt, optional_text, text, usage};
 use crate::embedded::{
-    clock, holds, journal, natural, reading, requests, sqlite_error, usages, used, withdrawals,
+    account_row, clock, holds, journal, natural, reading, requests, sqlite_error, usages, used, withdrawals,
 };
 use crate::rules::SUM_LIMIT;
 use crate::transfer::record::{
@@ -66,7 +66,7 @@ fn of_a_shard() -> [((String, &'static str, &'static str), Read); 17] {
                  WHERE first.shard = recent.shard AND first.account = recent.account)";
     let names = NAMES.join(", ");
     [
-        (with(book::ACCOUNT_COLUMNS, "account", "account", "account"), account),
+        (with(account_row::COLUMNS, "account", "account", "account"), account),
         (with(holds::HOLD_COLUMNS, "request", "hold", "due_ms, request"), hold),
         (with(holds::FINISHED_COLUMNS, "request", "finished", "request"), finished),
         (plain("receipt, charged", "receipt", "receipt"), receipt),
@@ -154,7 +154,7 @@ fn document(row: &Row<'_>) -> ::rusqlite::Result<Record> {
 }
 
 fn account(row: &Row<'_>) -> ::rusqlite::Result<Record> {
-    let state = reading::state_of(&book::account_row(row)?).map_err(corrupt)?;
+    let state = reading::state_of(&account_row::row(row)?).map_err(corrupt)?;
     Ok(Record::Account(AccountState { account: text(row, 9)?, state }))
 }
 

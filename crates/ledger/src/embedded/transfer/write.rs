@@ -3,7 +3,8 @@
 use ::rusqlite::{Connection, ToSql, params};
 use cocoon_receipts::Digest;
 
-use crate::embedded::book::{self, AccountState, Sums};
+use crate::embedded::account_row::{self, AccountState};
+use crate::embedded::book::{self, Sums};
 use crate::embedded::booking::{DEPOSIT, GRANT, first_time};
 use crate::embedded::holds::{self, CheckpointRow, Lease};
 use crate::embedded::journal::{self, At, Entry};
@@ -11,7 +12,7 @@ use crate::embedded::requests::{self, Note};
 use crate::embedded::usages::{self, Of};
 use crate::embedded::withdrawals::Intent;
 use crate::embedded::{
-    clock, documents, integer, key_registry, reading, settle, sqlite_error, used, withdrawals,
+    aside, clock, documents, integer, key_registry, reading, settle, sqlite_error, used, withdrawals,
 };
 use crate::transfer::Part;
 use crate::transfer::record::{AccountState as StateOf, Finished, Hold, Recent, Record, ShardState, UsageOf};
@@ -45,7 +46,7 @@ fn one(connection: &Connection, shard: Shard, record: &Record) -> Result<(), Led
         Record::Receipt(of) => {
             settle::remember_receipt(connection, shard, of.receipt, integer(of.charged.0)?)
         }
-        Record::Aside(aside) => settle::set_aside(connection, shard, aside),
+        Record::Aside(of) => aside::set_aside(connection, shard, of),
         Record::Deposit(cause) => first_time(connection, DEPOSIT, shard, cause).map(drop),
         Record::Grant(id) => first_time(connection, GRANT, shard, &id.to_string()).map(drop),
         Record::Journal(entry) => append(connection, shard, entry),
@@ -121,7 +122,7 @@ fn account(connection: &Connection, shard: Shard, of: &StateOf) -> Result<(), Le
         withdrawing: integer(state.withdrawing.0)?,
         withdrawn: integer(state.withdrawn.0)?,
     };
-    book::save_account(connection, shard, &of.account, &row)
+    account_row::save(connection, shard, &of.account, &row)
 }
 
 fn open_hold(connection: &Connection, shard: Shard, of: &Hold) -> Result<(), LedgerError> {

@@ -10,10 +10,11 @@ mod write;
 use ::redis::cmd;
 use async_trait::async_trait;
 
+use super::RedisLedger;
 use super::access::Access;
+use super::create::{FILLING, SCHEMA};
 use super::functions::Functions;
 use super::names::{self, ShardKeys};
-use super::{FILLING, RedisLedger, SCHEMA};
 use crate::rules::{half_filled, not_empty};
 use crate::transfer::record::Record;
 use crate::transfer::{Pages, Part, Source, Target};
@@ -53,12 +54,6 @@ impl RedisLedger {
         ledger.create(&options).await?;
         ledger.set_schema(FILLING).await?;
         Ok(ledger)
-    }
-
-    async fn set_schema(&self, schema: &str) -> Result<(), LedgerError> {
-        let mut set = cmd("HSET");
-        set.arg(names::SCHEMA).arg("schema").arg(schema);
-        self.functions.durably(&set).await.map(drop)
     }
 
     /// Whether there is nothing but the schema and the shards' clocks.

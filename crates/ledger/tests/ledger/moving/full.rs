@@ -1,15 +1,14 @@
 //! A ledger with something of everything, between all stores.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use cocoon_ledger::{
-    ADDRESS_DELAY, Budget, Expired, Grant, KeptDocument, KeyOrder, KeyQuery, KeyRecord, KeyScope, KeySet,
-    Ledger, LedgerError, Limits, MAX_KEY_PAGE, MAX_REQUESTS_PAGE, Period, RequestQuery, Reserve,
-    Reserved, Settled, Settlement, UsageQuery, Whose, Width, Withdrawal, WithdrawalBegun, Work,
+    ADDRESS_DELAY, Budget, Credit, Expired, Grant, KeptDocument, KeyRecord, KeyScope, Limits, Period,
+    Reserve, Reserved, Settled, Settlement, Withdrawal, WithdrawalBegun, Work,
 };
-use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, ReceiptId, RequestId};
+use cocoon_receipts::{Digest, NanoTon, RequestId};
 
+use super::reads::{reads, told};
 use super::{To, moved};
 use crate::bench::*;
 use crate::redis_server::RedisServer;
@@ -30,14 +29,13 @@ struct Filled {
     limited: Reserve,
     withdrawals: [Withdrawal; 3],
     keyset: Digest,
-    credit: cocoon_ledger::Credit,
+    credit: Credit,
     grant: Grant,
 }
 
-fn limited(bench: &Bench, request: RequestId) -> Reserve {
+fn limited(request: RequestId) -> Reserve {
     let budget = Some(Budget { amount: NanoTon(900), period: Period::Total });
     let limits = Limits { rpm: Some(3), tpm: Some(1000), concurrency: Some(4), budget };
-    let _ = bench;
     let mut reserve = reserve("carol", request, 100);
     (reserve.limits, reserve.estimate.tokens) = (limits, 300);
     reserve
@@ -140,10 +138,10 @@ async fn fill(bench: &Bench) -> Filled {
     let reported = bench.bound("bob", 70).await;
     ledger.extend(&bench.checkpoint("bob", reported, 33)).await.unwrap();
     for _ in 0..2 {
-        let reserved = ledger.reserve(&limited(bench, bench.request())).await.unwrap();
+        let reserved = ledger.reserve(&limited(bench.request())).await.unwrap();
         assert!(matches!(reserved, Reserved::Held { .. }), "{reserved:?}");
     }
-    let limited = limited(bench, bench.request());
+    let limited = limited(bench.request());
     Filled {
         settled,
         expired,
@@ -163,81 +161,6 @@ async fn fill(bench: &Bench) -> Filled {
 
 fn keyset_b() -> Digest {
     keyset("b")
-}
-
-fn told<Answer: Debug>(answer: Result<Answer, LedgerError>) -> String {
-    format!("{answer:?}")
-}
-
-/// All that a ledger can be asked, which changes nothing.
-async fn reads(bench: &Bench, filled: &Filled) -> Vec<String> {
-    let ledger = bench.ledger.as_ref();
-    let mut said = vec![told(ledger.keyset(filled.keyset).await), told(ledger.document(filled.keyset).await)];
-    for shard in ledger.shards().all() {
-        said.push(told(ledger.totals(shard).await));
-        said.push(told(ledger.holds(shard).await));
-        said.push(told(ledger.withdrawals_stopped(shard).await));
-        let mut journal = ledger.journal(shard, None, 1000).await.unwrap();
-        journal.iter_mut().for_each(|entry| entry.id.0.clear());
-        said.push(format!("{journal:?}"));
-    }
-    for account in accounts() {
-        said.push(told(ledger.account(&account).await));
-        said.push(told(ledger.payout(&account).await));
-        said.push(told(ledger.projects(&account).await));
-        for project in [None, Some("project"), Some("other"), Some("p")] {
-            said.push(told(ledger.limits(&account, project.map(name).as_ref()).await));
-        }
-        let whose = [Whose::Key(name("key")), Whose::Project(name("project")), Whose::Account];
-        for whose in whose {
-            said.push(told(ledger.standing(&account, &whose).await));
-        }
-        for key in ["k1", "k2", "k3", "key"] {
-            said.push(told(ledger.is_revoked(&account, &name::<KeyId>(key)).await));
-        }
-        said.extend(lists(ledger, &account).await);
-    }
-    said
-}
-
-async fn lists(ledger: &dyn Ledger, account: &AccountId) -> Vec<String> {
-    let mut said = Vec::new();
-    let sets = [KeySet::All, KeySet::OfScope(KeyScope::Admin), KeySet::OfProject(Some(name("p")))];
-    for set in sets {
-        let (account, order) = (account.clone(), KeyOrder::NewestFirst);
-        let query = KeyQuery { account, set, order, after: None, limit: MAX_KEY_PAGE };
-        said.push(told(ledger.keys(&query).await));
-    }
-    for width in Width::ALL {
-        let query = UsageQuery {
-            account: account.clone(),
-            width,
-            from_ms: START_MS - DAY_MS,
-            to_ms: START_MS + 30 * DAY_MS,
-            keys: Vec::new(),
-            projects: Vec::new(),
-            models: Vec::new(),
-            work: None,
-        };
-        let (mut query, mut rows) = (query, Vec::new());
-        loop {
-            let page = ledger.usage(&query).await.unwrap();
-            rows.extend(page.rows);
-            let Some(next_ms) = page.next_ms else { break };
-            query.from_ms = next_ms;
-        }
-        said.push(format!("{rows:?}"));
-    }
-    let query = RequestQuery { account: account.clone(), key: None, after: None, limit: MAX_REQUESTS_PAGE };
-    let requests = ledger.requests(&query).await.unwrap();
-    for request in &requests {
-        said.push(told(ledger.receipt_of(account, request.request).await));
-        if let Some(receipt) = request.receipt {
-            said.push(told::<Option<_>>(ledger.receipt(account, receipt as ReceiptId).await));
-        }
-    }
-    said.push(format!("{requests:?}"));
-    said
 }
 
 /// What is called afterwards: repetitions, late receipts, limits, and the ends of what is open.
@@ -285,13 +208,13 @@ async fn between(from: To<'_>, to: To<'_>) {
     };
     let filled = fill(&bench).await;
     let other = moved(&bench, to).await;
-    let (expected, found) = (reads(&bench, &filled).await, reads(&other, &filled).await);
+    let (expected, found) = (reads(&bench, filled.keyset).await, reads(&other, filled.keyset).await);
     assert_eq!(found, expected);
     let (expected, found) = (goes_on(&bench, &filled).await, goes_on(&other, &filled).await);
     assert_eq!(found, expected);
     let limited = expected.iter().filter(|said| said.contains("Limited")).count();
     assert_eq!(limited, 1, "the third request of a minute, and no fourth: {expected:#?}");
-    assert_eq!(reads(&other, &filled).await, reads(&bench, &filled).await);
+    assert_eq!(reads(&other, filled.keyset).await, reads(&bench, filled.keyset).await);
     super::carried(&other).await;
     // New entries come after all that were carried.
     let journal = other.ledger.journal(other.shard("alice"), None, 1000).await.unwrap();
