@@ -32,11 +32,7 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 /// # Errors
 /// Where it does not answer, or is not what it must be.
 pub async fn open_ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
-    let options = cocoon_ledger::Options {
-        grace: Duration::from_millis(config.ledger.grace_ms),
-        ..cocoon_ledger::Options::default()
-    };
-    let access = config.ledger.access();
+    let (options, access) = (ledger_options(config), config.ledger.access());
     let opening = cocoon_ledger::open_with(&config.ledger.url, options, &access).await;
     opening.context("ledger: it cannot be opened")
 }
@@ -47,6 +43,14 @@ pub async fn open_ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
 /// Where its folder is not there.
 pub fn open_archive(config: &Config) -> anyhow::Result<Option<Archive>> {
     config.ledger.archive.as_ref().map(Archive::open).transpose().context("ledger.archive")
+}
+
+/// What its ledger is made with.
+pub(crate) fn ledger_options(config: &Config) -> cocoon_ledger::Options {
+    cocoon_ledger::Options {
+        grace: Duration::from_millis(config.ledger.grace_ms),
+        ..cocoon_ledger::Options::default()
+    }
 }
 
 /// The certificate that `config` names, if any.

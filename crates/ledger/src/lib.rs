@@ -11,6 +11,7 @@ mod check;
 mod decimal;
 mod documents;
 pub mod embedded;
+mod finished;
 mod health;
 mod key_registry;
 mod limits;
@@ -23,6 +24,7 @@ mod requests;
 mod retention;
 mod rules;
 mod standings;
+pub mod transfer;
 mod usages;
 mod used;
 mod watch;
@@ -88,8 +90,14 @@ pub async fn open_with(
         let opened = opening.await.map_err(|error| LedgerError::Unavailable(error.to_string()))??;
         return Ok(Arc::new(opened));
     }
+    only_redis(url)?;
+    Ok(Arc::new(redis::RedisLedger::connect_with(url, options, access).await?))
+}
+
+/// Refuses what names neither of the two stores, once it is not the embedded one.
+fn only_redis(url: &str) -> Result<(), LedgerError> {
     if redis::is_redis(url) {
-        return Ok(Arc::new(redis::RedisLedger::connect_with(url, options, access).await?));
+        return Ok(());
     }
     // The URL may carry a password: only its scheme is repeated.
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);

@@ -298,7 +298,8 @@ pub enum Booked {
 }
 
 /// One account: `balance − held` is available.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Account {
     pub balance: NanoTon,
     pub held: NanoTon,
@@ -331,7 +332,8 @@ impl Account {
 }
 
 /// Sums of one shard, for the invariants of `docs/LEDGER.md`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Totals {
     pub balances: NanoTon,
     pub held: NanoTon,
@@ -340,6 +342,7 @@ pub struct Totals {
     pub charges: NanoTon,
     pub shortfall: NanoTon,
     /// Net of corrections.
+    #[serde(with = "crate::decimal")]
     pub platform: i128,
     /// Per operator; counters that only grow.
     pub operators: Vec<OperatorTotals>,
@@ -350,7 +353,8 @@ pub struct Totals {
     pub withdrawn: NanoTon,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OperatorTotals {
     pub operator: OperatorId,
     pub accrued: NanoTon,

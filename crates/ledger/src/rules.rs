@@ -79,6 +79,20 @@ pub(crate) fn created_with(option: &str, found: &str, wanted: &str) -> Result<()
     Err(LedgerError::Configuration(format!("the ledger was created with {option} = {found}, not {wanted}")))
 }
 
+/// Of a ledger that is to be filled.
+pub(crate) fn not_empty() -> LedgerError {
+    LedgerError::Configuration("the ledger is not empty: an import needs one that was never used".to_owned())
+}
+
+/// Of a ledger that an import is filling, or did not fill to the end.
+pub(crate) fn half_filled() -> LedgerError {
+    LedgerError::Configuration(
+        "an import into this ledger is under way or did not come to its end: where none is, delete the ledger and \
+         import again"
+            .to_owned(),
+    )
+}
+
 pub(crate) fn check_amount(amount: NanoTon) -> Result<(), LedgerError> {
     if amount.0 < AMOUNT_LIMIT { Ok(()) } else { Err(LedgerError::Overflow) }
 }

@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use cocoon_receipts::{AccountId, KeyId, NanoTon, ProjectId};
+use serde::{Deserialize, Serialize};
 
 use crate::LedgerError;
 
 /// Whose use of an account is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Whose {
     Key(KeyId),
     Project(ProjectId),

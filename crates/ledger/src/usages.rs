@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use cocoon_receipts::{AccountId, KeyId, ProjectId, Usage};
+use serde::{Deserialize, Serialize};
 
 use crate::{LedgerError, Work};
 
@@ -15,7 +16,8 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 pub const MAX_USAGE_ROWS: usize = 10_000;
 
 /// How long a bucket is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Width {
     Minute,
     Hour,
@@ -94,7 +96,8 @@ pub struct UsageRow {
 }
 
 /// Counts of a bucket. What a correction took back is subtracted at the correction's time, so each may be negative.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tally {
     /// Charged requests; a receipt at no cost and a correction are none.
     pub requests: i64,
@@ -103,6 +106,7 @@ pub struct Tally {
     pub completion: i64,
     pub reasoning: i64,
     /// What the account paid, nanoTON.
+    #[serde(with = "crate::decimal")]
     pub cost: i64,
 }
 

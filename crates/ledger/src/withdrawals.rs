@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cocoon_receipts::{AccountId, NanoTon, RequestId};
+use serde::{Deserialize, Serialize};
 
 use crate::{LedgerError, Shard};
 
@@ -19,7 +20,8 @@ pub const ADDRESS_DELAY: Duration = Duration::from_millis(ADDRESS_DELAY_MS);
 pub const MAX_REASON_BYTES: usize = 256;
 
 /// An address of the chain in its user-friendly form, 48 characters of base64url, whose checksum is right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TonAddress(String);
 
 /// Not such an address.
@@ -57,6 +59,20 @@ impl std::str::FromStr for TonAddress {
     }
 }
 
+impl TryFrom<String> for TonAddress {
+    type Error = NotAnAddress;
+
+    fn try_from(text: String) -> Result<Self, NotAnAddress> {
+        text.parse()
+    }
+}
+
+impl From<TonAddress> for String {
+    fn from(address: TonAddress) -> Self {
+        address.0
+    }
+}
+
 /// CRC-16/XMODEM.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
@@ -67,14 +83,16 @@ fn crc16(bytes: &[u8]) -> u16 {
 }
 
 /// Where an account's withdrawals go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Payout {
     pub current: Option<TonAddress>,
     /// Takes the current one's place at its time.
     pub pending: Option<PendingAddress>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PendingAddress {
     pub address: TonAddress,
     /// Milliseconds since 1970.
@@ -116,6 +134,37 @@ pub struct Withdrawal {
     pub intent: RequestId,
     /// Above 0.
     pub amount: NanoTon,
+}
+
+/// How far a withdrawal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    Begun,
+    Done,
+    Undone,
+}
+
+impl State {
+    /// As stores keep it.
+    pub(crate) fn letter(self) -> &'static str {
+        match self {
+            Self::Begun => "b",
+            Self::Done => "d",
+            Self::Undone => "u",
+        }
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = LedgerError;
+
+    fn from_str(letter: &str) -> Result<Self, LedgerError> {
+        [Self::Begun, Self::Done, Self::Undone]
+            .into_iter()
+            .find(|state| state.letter() == letter)
+            .ok_or_else(|| LedgerError::Corrupt(format!("state of a withdrawal {letter:?}")))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 mod archive;
 mod check;
+mod export;
+mod import;
 mod verify;
 
 use std::io::Write;
@@ -11,11 +13,15 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Subcommand;
+use cocoon_ledger::transfer::{Place, Progress};
 use cocoon_ledger::{Archive, Ledger};
 use cocoon_receipts::AccountId;
 
 use crate::config::Config;
 use crate::{account, run};
+
+/// What is in no export.
+const ANSWERS_STAY: &str = "answers kept under idempotency keys are not carried";
 
 /// What an operator can do with the ledger.
 #[derive(Debug, Subcommand)]
@@ -50,6 +56,21 @@ pub enum LedgerCommand {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Write the whole ledger into a new file. SQLite may be in use meanwhile; a Redis must not be.
+    Export {
+        #[arg(long)]
+        config: PathBuf,
+        /// Must not be there.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Fill the empty ledger that the configuration names from such a file, and see that it is the same.
+    Import {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long)]
+        from: PathBuf,
+    },
     /// Let withdrawals begin again that were stopped because the store was found behind.
     ResumeWithdrawals {
         #[arg(long)]
@@ -71,6 +92,8 @@ pub async fn execute(command: LedgerCommand) -> anyhow::Result<ExitCode> {
         LedgerCommand::Check { config, json } => return check::check(&config, json).await,
         LedgerCommand::Archive { config, keep_days } => return archive::archive(&config, keep_days).await,
         LedgerCommand::Verify { config } => return verify::verify(&config).await,
+        LedgerCommand::Export { config, to } => export::export(&config, &to).await?,
+        LedgerCommand::Import { config, from } => import::import(&config, &from).await?,
         LedgerCommand::ResumeWithdrawals { config } => {
             let ledger = run::open_ledger(&Config::load(&config)?).await?;
             for shard in ledger.shards().all() {
@@ -89,6 +112,17 @@ async fn open(config: &Path) -> anyhow::Result<(Arc<dyn Ledger>, Archive)> {
     let config = Config::load(config)?;
     let archive = run::open_archive(&config)?.context("set ledger.archive to the folder of the archive")?;
     Ok((run::open_ledger(&config).await?, archive))
+}
+
+/// Where the configuration has its ledger.
+fn place(config: &Config) -> Place {
+    let (url, access) = (config.ledger.url.clone(), config.ledger.access());
+    Place { url, options: run::ledger_options(config), access }
+}
+
+/// A line on standard error. Who no longer reads it does not stop the work.
+fn tell(progress: &Progress) {
+    let _ = writeln!(std::io::stderr(), "{progress}");
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use ::rusqlite::{Connection, OptionalExtension, Row, params};
 use cocoon_receipts::{AccountId, OperatorId};
 
+use crate::embedded::account_row::{self, AccountState};
 use crate::embedded::clock::Clock;
 use crate::embedded::{integer, natural, sqlite_error};
 use crate::rules::{AMOUNT_LIMIT, SUM_LIMIT};
@@ -22,25 +23,6 @@ pub(super) struct Sums {
     pub(super) too_old: i64,
     pub(super) withdrawing: i64,
     pub(super) withdrawn: i64,
-}
-
-#[derive(Debug, Clone, Default)]
-pub(super) struct AccountState {
-    pub(super) balance: i64,
-    pub(super) held: i64,
-    pub(super) deposited: i64,
-    pub(super) granted: i64,
-    pub(super) charged: i64,
-    pub(super) shortfall: i64,
-    pub(super) open_holds: i64,
-    pub(super) withdrawing: i64,
-    pub(super) withdrawn: i64,
-}
-
-impl AccountState {
-    pub(super) fn available(&self) -> i64 {
-        self.balance - self.held
-    }
 }
 
 /// What a charge or a correction moves.
@@ -85,7 +67,7 @@ impl<'c> Book<'c> {
             name: account.clone(),
             now_ms: clock.now_ms(connection)?.max(last_ms),
             last_entry,
-            account: account_state(connection, shard, account)?,
+            account: account_row::find(connection, shard, account)?,
             sums,
         })
     }
@@ -177,63 +159,45 @@ impl<'c> Book<'c> {
         if self.account.balance >= limit || large.iter().any(|sum| *sum >= SUM_LIMIT) {
             return Err(LedgerError::Overflow);
         }
-        self.save_account()?;
-        self.connection
-            .prepare_cached(
-                "UPDATE shard SET last_ms = ?2, last_entry = ?3, balances = ?4, held = ?5, deposits = ?6, grants = ?7,
-                     charges = ?8, shortfall = ?9, platform = ?10, open_holds = ?11, too_old = ?12,
-                     withdrawing = ?13, withdrawn = ?14
-                 WHERE shard = ?1",
-            )
-            .and_then(|mut save| {
-                save.execute(params![
-                    self.shard.0,
-                    i64::try_from(self.now_ms).unwrap_or(i64::MAX),
-                    self.last_entry,
-                    sums.balances,
-                    sums.held,
-                    sums.deposits,
-                    sums.grants,
-                    sums.charges,
-                    sums.shortfall,
-                    sums.platform,
-                    sums.open_holds,
-                    sums.too_old,
-                    sums.withdrawing,
-                    sums.withdrawn,
-                ])
-            })
-            .map_err(sqlite_error)?;
-        Ok(())
+        account_row::save(self.connection, self.shard, &self.name, &self.account)?;
+        save_shard(self.connection, self.shard, self.now_ms, self.last_entry, sums)
     }
+}
 
-    fn save_account(&self) -> Result<(), LedgerError> {
-        let account = &self.account;
-        self.connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO account
-                     (shard, account, balance, held, deposited, granted, charged, shortfall, open_holds, withdrawing,
-                      withdrawn)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )
-            .and_then(|mut save| {
-                save.execute(params![
-                    self.shard.0,
-                    self.name.as_str(),
-                    account.balance,
-                    account.held,
-                    account.deposited,
-                    account.granted,
-                    account.charged,
-                    account.shortfall,
-                    account.open_holds,
-                    account.withdrawing,
-                    account.withdrawn,
-                ])
-            })
-            .map_err(sqlite_error)?;
-        Ok(())
-    }
+pub(super) fn save_shard(
+    connection: &Connection,
+    shard: Shard,
+    last_ms: u64,
+    last_entry: i64,
+    sums: &Sums,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "UPDATE shard SET last_ms = ?2, last_entry = ?3, balances = ?4, held = ?5, deposits = ?6, grants = ?7,
+                 charges = ?8, shortfall = ?9, platform = ?10, open_holds = ?11, too_old = ?12,
+                 withdrawing = ?13, withdrawn = ?14
+             WHERE shard = ?1",
+        )
+        .and_then(|mut save| {
+            save.execute(params![
+                shard.0,
+                i64::try_from(last_ms).unwrap_or(i64::MAX),
+                last_entry,
+                sums.balances,
+                sums.held,
+                sums.deposits,
+                sums.grants,
+                sums.charges,
+                sums.shortfall,
+                sums.platform,
+                sums.open_holds,
+                sums.too_old,
+                sums.withdrawing,
+                sums.withdrawn,
+            ])
+        })
+        .map_err(sqlite_error)?;
+    Ok(())
 }
 
 /// Sums, last time and last journal id of a shard.
@@ -264,34 +228,6 @@ pub(super) fn shard_row(connection: &Connection, shard: Shard) -> Result<(Sums, 
         .map_err(sqlite_error)?
         .ok_or_else(|| LedgerError::Configuration(format!("there is no shard {shard}")))?;
     Ok((sums, natural(last_ms)?, last_entry))
-}
-
-pub(super) fn account_state(
-    connection: &Connection,
-    shard: Shard,
-    account: &AccountId,
-) -> Result<AccountState, LedgerError> {
-    let read = |row: &Row<'_>| -> ::rusqlite::Result<AccountState> {
-        Ok(AccountState {
-            balance: row.get(0)?,
-            held: row.get(1)?,
-            deposited: row.get(2)?,
-            granted: row.get(3)?,
-            charged: row.get(4)?,
-            shortfall: row.get(5)?,
-            open_holds: row.get(6)?,
-            withdrawing: row.get(7)?,
-            withdrawn: row.get(8)?,
-        })
-    };
-    let found = connection
-        .prepare_cached(
-            "SELECT balance, held, deposited, granted, charged, shortfall, open_holds, withdrawing, withdrawn
-             FROM account WHERE shard = ?1 AND account = ?2",
-        )
-        .and_then(|mut get| get.query_row(params![shard.0, account.as_str()], read).optional())
-        .map_err(sqlite_error)?;
-    Ok(found.unwrap_or_default())
 }
 
 /// Time moves on for the shard even where nothing else does.

@@ -9,6 +9,9 @@ use crate::embedded::journal::{self, Entry};
 use crate::embedded::{integer, natural, sqlite_error};
 use crate::{Booked, Credit, Grant, JournalKind, LedgerError, Shard};
 
+pub(super) const DEPOSIT: &str = "INSERT OR IGNORE INTO deposit (shard, cause) VALUES (?1, ?2)";
+pub(super) const GRANT: &str = "INSERT OR IGNORE INTO test_credit (shard, cause) VALUES (?1, ?2)";
+
 pub(super) fn credit(
     connection: &Connection,
     clock: Clock,
@@ -16,8 +19,7 @@ pub(super) fn credit(
     credit: &Credit,
 ) -> Result<Booked, LedgerError> {
     let cause = credit.cause();
-    if !first_time(connection, "INSERT OR IGNORE INTO deposit (shard, cause) VALUES (?1, ?2)", shard, &cause)?
-    {
+    if !first_time(connection, DEPOSIT, shard, &cause)? {
         return Ok(Booked::Already);
     }
     let mut book = Book::open(connection, clock, shard, &credit.account)?;
@@ -33,12 +35,7 @@ pub(super) fn grant(
     grant: &Grant,
 ) -> Result<Booked, LedgerError> {
     let cause = grant.id.to_string();
-    if !first_time(
-        connection,
-        "INSERT OR IGNORE INTO test_credit (shard, cause) VALUES (?1, ?2)",
-        shard,
-        &cause,
-    )? {
+    if !first_time(connection, GRANT, shard, &cause)? {
         return Ok(Booked::Already);
     }
     let mut book = Book::open(connection, clock, shard, &grant.account)?;
@@ -54,7 +51,13 @@ fn finish(mut book: Book<'_>, kind: JournalKind, cause: &str, amount: i64) -> Re
     Ok(Booked::Booked { balance })
 }
 
-fn first_time(connection: &Connection, insert: &str, shard: Shard, cause: &str) -> Result<bool, LedgerError> {
+/// Remembers a cause; whether it was not known before.
+pub(super) fn first_time(
+    connection: &Connection,
+    insert: &str,
+    shard: Shard,
+    cause: &str,
+) -> Result<bool, LedgerError> {
     let rows = connection
         .prepare_cached(insert)
         .and_then(|mut add| add.execute(params![shard.0, cause]))

@@ -27,20 +27,24 @@ impl Clock {
         if !self.test {
             return Err(LedgerError::Configuration("the ledger was created without a test clock".to_owned()));
         }
-        // It has to fit where times are kept.
-        integer(at_ms)?;
-        connection
-            .prepare_cached(
-                "INSERT INTO meta (name, value) VALUES ('test_time', ?1)
-                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            )
-            .and_then(|mut set| set.execute([at_ms.to_string()]))
-            .map_err(sqlite_error)?;
-        Ok(())
+        set_test_time(connection, at_ms)
     }
 }
 
-fn test_time(connection: &Connection) -> Result<Option<u64>, LedgerError> {
+pub(super) fn set_test_time(connection: &Connection, at_ms: u64) -> Result<(), LedgerError> {
+    // It has to fit where times are kept.
+    integer(at_ms)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO meta (name, value) VALUES ('test_time', ?1)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .and_then(|mut set| set.execute([at_ms.to_string()]))
+        .map_err(sqlite_error)?;
+    Ok(())
+}
+
+pub(super) fn test_time(connection: &Connection) -> Result<Option<u64>, LedgerError> {
     let text: Option<String> = connection
         .prepare_cached("SELECT value FROM meta WHERE name = 'test_time'")
         .and_then(|mut get| get.query_row([], |row| row.get(0)).optional())

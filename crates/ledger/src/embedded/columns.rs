@@ -11,6 +11,11 @@ fn unreadable(column: usize, kind: Type, message: String) -> Error {
     Error::FromSqlConversionFailure(column, kind, message.into())
 }
 
+/// A column, or several, that make no value.
+pub(super) fn corrupt(error: LedgerError) -> Error {
+    unreadable(0, Type::Null, error.to_string())
+}
+
 pub(super) fn text<T>(row: &Row<'_>, column: usize) -> ::rusqlite::Result<T>
 where
     T: std::str::FromStr,

@@ -6,9 +6,19 @@ use cocoon_receipts::{AccountId, Digest, KeyId, OperatorId, ProjectId, RequestId
 use crate::embedded::columns::{amount, blob, counts, optional_text, text, usage};
 use crate::embedded::used::User;
 use crate::embedded::{integer, sqlite_error};
+pub(super) use crate::finished::State;
 use crate::rules::day_of;
 use crate::used::{Change, Took};
 use crate::{LedgerError, Shard, Work};
+
+/// What [`hold`] reads.
+pub(super) const HOLD_COLUMNS: &str = "account, key, project, amount, due_ms, attempt, keyset, checkpoint_cost, \
+     checkpoint_operator, checkpoint_operator_part, prompt, cached, completion, reasoning, model, work, reserved_ms, \
+     lease_end_ms, took";
+
+/// What [`finished_row`] reads.
+pub(super) const FINISHED_COLUMNS: &str = "state, account, attempt, keyset, charged, operator, operator_part, \
+     prompt, cached, completion, reasoning, reserved_ms";
 
 #[derive(Debug, Clone)]
 pub(super) struct CheckpointRow {
@@ -67,37 +77,6 @@ pub(super) struct Lease {
     pub(super) due_ms: u64,
 }
 
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    Tombstone,
-    Released,
-    Expired,
-    Settled,
-}
-
-impl State {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Tombstone => "tombstone",
-            Self::Released => "released",
-            Self::Expired => "expired",
-            Self::Settled => "settled",
-        }
-    }
-}
-
-impl std::str::FromStr for State {
-    type Err = LedgerError;
-
-    fn from_str(name: &str) -> Result<Self, LedgerError> {
-        [Self::Tombstone, Self::Released, Self::Expired, Self::Settled]
-            .into_iter()
-            .find(|state| state.name() == name)
-            .ok_or_else(|| LedgerError::Corrupt(format!("state {name:?}")))
-    }
-}
-
 #[derive(Debug, Clone)]
 pub(super) struct Finished {
     pub(super) state: State,
@@ -142,16 +121,13 @@ pub(super) fn find(
     request: RequestId,
 ) -> Result<Option<Hold>, LedgerError> {
     connection
-        .prepare_cached(
-            "SELECT account, key, project, amount, due_ms, attempt, keyset, checkpoint_cost, checkpoint_operator,
-                 checkpoint_operator_part, prompt, cached, completion, reasoning, model, work, reserved_ms, lease_end_ms, took
-             FROM hold WHERE shard = ?1 AND request = ?2",
-        )
+        .prepare_cached(&format!("SELECT {HOLD_COLUMNS} FROM hold WHERE shard = ?1 AND request = ?2"))
         .and_then(|mut get| get.query_row(params![shard.0, request.to_string()], hold).optional())
         .map_err(sqlite_error)
 }
 
-fn hold(row: &Row<'_>) -> ::rusqlite::Result<Hold> {
+/// From [`HOLD_COLUMNS`].
+pub(super) fn hold(row: &Row<'_>) -> ::rusqlite::Result<Hold> {
     let checkpoint = match row.get::<_, Option<i64>>(7)? {
         None => None,
         Some(cost) => Some(CheckpointRow {
@@ -277,27 +253,25 @@ pub(super) fn finished(
     shard: Shard,
     request: RequestId,
 ) -> Result<Option<Finished>, LedgerError> {
-    let read = |row: &Row<'_>| -> ::rusqlite::Result<Finished> {
-        Ok(Finished {
-            state: text(row, 0)?,
-            account: text(row, 1)?,
-            attempt: row.get(2)?,
-            keyset: blob(row, 3)?,
-            charged: row.get(4)?,
-            operator: optional_text(row, 5)?,
-            operator_part: row.get(6)?,
-            usage: usage(row, 7)?,
-            reserved_ms: amount(row, 11)?,
-        })
-    };
     connection
-        .prepare_cached(
-            "SELECT state, account, attempt, keyset, charged, operator, operator_part, prompt, cached, completion,
-                 reasoning, reserved_ms
-             FROM finished WHERE shard = ?1 AND request = ?2",
-        )
-        .and_then(|mut get| get.query_row(params![shard.0, request.to_string()], read).optional())
+        .prepare_cached(&format!("SELECT {FINISHED_COLUMNS} FROM finished WHERE shard = ?1 AND request = ?2"))
+        .and_then(|mut get| get.query_row(params![shard.0, request.to_string()], finished_row).optional())
         .map_err(sqlite_error)
+}
+
+/// From [`FINISHED_COLUMNS`].
+pub(super) fn finished_row(row: &Row<'_>) -> ::rusqlite::Result<Finished> {
+    Ok(Finished {
+        state: text(row, 0)?,
+        account: text(row, 1)?,
+        attempt: row.get(2)?,
+        keyset: blob(row, 3)?,
+        charged: row.get(4)?,
+        operator: optional_text(row, 5)?,
+        operator_part: row.get(6)?,
+        usage: usage(row, 7)?,
+        reserved_ms: amount(row, 11)?,
+    })
 }
 
 pub(super) fn finish(

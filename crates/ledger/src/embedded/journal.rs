@@ -1,12 +1,16 @@
 //! The journal: one row for everything that moved an amount, and for every receipt.
 
 use ::rusqlite::{Connection, Row, params};
-use cocoon_receipts::{Digest, KeyId, NanoTon, OperatorId, ProjectId, ReceiptId, Usage};
+use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, OperatorId, ProjectId, ReceiptId, Usage};
 
 use crate::embedded::book::{Book, Movement};
 use crate::embedded::columns::{amount, blob, counts, optional_text, text, usage};
 use crate::embedded::{integer, sqlite_error};
 use crate::{JournalEntry, JournalId, JournalKind, LedgerError, Shard, Work};
+
+/// What [`entry`] reads.
+pub(super) const COLUMNS: &str = "id, at_ms, kind, account, cause, key, project, model, operator, receipt, \
+     receipt_digest, prompt, cached, completion, reasoning, amount, shortfall, operator_amount, platform_amount, work";
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
@@ -52,8 +56,22 @@ impl<'a> Entry<'a> {
 
 pub(super) fn append(book: &mut Book<'_>, entry: &Entry<'_>) -> Result<(), LedgerError> {
     book.last_entry += 1;
+    let at = At { shard: book.shard, id: book.last_entry, at_ms: book.now_ms, account: &book.name };
+    insert(book.connection, at, entry)
+}
+
+/// Where an entry stands, and whose it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) shard: Shard,
+    pub(super) id: i64,
+    pub(super) at_ms: u64,
+    pub(super) account: &'a AccountId,
+}
+
+pub(super) fn insert(connection: &Connection, at: At<'_>, entry: &Entry<'_>) -> Result<(), LedgerError> {
     let usage = entry.usage.map(counts).transpose()?;
-    book.connection
+    connection
         .prepare_cached(
             "INSERT INTO journal (shard, id, at_ms, kind, account, cause, key, project, model, operator, receipt,
                  receipt_digest, prompt, cached, completion, reasoning, amount, shortfall, operator_amount,
@@ -62,11 +80,11 @@ pub(super) fn append(book: &mut Book<'_>, entry: &Entry<'_>) -> Result<(), Ledge
         )
         .and_then(|mut add| {
             add.execute(params![
-                book.shard.0,
-                book.last_entry,
-                i64::try_from(book.now_ms).unwrap_or(i64::MAX),
+                at.shard.0,
+                at.id,
+                i64::try_from(at.at_ms).unwrap_or(i64::MAX),
                 entry.kind.letter(),
-                book.name.as_str(),
+                at.account.as_str(),
                 entry.cause,
                 entry.key.map(KeyId::as_str),
                 entry.project.map(ProjectId::as_str),
@@ -103,17 +121,15 @@ pub(super) fn read(
         )?,
     };
     let mut entries = connection
-        .prepare_cached(
-            "SELECT id, at_ms, kind, account, cause, key, project, model, operator, receipt, receipt_digest, prompt,
-                 cached, completion, reasoning, amount, shortfall, operator_amount, platform_amount,
-                 work
-             FROM journal WHERE shard = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-        )
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM journal WHERE shard = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
+        ))
         .map_err(sqlite_error)?;
     entries.query_map(params![shard.0, after, limit], entry).and_then(Iterator::collect).map_err(sqlite_error)
 }
 
-fn entry(row: &Row<'_>) -> ::rusqlite::Result<JournalEntry> {
+/// From [`COLUMNS`].
+pub(super) fn entry(row: &Row<'_>) -> ::rusqlite::Result<JournalEntry> {
     let signed = |column: usize| -> ::rusqlite::Result<i128> { row.get::<_, i64>(column).map(i128::from) };
     Ok(JournalEntry {
         id: JournalId(row.get::<_, i64>(0)?.to_string()),

@@ -138,12 +138,17 @@ fn put(connection: &Connection, shard: Shard, record: &KeyRecord) -> Result<Reco
     {
         return Ok(Recorded::TooManyProjects);
     }
+    insert(connection, shard, record)?;
+    Ok(Recorded::Recorded)
+}
+
+pub(super) fn insert(connection: &Connection, shard: Shard, record: &KeyRecord) -> Result<(), LedgerError> {
+    let (account, id) = (record.account.as_str(), record.id.as_str());
     let project = record.project.as_ref().map_or("", ProjectId::as_str);
     let sql =
         "INSERT INTO api_key (shard, account, id, scope, project, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let row = params![shard.0, account, id, record.scope.as_str(), project, record.to_json()?];
-    execute(connection, sql, row)?;
-    Ok(Recorded::Recorded)
+    execute(connection, sql, row).map(drop)
 }
 
 fn get(
@@ -210,9 +215,7 @@ fn name_project(
     project: &ProjectId,
     created: u64,
 ) -> Result<bool, LedgerError> {
-    let sql = "INSERT OR IGNORE INTO project (shard, account, id, created) VALUES (?1, ?2, ?3, ?4)";
-    let row = params![shard.0, account.as_str(), project.as_str(), integer(created)?];
-    if execute(connection, sql, row)? == 0 {
+    if !insert_project(connection, shard, account, project, created)? {
         return Ok(true);
     }
     let sql = "SELECT count(*) FROM project WHERE shard = ?1 AND account = ?2";
@@ -222,6 +225,19 @@ fn name_project(
     let sql = "DELETE FROM project WHERE shard = ?1 AND account = ?2 AND id = ?3";
     execute(connection, sql, params![shard.0, account.as_str(), project.as_str()])?;
     Ok(false)
+}
+
+/// Whether it was not there before.
+pub(super) fn insert_project(
+    connection: &Connection,
+    shard: Shard,
+    account: &AccountId,
+    project: &ProjectId,
+    created: u64,
+) -> Result<bool, LedgerError> {
+    let sql = "INSERT OR IGNORE INTO project (shard, account, id, created) VALUES (?1, ?2, ?3, ?4)";
+    let row = params![shard.0, account.as_str(), project.as_str(), integer(created)?];
+    execute(connection, sql, row).map(|rows| rows > 0)
 }
 
 fn get_cap(
@@ -238,7 +254,7 @@ fn get_cap(
         .map_err(sqlite_error)
 }
 
-fn set_cap(
+pub(super) fn set_cap(
     connection: &Connection,
     shard: Shard,
     account: &AccountId,

@@ -8,6 +8,7 @@ use crate::embedded::clock::Clock;
 use crate::embedded::columns::text;
 use crate::embedded::holds::{self, CheckpointRow, Finished, Hold, Lease, State};
 use crate::embedded::journal::{self, Entry};
+use crate::embedded::requests::Note;
 use crate::embedded::usages::{self, Of};
 use crate::embedded::used;
 use crate::embedded::{answers, integer, natural, requests, sqlite_error, taking};
@@ -236,7 +237,16 @@ pub(super) fn expire(
         journal::append(&mut book, &entry)?;
         let of = Of { key: &hold.key, project: hold.project.as_ref(), model: &hold.model, work: hold.work };
         usages::add(&book, of, Tally::of(&checkpoint.usage, None, checkpoint.cost)?)?;
-        requests::note(&book, request, None, of, &checkpoint.usage, checkpoint.cost)?;
+        let note = Note {
+            account: &hold.account,
+            at_ms: book.now_ms,
+            request,
+            receipt: None,
+            of,
+            usage: &checkpoint.usage,
+            charged: checkpoint.cost,
+        };
+        requests::note(connection, shard, &note)?;
         finished.usage = Some(checkpoint.usage);
     }
     let usage = hold.checkpoint.as_ref().map(|checkpoint| &checkpoint.usage);

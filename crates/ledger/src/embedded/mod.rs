@@ -1,6 +1,8 @@
 //! The embedded store: one SQLite file for one machine, shared by its processes.
 
+mod account_row;
 mod answers;
+mod aside;
 mod book;
 mod booking;
 mod books;
@@ -19,6 +21,7 @@ mod retention;
 mod schema;
 mod settle;
 mod taking;
+pub(crate) mod transfer;
 mod usages;
 mod used;
 mod withdrawals;
@@ -39,6 +42,7 @@ use crate::{
 };
 use clock::Clock;
 use flusher::Flusher;
+use schema::For;
 use writer::Writer;
 
 /// A ledger in one SQLite file. Several processes of a machine may open the same one.
@@ -60,9 +64,13 @@ impl Embedded {
     /// [`LedgerError::Schema`] where the file is another version's or another program's,
     /// [`LedgerError::Configuration`] where it was created with other options.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, LedgerError> {
-        let connection = schema::open(path.as_ref(), &options)?;
+        Self::open_for(For::Use, path.as_ref(), &options)
+    }
+
+    fn open_for(purpose: For, path: &Path, options: &Options) -> Result<Self, LedgerError> {
+        let connection = schema::open(path, options, purpose)?;
         Ok(Self {
-            writer: Writer::start(connection, Flusher::start(path.as_ref())?)?,
+            writer: Writer::start(connection, Flusher::start(path)?)?,
             shards: options.shards,
             grace_ms: crate::rules::lease_ms(options.grace),
             clock: Clock { test: options.test_clock },

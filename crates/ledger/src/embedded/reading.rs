@@ -3,7 +3,8 @@
 use ::rusqlite::{Connection, OptionalExtension, params};
 use cocoon_receipts::{AccountId, Digest, NanoTon};
 
-use crate::embedded::book::{account_state, shard_row};
+use crate::embedded::account_row::{self, AccountState};
+use crate::embedded::book::shard_row;
 use crate::embedded::columns::{amount, text};
 use crate::embedded::{natural, sqlite_error};
 use crate::{Account, LedgerError, OperatorTotals, Shard, Totals};
@@ -13,7 +14,11 @@ pub(super) fn account(
     shard: Shard,
     name: &AccountId,
 ) -> Result<Account, LedgerError> {
-    let state = account_state(connection, shard, name)?;
+    state_of(&account_row::find(connection, shard, name)?)
+}
+
+/// The account as its row has it.
+pub(super) fn state_of(state: &AccountState) -> Result<Account, LedgerError> {
     Ok(Account {
         balance: NanoTon(natural(state.balance)?),
         held: NanoTon(natural(state.held)?),

@@ -4,19 +4,21 @@ use ::rusqlite::{Connection, OptionalExtension, Row, params};
 use async_trait::async_trait;
 use cocoon_receipts::{AccountId, NanoTon, ProjectId, ReceiptId, RequestId, Usage};
 
-use crate::embedded::book::Book;
 use crate::embedded::columns::{amount, counts, optional_text, text};
 use crate::embedded::usages::Of;
 use crate::embedded::{Embedded, integer, sqlite_error};
 use crate::requests::RECENT_KEPT_MS;
 use crate::rules::{day_of, first_kept_day};
+use crate::transfer::record::KeptReceiptOf;
 use crate::{
-    KeptReceipt, LedgerError, MAX_RECENT, MAX_REQUESTS_PAGE, RequestQuery, RequestRecord, Requests,
-    Settlement, Shard,
+    KeptReceipt, LedgerError, MAX_RECENT, MAX_REQUESTS_PAGE, RequestQuery, RequestRecord, Requests, Shard,
 };
 
 /// Rows that one sweep deletes from each table, so that none holds the file for long.
 const FORGET: i64 = 500;
+
+/// What [`kept_receipt`] reads.
+pub(super) const KEPT_COLUMNS: &str = "receipt, request, key, project, charged, jws";
 
 #[async_trait]
 impl Requests for Embedded {
@@ -30,9 +32,7 @@ impl Requests for Embedded {
         account: &AccountId,
         receipt: ReceiptId,
     ) -> Result<Option<KeptReceipt>, LedgerError> {
-        let sql = "SELECT receipt, request, key, project, charged, jws FROM kept_receipt
-                   WHERE shard = ?1 AND account = ?2 AND receipt = ?3";
-        self.kept(account, receipt.to_string(), sql).await
+        self.kept(account, receipt.to_string(), "receipt = ?3").await
     }
 
     async fn receipt_of(
@@ -40,10 +40,8 @@ impl Requests for Embedded {
         account: &AccountId,
         request: RequestId,
     ) -> Result<Option<KeptReceipt>, LedgerError> {
-        let sql = "SELECT receipt, request, key, project, charged, jws FROM kept_receipt
-                   WHERE shard = ?1 AND account = ?2 AND request = ?3 AND billed = 1
-                   ORDER BY rowid DESC LIMIT 1";
-        self.kept(account, request.to_string(), sql).await
+        self.kept(account, request.to_string(), "request = ?3 AND billed = 1 ORDER BY rowid DESC LIMIT 1")
+            .await
     }
 }
 
@@ -52,13 +50,15 @@ impl Embedded {
         &self,
         account: &AccountId,
         id: String,
-        sql: &'static str,
+        which: &'static str,
     ) -> Result<Option<KeptReceipt>, LedgerError> {
+        let sql =
+            format!("SELECT {KEPT_COLUMNS} FROM kept_receipt WHERE shard = ?1 AND account = ?2 AND {which}");
         let (shard, account) = (self.shards.of(account), account.clone());
         self.writer
             .run_soon(move |connection| {
                 connection
-                    .prepare_cached(sql)
+                    .prepare_cached(&sql)
                     .and_then(|mut get| {
                         get.query_row(params![shard.0, account.as_str(), id], kept_receipt).optional()
                     })
@@ -68,19 +68,24 @@ impl Embedded {
     }
 }
 
-/// Notes a charged request, or what a correction made of it.
-pub(super) fn note(
-    book: &Book<'_>,
-    request: RequestId,
-    receipt: Option<ReceiptId>,
-    of: Of<'_>,
-    usage: &Usage,
-    charged: i64,
-) -> Result<(), LedgerError> {
-    let (shard, account) = (book.shard.0, book.name.as_str());
+/// A charged request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Note<'a> {
+    pub(super) account: &'a AccountId,
+    pub(super) at_ms: u64,
+    pub(super) request: RequestId,
+    pub(super) receipt: Option<ReceiptId>,
+    pub(super) of: Of<'a>,
+    pub(super) usage: &'a Usage,
+    pub(super) charged: i64,
+}
+
+/// Notes a charged request after those before it, or what a correction made of it.
+pub(super) fn note(connection: &Connection, shard: Shard, note: &Note<'_>) -> Result<(), LedgerError> {
+    let Note { at_ms, request, receipt, of, usage, charged, .. } = *note;
+    let (shard, account) = (shard.0, note.account.as_str());
     let [prompt, cached, completion, reasoning] = counts(usage)?;
-    let position: i64 = book
-        .connection
+    let position: i64 = connection
         .prepare_cached(
             "INSERT INTO recent (shard, account, position, at_ms, request, receipt, key, project, model, work,
                  prompt, cached, completion, reasoning, charged)
@@ -96,7 +101,7 @@ pub(super) fn note(
             let row = params![
                 shard,
                 account,
-                i64::try_from(book.now_ms).unwrap_or(i64::MAX),
+                i64::try_from(at_ms).unwrap_or(i64::MAX),
                 request.to_string(),
                 receipt.map(|receipt| receipt.to_string()),
                 of.key.as_str(),
@@ -112,21 +117,15 @@ pub(super) fn note(
             save.query_row(row, |row| row.get(0))
         })
         .map_err(sqlite_error)?;
-    book.connection
+    connection
         .prepare_cached("DELETE FROM recent WHERE shard = ?1 AND account = ?2 AND position <= ?3")
         .and_then(|mut drop| drop.execute(params![shard, account, position - i64::from(MAX_RECENT)]))
         .map_err(sqlite_error)?;
     Ok(())
 }
 
-/// Keeps a receipt; `billed`: its request was charged by it.
-pub(super) fn keep(
-    connection: &Connection,
-    shard: Shard,
-    settlement: &Settlement,
-    billed: bool,
-    charged: i64,
-) -> Result<(), LedgerError> {
+/// Keeps a receipt.
+pub(super) fn keep(connection: &Connection, shard: Shard, kept: &KeptReceiptOf) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
             "INSERT INTO kept_receipt (shard, receipt, day, account, request, key, project, billed, charged, jws)
@@ -135,15 +134,15 @@ pub(super) fn keep(
         .and_then(|mut add| {
             add.execute(params![
                 shard.0,
-                settlement.receipt.to_string(),
-                i64::try_from(day_of(settlement.receipt.made_at_ms())).unwrap_or(i64::MAX),
-                settlement.account.as_str(),
-                settlement.request.to_string(),
-                settlement.key.as_str(),
-                settlement.project.as_ref().map(ProjectId::as_str),
-                billed,
-                charged,
-                settlement.receipt_jws,
+                kept.receipt.to_string(),
+                i64::try_from(day_of(kept.receipt.made_at_ms())).unwrap_or(i64::MAX),
+                kept.account.as_str(),
+                kept.request.to_string(),
+                kept.key.as_str(),
+                kept.project.as_ref().map(ProjectId::as_str),
+                kept.billed,
+                i64::try_from(kept.charged.0).unwrap_or(i64::MAX),
+                kept.jws,
             ])
         })
         .map_err(sqlite_error)?;
@@ -201,7 +200,8 @@ fn record(row: &Row<'_>) -> ::rusqlite::Result<RequestRecord> {
     })
 }
 
-fn kept_receipt(row: &Row<'_>) -> ::rusqlite::Result<KeptReceipt> {
+/// From [`KEPT_COLUMNS`].
+pub(super) fn kept_receipt(row: &Row<'_>) -> ::rusqlite::Result<KeptReceipt> {
     Ok(KeptReceipt {
         receipt: text(row, 0)?,
         request: text(row, 1)?,

@@ -6,10 +6,21 @@ use std::time::Duration;
 use ::rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::embedded::sqlite_error;
-use crate::rules::created_with;
+use crate::rules::{created_with, half_filled, not_empty};
 use crate::{LedgerError, Options};
 
 const SCHEMA: &str = "2";
+
+/// In the schema's place while an import fills the file: no build of ours opens such a one.
+const FILLING: &str = "filling";
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    Use,
+    /// An import: it must be empty, and is marked.
+    Filling,
+}
 
 /// How long a caller waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
@@ -17,13 +28,13 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Attempts at switching to WAL: SQLite does not wait for other openers there, whatever the busy timeout.
 const WAL_ATTEMPTS: u32 = 50;
 
-pub(super) fn open(path: &Path, options: &Options) -> Result<Connection, LedgerError> {
+pub(super) fn open(path: &Path, options: &Options, purpose: For) -> Result<Connection, LedgerError> {
     let mut connection = Connection::open(path).map_err(sqlite_error)?;
     connection.busy_timeout(BUSY).map_err(sqlite_error)?;
     write_ahead(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite_error)?;
     connection.set_prepared_statement_cache_capacity(128);
-    create_or_check(&mut connection, options)?;
+    create_or_check(&mut connection, options, purpose)?;
     Ok(connection)
 }
 
@@ -51,7 +62,7 @@ fn write_ahead(connection: &Connection) -> Result<(), LedgerError> {
     }
 }
 
-fn create_or_check(connection: &mut Connection, options: &Options) -> Result<(), LedgerError> {
+fn create_or_check(connection: &mut Connection, options: &Options, purpose: For) -> Result<(), LedgerError> {
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite_error)?;
     let tables: i64 = transaction
@@ -87,12 +98,41 @@ fn create_or_check(connection: &mut Connection, options: &Options) -> Result<(),
     for added in subjects {
         transaction.execute_batch(added).map_err(sqlite_error)?;
     }
+    if purpose == For::Filling {
+        check_empty(&transaction)?;
+        set_schema(&transaction, FILLING)?;
+    }
     transaction.commit().map_err(sqlite_error)
+}
+
+/// Takes the mark of an import away.
+pub(super) fn set_filled(connection: &Connection) -> Result<(), LedgerError> {
+    set_schema(connection, SCHEMA)
+}
+
+fn set_schema(connection: &Connection, schema: &str) -> Result<(), LedgerError> {
+    let sql = "UPDATE meta SET value = ?1 WHERE name = 'schema'";
+    connection.execute(sql, [schema]).map(drop).map_err(sqlite_error)
+}
+
+/// Whether there is nothing but the schema, the options and the shards' clocks.
+fn check_empty(connection: &Connection) -> Result<(), LedgerError> {
+    let exists = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, bool>(0)).map_err(sqlite_error);
+    let tables: Vec<String> = connection
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('meta', 'shard')")
+        .and_then(|mut names| names.query_map([], |row| row.get(0))?.collect())
+        .map_err(sqlite_error)?;
+    let mut used = exists("SELECT EXISTS (SELECT 1 FROM shard WHERE last_entry <> 0 OR too_old <> 0)")?;
+    for table in tables {
+        used = used || exists(&format!("SELECT EXISTS (SELECT 1 FROM \"{table}\")"))?;
+    }
+    if used { Err(not_empty()) } else { Ok(()) }
 }
 
 fn check_schema(found: Option<&str>) -> Result<(), LedgerError> {
     match found {
         Some(SCHEMA) => Ok(()),
+        Some(FILLING) => Err(half_filled()),
         Some(other) => {
             Err(LedgerError::Schema(format!("it has schema {other}, this program knows {SCHEMA}")))
         }

@@ -1,16 +1,18 @@
 //! From a verified receipt to a charge, exactly once per hold.
 
 use ::rusqlite::{Connection, OptionalExtension, params};
-use cocoon_receipts::{NanoTon, Usage};
+use cocoon_receipts::{NanoTon, ReceiptId, Usage};
 
 use crate::embedded::book::{Book, Movement};
 use crate::embedded::clock::Clock;
 use crate::embedded::holds::{self, Finished, Hold, State};
 use crate::embedded::journal::{self, Entry};
+use crate::embedded::requests::Note;
 use crate::embedded::usages::{self, Of};
 use crate::embedded::used::{self, User};
-use crate::embedded::{integer, natural, requests, sqlite_error};
+use crate::embedded::{aside, integer, natural, requests, sqlite_error};
 use crate::rules::{ASIDE_LIMIT, day_of, is_too_old, settlement_made_at_ms};
+use crate::transfer::record::KeptReceiptOf;
 use crate::used::Change;
 use crate::{JournalKind, LedgerError, Settled, Settlement, Shard, Tally};
 
@@ -38,9 +40,9 @@ pub(super) fn settle(
     let mut book = Book::open(connection, clock, shard, &settlement.account)?;
     if is_too_old(settlement_made_at_ms(settlement), book.now_ms) {
         let room = book.refused_for_age() < ASIDE_LIMIT;
-        if !is_aside(connection, shard, settlement)? {
+        if !aside::is_aside(connection, shard, settlement)? {
             if room {
-                set_aside(connection, shard, book.now_ms, settlement)?;
+                aside::set_aside(connection, shard, &aside::of_settlement(settlement, book.now_ms))?;
             }
             book.refuse_for_age();
             book.close()?;
@@ -72,8 +74,8 @@ pub(super) fn settle(
         ..Entry::new(plan.kind, &cause, plan.movement)
     };
     journal::append(&mut book, &entry)?;
-    remember_receipt(connection, shard, settlement, plan.charged)?;
-    requests::keep(connection, shard, settlement, plan.finished.is_some(), plan.charged)?;
+    remember_receipt(connection, shard, settlement.receipt, plan.charged)?;
+    requests::keep(connection, shard, &kept(settlement, &plan)?)?;
     if plan.finished.is_some() {
         let of = Of {
             key: &settlement.key,
@@ -83,11 +85,32 @@ pub(super) fn settle(
         };
         let tally = Tally::of(&settlement.usage, plan.counted.as_ref(), plan.movement.taken)?;
         usages::add(&book, of, tally)?;
-        let receipt = Some(settlement.receipt);
-        requests::note(&book, settlement.request, receipt, of, &settlement.usage, plan.charged)?;
+        let note = Note {
+            account: &settlement.account,
+            at_ms: book.now_ms,
+            request: settlement.request,
+            receipt: Some(settlement.receipt),
+            of,
+            usage: &settlement.usage,
+            charged: plan.charged,
+        };
+        requests::note(connection, shard, &note)?;
     }
     book.close()?;
     Ok(plan.settled)
+}
+
+fn kept(settlement: &Settlement, plan: &Plan) -> Result<KeptReceiptOf, LedgerError> {
+    Ok(KeptReceiptOf {
+        account: settlement.account.clone(),
+        receipt: settlement.receipt,
+        request: settlement.request,
+        key: settlement.key.clone(),
+        project: settlement.project.clone(),
+        billed: plan.finished.is_some(),
+        charged: NanoTon(natural(plan.charged)?),
+        jws: settlement.receipt_jws.clone(),
+    })
 }
 
 /// For the limits and budgets of those who had the hold, or without one of those whom the receipt names.
@@ -233,51 +256,16 @@ fn journaled(
         .map_err(sqlite_error)
 }
 
-fn remember_receipt(
+pub(super) fn remember_receipt(
     connection: &Connection,
     shard: Shard,
-    settlement: &Settlement,
+    receipt: ReceiptId,
     charged: i64,
 ) -> Result<(), LedgerError> {
-    let day = integer(day_of(settlement.receipt.made_at_ms()))?;
+    let day = integer(day_of(receipt.made_at_ms()))?;
     connection
         .prepare_cached("INSERT INTO receipt (shard, receipt, day, charged) VALUES (?1, ?2, ?3, ?4)")
-        .and_then(|mut add| add.execute(params![shard.0, settlement.receipt.to_string(), day, charged]))
-        .map_err(sqlite_error)?;
-    Ok(())
-}
-
-/// Whether this receipt is kept, and counted, already.
-fn is_aside(connection: &Connection, shard: Shard, settlement: &Settlement) -> Result<bool, LedgerError> {
-    connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM aside WHERE shard = ?1 AND receipt = ?2)")
-        .and_then(|mut get| get.query_row(params![shard.0, settlement.receipt.to_string()], |row| row.get(0)))
-        .map_err(sqlite_error)
-}
-
-fn set_aside(
-    connection: &Connection,
-    shard: Shard,
-    now_ms: u64,
-    settlement: &Settlement,
-) -> Result<(), LedgerError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO aside (shard, receipt, at_ms, account, request, operator, cost, receipt_digest)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )
-        .and_then(|mut add| {
-            add.execute(params![
-                shard.0,
-                settlement.receipt.to_string(),
-                i64::try_from(now_ms).unwrap_or(i64::MAX),
-                settlement.account.as_str(),
-                settlement.request.to_string(),
-                settlement.operator.as_str(),
-                i64::try_from(settlement.cost.0).unwrap_or(i64::MAX),
-                settlement.receipt_digest.0,
-            ])
-        })
+        .and_then(|mut add| add.execute(params![shard.0, receipt.to_string(), day, charged]))
         .map_err(sqlite_error)?;
     Ok(())
 }

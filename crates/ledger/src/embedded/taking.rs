@@ -128,7 +128,7 @@ impl Taking<'_> {
             held.used.tokens.take(taken.tokens.unwrap_or(0));
             held.used.hold(amount);
             took.set(held.holder, taken);
-            used::save(book.connection, book.shard, &self.reserve.account, &held.name, &held.used)?;
+            used::save(book.connection, book.shard, &self.reserve.account, &held.name, held.used.numbers())?;
         }
         Ok(took)
     }

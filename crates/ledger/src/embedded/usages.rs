@@ -2,7 +2,7 @@
 
 use ::rusqlite::{Connection, Row, params};
 use async_trait::async_trait;
-use cocoon_receipts::{KeyId, ProjectId};
+use cocoon_receipts::{AccountId, KeyId, ProjectId};
 
 use crate::embedded::book::Book;
 use crate::embedded::columns::{amount, text};
@@ -23,6 +23,10 @@ impl Usages for Embedded {
     }
 }
 
+/// What [`row`] reads.
+pub(super) const COLUMNS: &str =
+    "from_ms, key, project, model, work, requests, prompt, cached, completion, reasoning, cost";
+
 /// Whose usage it is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Of<'a> {
@@ -37,8 +41,23 @@ pub(super) fn add(book: &Book<'_>, of: Of<'_>, tally: Tally) -> Result<(), Ledge
     if tally == Tally::default() {
         return Ok(());
     }
-    let mut add = book
-        .connection
+    for width in Width::ALL {
+        let from_ms = book.now_ms - book.now_ms % width.ms();
+        add_to(book.connection, book.shard, &book.name, (width, from_ms), of, tally)?;
+    }
+    Ok(())
+}
+
+/// Adds it to the bucket of one width that begins at a time.
+pub(super) fn add_to(
+    connection: &Connection,
+    shard: Shard,
+    account: &AccountId,
+    (width, from_ms): (Width, u64),
+    of: Of<'_>,
+    tally: Tally,
+) -> Result<(), LedgerError> {
+    let most: i64 = connection
         .prepare_cached(
             "INSERT INTO usage (shard, account, width, from_ms, key, project, model, work,
                  requests, prompt, cached, completion, reasoning, cost)
@@ -49,30 +68,27 @@ pub(super) fn add(book: &Book<'_>, of: Of<'_>, tally: Tally) -> Result<(), Ledge
                  reasoning = reasoning + excluded.reasoning, cost = cost + excluded.cost
              RETURNING max(abs(prompt), abs(cached), abs(completion), abs(reasoning))",
         )
+        .and_then(|mut add| {
+            let row = params![
+                shard.0,
+                account.as_str(),
+                i64::try_from(width.ms()).unwrap_or(i64::MAX),
+                i64::try_from(from_ms).unwrap_or(i64::MAX),
+                of.key.as_str(),
+                of.project.map_or("", ProjectId::as_str),
+                of.model,
+                of.work.letter(),
+                tally.requests,
+                tally.prompt,
+                tally.cached,
+                tally.completion,
+                tally.reasoning,
+                tally.cost,
+            ];
+            add.query_row(row, |row| row.get(0))
+        })
         .map_err(sqlite_error)?;
-    for width in Width::ALL {
-        let row = params![
-            book.shard.0,
-            book.name.as_str(),
-            integer(width.ms())?,
-            integer(book.now_ms - book.now_ms % width.ms())?,
-            of.key.as_str(),
-            of.project.map_or("", ProjectId::as_str),
-            of.model,
-            of.work.letter(),
-            tally.requests,
-            tally.prompt,
-            tally.cached,
-            tally.completion,
-            tally.reasoning,
-            tally.cost,
-        ];
-        let most: i64 = add.query_row(row, |row| row.get(0)).map_err(sqlite_error)?;
-        if most >= SUM_LIMIT {
-            return Err(LedgerError::Overflow);
-        }
-    }
-    Ok(())
+    if most < SUM_LIMIT { Ok(()) } else { Err(LedgerError::Overflow) }
 }
 
 fn read(
@@ -112,11 +128,11 @@ fn between(
     // What is beyond SQLite's integers is beyond any bucket.
     let bounded = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let mut rows = connection
-        .prepare_cached(
-            "SELECT from_ms, key, project, model, work, requests, prompt, cached, completion, reasoning, cost
-             FROM usage WHERE shard = ?1 AND account = ?2 AND width = ?3 AND from_ms >= ?4 AND from_ms < ?5
-             ORDER BY from_ms, key, project, model, work LIMIT ?6",
-        )
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM usage
+                 WHERE shard = ?1 AND account = ?2 AND width = ?3 AND from_ms >= ?4 AND from_ms < ?5
+                 ORDER BY from_ms, key, project, model, work LIMIT ?6"
+        ))
         .map_err(sqlite_error)?;
     let values = params![
         shard.0,
@@ -129,7 +145,8 @@ fn between(
     rows.query_map(values, row).and_then(Iterator::collect).map_err(sqlite_error)
 }
 
-fn row(row: &Row<'_>) -> ::rusqlite::Result<UsageRow> {
+/// From [`COLUMNS`].
+pub(super) fn row(row: &Row<'_>) -> ::rusqlite::Result<UsageRow> {
     let project = match row.get_ref(2)?.as_str()? {
         "" => None,
         _ => Some(text(row, 2)?),

@@ -30,6 +30,26 @@ impl<'a> User<'a> {
     }
 }
 
+/// What the record of one of an account's holders is kept under.
+pub(super) fn name_of(whose: &Whose) -> String {
+    match whose {
+        Whose::Key(key) => key_name(key),
+        Whose::Project(project) => project_name(project),
+        Whose::Account => account_name(),
+    }
+}
+
+/// The inverse of [`name_of`].
+pub(super) fn whose(name: &str) -> Result<Whose, LedgerError> {
+    let corrupt = || LedgerError::Corrupt(format!("{name:?} uses an account"));
+    match name.split_once(':') {
+        Some(("k", key)) => key.parse().map(Whose::Key).map_err(|_| corrupt()),
+        Some(("p", project)) => project.parse().map(Whose::Project).map_err(|_| corrupt()),
+        Some(("a", "")) => Ok(Whose::Account),
+        _ => Err(corrupt()),
+    }
+}
+
 fn key_name(key: &KeyId) -> String {
     format!("k:{key}")
 }
@@ -50,20 +70,22 @@ pub(super) fn load(
     whose: &str,
     now_ms: u64,
 ) -> Result<Used, LedgerError> {
-    let read = |row: &Row<'_>| -> ::rusqlite::Result<[i64; NUMBERS]> {
-        let mut numbers = [0; NUMBERS];
-        for (column, number) in numbers.iter_mut().enumerate() {
-            *number = row.get(column)?;
-        }
-        Ok(numbers)
-    };
     let sql =
         format!("SELECT {} FROM used WHERE shard = ?1 AND account = ?2 AND whose = ?3", NAMES.join(", "));
     let found = connection
         .prepare_cached(&sql)
-        .and_then(|mut get| get.query_row(params![shard.0, account.as_str(), whose], read).optional())
+        .and_then(|mut get| get.query_row(params![shard.0, account.as_str(), whose], numbers).optional())
         .map_err(sqlite_error)?;
     Ok(Used::from_numbers(found.unwrap_or_default(), now_ms))
+}
+
+/// From the columns that [`NAMES`] has, which come first.
+pub(super) fn numbers(row: &Row<'_>) -> ::rusqlite::Result<[i64; NUMBERS]> {
+    let mut numbers = [0; NUMBERS];
+    for (column, number) in numbers.iter_mut().enumerate() {
+        *number = row.get(column)?;
+    }
+    Ok(numbers)
 }
 
 pub(super) fn save(
@@ -71,9 +93,9 @@ pub(super) fn save(
     shard: Shard,
     account: &AccountId,
     whose: &str,
-    used: &Used,
+    numbers: [i64; NUMBERS],
 ) -> Result<(), LedgerError> {
-    let (account, numbers) = (account.as_str(), used.numbers());
+    let account = account.as_str();
     let row: [&dyn ToSql; 3] = [&shard.0, &account, &whose];
     let row = row.into_iter().chain(numbers.iter().map(|number| number as &dyn ToSql));
     let sql = format!(
@@ -99,7 +121,7 @@ pub(super) fn change(
     for (holder, whose) in user.holders() {
         let mut used = load(connection, shard, user.account, &whose, now_ms)?;
         used.change(holder, change);
-        save(connection, shard, user.account, &whose, &used)?;
+        save(connection, shard, user.account, &whose, used.numbers())?;
     }
     Ok(())
 }
@@ -149,12 +171,7 @@ impl Standings for Embedded {
         self.writer
             .run_soon(move |connection| {
                 let now_ms = lease::shard_time(connection, clock, shard)?;
-                let name = match &whose {
-                    Whose::Key(key) => key_name(key),
-                    Whose::Project(project) => project_name(project),
-                    Whose::Account => account_name(),
-                };
-                let used = load(connection, shard, &account, &name, now_ms)?;
+                let used = load(connection, shard, &account, &name_of(&whose), now_ms)?;
                 Ok(used.standing(running(connection, shard, &account, &whose, now_ms)?))
             })
             .await

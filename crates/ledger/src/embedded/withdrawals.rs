@@ -10,7 +10,7 @@ use crate::embedded::columns::{amount, optional_text, text};
 use crate::embedded::journal::{self, Entry};
 use crate::embedded::{Embedded, integer, lease, reading, sqlite_error};
 use crate::rules::check_amount;
-use crate::withdrawals::check_reason;
+use crate::withdrawals::{State, check_reason};
 use crate::{
     JournalKind, LedgerError, Payout, PendingAddress, Shard, TonAddress, Withdrawal, WithdrawalBegun,
     WithdrawalEnded, WithdrawalRefusal, Withdrawals,
@@ -75,12 +75,7 @@ impl Withdrawals for Embedded {
     async fn stop_withdrawals(&self, shard: Shard, reason: &str) -> Result<(), LedgerError> {
         check_reason(reason)?;
         let reason = reason.to_owned();
-        self.writer
-            .run(move |connection| {
-                let sql = "INSERT OR REPLACE INTO withdrawals_stopped (shard, reason) VALUES (?1, ?2)";
-                execute(connection, sql, params![shard.0, reason])
-            })
-            .await
+        self.writer.run(move |connection| stop(connection, shard, &reason)).await
     }
 
     async fn withdrawals_stopped(&self, shard: Shard) -> Result<Option<String>, LedgerError> {
@@ -96,39 +91,12 @@ impl Withdrawals for Embedded {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Begun,
-    Done,
-    Undone,
-}
-
-impl State {
-    fn letter(self) -> &'static str {
-        match self {
-            Self::Begun => "b",
-            Self::Done => "d",
-            Self::Undone => "u",
-        }
-    }
-}
-
-impl std::str::FromStr for State {
-    type Err = LedgerError;
-
-    fn from_str(letter: &str) -> Result<Self, LedgerError> {
-        [Self::Begun, Self::Done, Self::Undone]
-            .into_iter()
-            .find(|state| state.letter() == letter)
-            .ok_or_else(|| LedgerError::Corrupt(format!("state of a withdrawal {letter:?}")))
-    }
-}
-
-struct Intent {
-    account: AccountId,
-    amount: u64,
-    address: TonAddress,
-    state: State,
+/// One withdrawal.
+pub(super) struct Intent {
+    pub(super) account: AccountId,
+    pub(super) amount: u64,
+    pub(super) address: TonAddress,
+    pub(super) state: State,
 }
 
 fn begin(
@@ -164,12 +132,35 @@ fn begin(
     book.withdraw(taken);
     journal::append(&mut book, &Entry::booked(JournalKind::Withdrawing, &cause, -taken))?;
     book.close()?;
+    let intent = Intent {
+        account: withdrawal.account.clone(),
+        amount: withdrawal.amount.0,
+        address: address.clone(),
+        state: State::Begun,
+    };
+    insert(connection, shard, withdrawal.intent, &intent)?;
+    Ok(WithdrawalBegun::Begun { address })
+}
+
+pub(super) fn insert(
+    connection: &Connection,
+    shard: Shard,
+    id: RequestId,
+    intent: &Intent,
+) -> Result<(), LedgerError> {
+    let Intent { account, amount, address, state } = intent;
     execute(
         connection,
         "INSERT INTO withdrawal (shard, intent, account, amount, address, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![shard.0, cause, withdrawal.account.as_str(), taken, address.as_str(), State::Begun.letter()],
-    )?;
-    Ok(WithdrawalBegun::Begun { address })
+        params![
+            shard.0,
+            id.to_string(),
+            account.as_str(),
+            integer(*amount)?,
+            address.as_str(),
+            state.letter()
+        ],
+    )
 }
 
 fn end(
@@ -225,21 +216,26 @@ fn find(connection: &Connection, shard: Shard, intent: RequestId) -> Result<Opti
 }
 
 fn payout(connection: &Connection, shard: Shard, account: &AccountId) -> Result<Payout, LedgerError> {
-    let read = |row: &Row<'_>| -> ::rusqlite::Result<Payout> {
-        let pending = match optional_text(row, 1)? {
-            Some(address) => Some(PendingAddress { address, from_ms: amount(row, 2)? }),
-            None => None,
-        };
-        Ok(Payout { current: optional_text(row, 0)?, pending })
-    };
     let found = connection
-        .prepare_cached("SELECT current, pending, pending_from FROM payout WHERE shard = ?1 AND account = ?2")
-        .and_then(|mut get| get.query_row(params![shard.0, account.as_str()], read).optional())
+        .prepare_cached(&format!("SELECT {PAYOUT_COLUMNS} FROM payout WHERE shard = ?1 AND account = ?2"))
+        .and_then(|mut get| get.query_row(params![shard.0, account.as_str()], payout_row).optional())
         .map_err(sqlite_error)?;
     Ok(found.unwrap_or_default())
 }
 
-fn save_payout(
+/// What [`payout_row`] reads.
+pub(super) const PAYOUT_COLUMNS: &str = "current, pending, pending_from";
+
+/// From [`PAYOUT_COLUMNS`].
+pub(super) fn payout_row(row: &Row<'_>) -> ::rusqlite::Result<Payout> {
+    let pending = match optional_text(row, 1)? {
+        Some(address) => Some(PendingAddress { address, from_ms: amount(row, 2)? }),
+        None => None,
+    };
+    Ok(Payout { current: optional_text(row, 0)?, pending })
+}
+
+pub(super) fn save_payout(
     connection: &Connection,
     shard: Shard,
     account: &AccountId,
@@ -259,7 +255,12 @@ fn save_payout(
     )
 }
 
-fn stopped(connection: &Connection, shard: Shard) -> Result<Option<String>, LedgerError> {
+pub(super) fn stop(connection: &Connection, shard: Shard, reason: &str) -> Result<(), LedgerError> {
+    let sql = "INSERT OR REPLACE INTO withdrawals_stopped (shard, reason) VALUES (?1, ?2)";
+    execute(connection, sql, params![shard.0, reason])
+}
+
+pub(super) fn stopped(connection: &Connection, shard: Shard) -> Result<Option<String>, LedgerError> {
     connection
         .prepare_cached("SELECT reason FROM withdrawals_stopped WHERE shard = ?1")
         .and_then(|mut get| get.query_row([shard.0], |row| row.get(0)).optional())

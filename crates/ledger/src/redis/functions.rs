@@ -40,6 +40,8 @@ pub(super) enum Function {
     PutHead,
     PutCursor,
     Trim,
+    FillUsage,
+    FillSlot,
 }
 
 impl Function {
@@ -74,6 +76,8 @@ impl Function {
             Self::PutHead => "cocoon2_put_head",
             Self::PutCursor => "cocoon2_put_cursor",
             Self::Trim => "cocoon2_trim",
+            Self::FillUsage => "cocoon2_fill_usage",
+            Self::FillSlot => "cocoon2_fill_slot",
         }
     }
 }
@@ -200,7 +204,7 @@ fn not_loaded(error: RedisError) -> LedgerError {
     unless_refused(error, "Redis 7 with its functions is needed, and FUNCTION LOAD must be allowed")
 }
 
-fn fcall(function: Function, keys: &[String], args: &[String]) -> Cmd {
+pub(super) fn fcall(function: Function, keys: &[String], args: &[String]) -> Cmd {
     let mut command = cmd("FCALL");
     command.arg(library::name_of(function.name())).arg(keys.len()).arg(keys).arg(args);
     command
@@ -245,6 +249,8 @@ mod tests {
             Function::PutHead,
             Function::PutCursor,
             Function::Trim,
+            Function::FillUsage,
+            Function::FillSlot,
         ];
         for function in all {
             assert!(

@@ -31,10 +31,7 @@ impl KeyRegistry for RedisLedger {
             MAX_KEYS.to_string(),
             MAX_PROJECTS.to_string(),
         ];
-        args.extend([prefix(&KeySet::All), prefix(&KeySet::OfScope(record.scope))]);
-        if record.scope == KeyScope::Inference {
-            args.push(prefix(&KeySet::OfProject(record.project.clone())));
-        }
+        args.extend(sets_of(record));
         let reply = Reply(self.functions.call_durably(Function::PutKey, &keys, &args).await?);
         match reply.word() {
             "recorded" => Ok(Recorded::Recorded),
@@ -159,6 +156,15 @@ impl RedisLedger {
             .map(|(record, revoked)| KeyRecord::from_json(record, revoked.as_deref().map(parse).transpose()?))
             .collect()
     }
+}
+
+/// What stands before the ids of the sets that a key is in.
+pub(super) fn sets_of(record: &KeyRecord) -> Vec<String> {
+    let mut sets = vec![prefix(&KeySet::All), prefix(&KeySet::OfScope(record.scope))];
+    if record.scope == KeyScope::Inference {
+        sets.push(prefix(&KeySet::OfProject(record.project.clone())));
+    }
+    sets
 }
 
 /// What stands before the ids of a set. No name has a slash.

@@ -25,6 +25,7 @@ const SOURCES: &str = concat!(
     include_str!("functions/withdrawals.lua"),
     include_str!("functions/key_registry.lua"),
     include_str!("functions/retention.lua"),
+    include_str!("functions/transfer.lua"),
 );
 
 static NAME: LazyLock<String> = LazyLock::new(|| name_for(SOURCES));

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::access::Timeouts;
 use super::breaker::{Breaker, Part};
+use super::primaries::Primary;
 use super::wire::{Ask, Route, Wire, first_key, timed_out};
 use crate::LedgerError;
 
@@ -74,6 +75,16 @@ impl Link {
     /// `command`, at the primary that has the first key of `like`.
     pub(super) async fn beside_of(&self, like: &Cmd, command: &Cmd) -> RedisResult<Value> {
         within(self.deadline, self.wire.ask_where(like, command)).await
+    }
+
+    /// Every server that holds keys.
+    pub(super) async fn primaries(&self) -> Result<Vec<Primary>, LedgerError> {
+        within(self.deadline, self.wire.primaries()).await.map_err(redis_error)
+    }
+
+    /// `command`, at one of them.
+    pub(super) async fn at(&self, primary: &Primary, command: &Cmd) -> Result<Value, LedgerError> {
+        within(self.deadline, self.wire.ask_at(primary, command)).await.map_err(redis_error)
     }
 
     /// Whether something answers.

@@ -5,6 +5,7 @@ mod address;
 mod answers;
 mod books;
 mod breaker;
+mod create;
 mod documents;
 mod functions;
 mod health;
@@ -12,11 +13,13 @@ mod key_registry;
 mod library;
 mod link;
 mod names;
+mod primaries;
 mod reply;
 mod requests;
 mod retention;
 mod standings;
 mod start;
+mod transfer;
 mod usages;
 mod wire;
 mod withdrawals;
@@ -29,7 +32,7 @@ use async_trait::async_trait;
 use cocoon_receipts::{AccountId, Digest, NanoTon, ProjectId, RequestId};
 
 use crate::rules::{
-    AMOUNT_LIMIT, check_amount, check_checkpoint, check_settlement, created_with, day_of, hold_for, lease_ms,
+    AMOUNT_LIMIT, check_amount, check_checkpoint, check_settlement, day_of, hold_for, lease_ms,
     settlement_made_at_ms,
 };
 use crate::{
@@ -44,8 +47,6 @@ use names::ShardKeys;
 use reply::Reply;
 use standings::{User, with_used};
 use usages::ShardHour;
-
-const SCHEMA: &str = "2";
 
 /// A ledger on a Redis server (7.0 or later, or Valkey) that several gateways share.
 #[derive(Debug)]
@@ -85,25 +86,19 @@ impl RedisLedger {
     /// # Errors
     /// As [`Self::connect`].
     pub async fn connect_with(url: &str, options: Options, access: &Access) -> Result<Self, LedgerError> {
-        let functions = Functions::load(url, access).await?;
-        let (shards, test_clock) = (options.shards.get().to_string(), options.test_clock.to_string());
-        let args = [SCHEMA.to_owned(), shards.clone(), test_clock.clone()];
-        let made = functions.call_durably(Function::Create, &[names::SCHEMA.to_owned()], &args).await?;
-        let [schema, made_shards, made_test_clock] = &made[..] else { return Err(Reply(made).unexpected()) };
-        if schema != SCHEMA {
-            return Err(LedgerError::Schema(format!(
-                "it has schema {schema:?}, this program knows {SCHEMA}"
-            )));
-        }
-        created_with("shards", made_shards, &shards)?;
-        created_with("test_clock", made_test_clock, &test_clock)?;
-        Ok(Self {
+        let ledger = Self::on(Functions::load(url, access).await?, &options);
+        ledger.create(&options).await?;
+        Ok(ledger)
+    }
+
+    fn on(functions: Functions, options: &Options) -> Self {
+        Self {
             functions,
             shards: options.shards,
             grace_ms: lease_ms(options.grace),
             test_clock: options.test_clock,
             hour: ShardHour::default(),
-        })
+        }
     }
 
     async fn call(&self, function: Function, keys: &[String], args: &[String]) -> Result<Reply, LedgerError> {

@@ -8,13 +8,19 @@ use crate::{Shard, Whose, Width};
 /// Version and options of the ledger.
 pub(super) const SCHEMA: &str = "cocoon:schema";
 
+/// What is before the digests of keysets.
+pub(super) const KEYSETS: &str = "cocoon:keyset:";
+
+/// What is before the digests of keysets whose documents are kept.
+pub(super) const DOCUMENTS: &str = "cocoon:document:";
+
 pub(super) fn keyset(digest: Digest) -> String {
-    format!("cocoon:keyset:{digest}")
+    format!("{KEYSETS}{digest}")
 }
 
 /// The first document that was believed for a keyset.
 pub(super) fn document(keyset: Digest) -> String {
-    format!("cocoon:document:{keyset}")
+    format!("{DOCUMENTS}{keyset}")
 }
 
 /// The keys of one shard.
@@ -178,16 +184,24 @@ impl ShardKeys {
 
     /// An account's buckets of one width in one window of time.
     pub(super) fn usage(self, account: &AccountId, width: Width, window: u64) -> String {
-        let name = match width {
-            Width::Minute => "minutes",
-            Width::Hour => "hours",
-            Width::Day => "days",
-        };
-        self.named(&format!("usage:{name}:{window}:{account}"))
+        self.named(&format!("usage:{}:{window}:{account}", width_name(width)))
+    }
+
+    /// What is before the names of its keys.
+    pub(super) fn prefix(self) -> String {
+        self.named("")
     }
 
     fn named(self, name: &str) -> String {
         format!("cocoon:{{{}}}:{name}", self.0)
+    }
+}
+
+pub(super) fn width_name(width: Width) -> &'static str {
+    match width {
+        Width::Minute => "minutes",
+        Width::Hour => "hours",
+        Width::Day => "days",
     }
 }
 
@@ -200,6 +214,16 @@ pub(super) fn counter(whose: &Whose) -> String {
         Whose::Key(key) => key_counter(key.as_str()),
         Whose::Project(project) => project_counter(project.as_str()),
         Whose::Account => ACCOUNT_COUNTER.to_owned(),
+    }
+}
+
+/// The inverse of [`counter`].
+pub(super) fn whose(counter: &str) -> Option<Whose> {
+    match counter.split_once('|') {
+        Some(("k", key)) => key.parse().map(Whose::Key).ok(),
+        Some(("p", project)) => project.parse().map(Whose::Project).ok(),
+        None if counter == ACCOUNT_COUNTER => Some(Whose::Account),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use ::redis::streams::StreamId;
 use cocoon_receipts::{NanoTon, OperatorId, Usage};
 
-use crate::{Account, JournalEntry, JournalId, LedgerError, OperatorTotals, Totals};
+use crate::{Account, JournalEntry, JournalId, LedgerError, OperatorTotals, Totals, Work};
 
 /// A function's reply: a word, and what belongs to it.
 #[derive(Debug)]
@@ -65,6 +65,42 @@ pub(super) fn account(values: &[Option<String>]) -> Result<Account, LedgerError>
         withdrawing: NanoTon(number(7)?),
         withdrawn: NanoTon(number(8)?),
     })
+}
+
+/// The inverse of [`account`].
+pub(super) fn account_fields(account: &Account) -> [(&'static str, String); 9] {
+    let Account { balance, held, deposited, granted, charged, shortfall, open_holds, withdrawing, withdrawn } =
+        account;
+    let values = [
+        balance.0,
+        held.0,
+        deposited.0,
+        granted.0,
+        charged.0,
+        shortfall.0,
+        *open_holds,
+        withdrawing.0,
+        withdrawn.0,
+    ];
+    let mut values = values.into_iter();
+    ACCOUNT_FIELDS.map(|name| (name, values.next().unwrap_or_default().to_string()))
+}
+
+/// The sums' fields, but operators'; the inverse of [`totals`].
+pub(super) fn totals_fields(totals: &Totals) -> [(&'static str, String); 11] {
+    [
+        ("balances", totals.balances.to_string()),
+        ("held", totals.held.to_string()),
+        ("deposits", totals.deposits.to_string()),
+        ("grants", totals.grants.to_string()),
+        ("charges", totals.charges.to_string()),
+        ("shortfall", totals.shortfall.to_string()),
+        ("platform", totals.platform.to_string()),
+        ("open_holds", totals.open_holds.to_string()),
+        ("too_old", totals.too_old.to_string()),
+        ("withdrawing", totals.withdrawing.to_string()),
+        ("withdrawn", totals.withdrawn.to_string()),
+    ]
 }
 
 pub(super) fn totals(
@@ -136,7 +172,35 @@ pub(super) fn journal_entry(entry: &StreamId) -> Result<JournalEntry, LedgerErro
     })
 }
 
-fn optional<T: FromStr>(text: &str) -> Result<Option<T>, LedgerError>
+/// The fields of an entry, in the order of all entries (`functions/books.lua`); the inverse of [`journal_entry`].
+pub(super) fn journal_fields(entry: &JournalEntry) -> [(&'static str, String); 16] {
+    [
+        ("t", entry.at_ms.to_string()),
+        ("k", entry.kind.letter().to_owned()),
+        ("a", entry.account.to_string()),
+        ("c", entry.cause.clone()),
+        ("y", or_empty(entry.key.as_ref())),
+        ("p", or_empty(entry.project.as_ref())),
+        ("m", or_empty(entry.model.as_ref())),
+        ("w", or_empty(entry.work.map(Work::letter))),
+        ("o", or_empty(entry.operator.as_ref())),
+        ("r", or_empty(entry.receipt)),
+        ("d", or_empty(entry.receipt_digest)),
+        ("u", entry.usage.as_ref().map_or_else(String::new, usage_text)),
+        ("n", entry.amount.to_string()),
+        ("s", entry.shortfall.to_string()),
+        ("op", entry.operator_amount.to_string()),
+        ("pl", entry.platform_amount.to_string()),
+    ]
+}
+
+/// The text of what is there.
+pub(super) fn or_empty<T: std::fmt::Display>(value: Option<T>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+/// The value of a text that is not empty.
+pub(super) fn optional<T: FromStr>(text: &str) -> Result<Option<T>, LedgerError>
 where
     T::Err: std::fmt::Display,
 {

@@ -112,7 +112,7 @@ impl RedisLedger {
     }
 }
 
-fn record(request: RequestId, packed: &str) -> Result<RequestRecord, LedgerError> {
+pub(super) fn record(request: RequestId, packed: &str) -> Result<RequestRecord, LedgerError> {
     let parts: Vec<&str> = packed.splitn(7, '|').collect();
     let corrupt = || LedgerError::Corrupt(format!("request {packed:?}"));
     let [receipt, key, project, work, used, charged, model] = parts[..] else { return Err(corrupt()) };

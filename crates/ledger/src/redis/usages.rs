@@ -69,7 +69,7 @@ impl RedisLedger {
         Err(LedgerError::Unavailable("the shard's clock jumps".to_owned()))
     }
 
-    async fn window(&self, key: &str) -> Result<HashMap<String, String>, LedgerError> {
+    pub(super) async fn window(&self, key: &str) -> Result<HashMap<String, String>, LedgerError> {
         let mut fields = HashMap::new();
         let mut cursor: u64 = 0;
         loop {
@@ -106,7 +106,7 @@ impl Usages for RedisLedger {
 }
 
 /// The rows of one window, by bucket.
-fn rows_of(
+pub(super) fn rows_of(
     fields: &HashMap<String, String>,
     begin_ms: u64,
     width: Width,

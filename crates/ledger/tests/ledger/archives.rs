@@ -151,8 +151,7 @@ async fn of_two_that_archive_at_once_one_is_believed() {
 async fn books_that_are_wrong_keep_their_journal() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
-    let ledger = cocoon_ledger::embedded::Embedded::open(&path, options()).unwrap();
-    let archives = Archives::of(Bench::on(std::sync::Arc::new(ledger), folder).await);
+    let archives = Archives::of(Bench::embedded_at(&path).await);
     archives.use_it().await;
     let file = rusqlite::Connection::open(&path).unwrap();
     file.execute("UPDATE account SET balance = balance + 1", []).unwrap();

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cocoon_ledger::embedded::Embedded;
-use cocoon_ledger::redis::RedisLedger;
 use cocoon_ledger::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, Ledger, Limits,
     Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard,
@@ -94,6 +92,7 @@ pub(crate) fn usage(cost: u64) -> Usage {
 /// A ledger whose clock the test sets, and the store under it.
 pub(crate) struct Bench {
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) url: String,
     clock_ms: AtomicU64,
     made: AtomicU64,
     /// Ends with the bench, after the ledger.
@@ -103,31 +102,41 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) async fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Embedded::open(folder.path().join("ledger.db"), options()).unwrap();
-        Self::on(Arc::new(ledger), folder).await
+        Self::on(format!("sqlite:{}", folder.path().join("ledger.db").display()), folder).await
     }
 
     /// A new ledger in a file that the test looks into.
     pub(crate) async fn embedded_at(path: &Path) -> Self {
-        Self::on(Arc::new(Embedded::open(path, options()).unwrap()), ()).await
+        Self::on(format!("sqlite:{}", path.display()), ()).await
     }
 
     pub(crate) async fn redis() -> Self {
         let server = RedisServer::start();
-        let ledger = RedisLedger::connect(&server.url(), options()).await.unwrap();
-        Self::on(Arc::new(ledger), server).await
+        Self::on(server.url(), server).await
     }
 
     /// A new ledger on a server that many tests use, one after the other.
     pub(crate) async fn redis_on(server: &RedisServer) -> Self {
         redis::cmd("FLUSHALL").exec(&mut server.client()).unwrap();
-        let ledger = RedisLedger::connect(&server.url(), options()).await.unwrap();
-        Self::on(Arc::new(ledger), ()).await
+        Self::on(server.url(), ()).await
     }
 
-    pub(crate) async fn on(ledger: Arc<dyn Ledger>, store: impl std::any::Any + Send + Sync) -> Self {
-        ledger.set_test_time(START_MS).await.unwrap();
-        Self { ledger, clock_ms: AtomicU64::new(START_MS), made: AtomicU64::new(0), _store: Box::new(store) }
+    async fn on(url: String, store: impl std::any::Any + Send + Sync) -> Self {
+        let bench = Self::at(url, store, START_MS, 0).await;
+        bench.ledger.set_test_time(START_MS).await.unwrap();
+        bench
+    }
+
+    /// The ledger at `url`, whatever its time is.
+    pub(crate) async fn at(
+        url: String,
+        store: impl std::any::Any + Send + Sync,
+        now_ms: u64,
+        made: u64,
+    ) -> Self {
+        let ledger = cocoon_ledger::open(&url, options()).await.unwrap();
+        let (clock_ms, made) = (AtomicU64::new(now_ms), AtomicU64::new(made));
+        Self { ledger, url, clock_ms, made, _store: Box::new(store) }
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -150,7 +159,7 @@ impl Bench {
         self.ledger.set_test_time(now).await.unwrap();
     }
 
-    fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.made.fetch_add(1, Ordering::SeqCst)
     }
 

@@ -15,6 +15,7 @@ mod usages;
 mod withdrawals;
 
 use crate::bench::{Bench, accounts};
+use crate::moving::carried;
 use crate::{archived, invariants};
 
 macro_rules! on_both_stores {
@@ -173,5 +174,7 @@ on_both_stores! {
 async fn at_rest(bench: &Bench) {
     let accounts: Vec<_> = accounts().collect();
     invariants::check(bench.ledger.as_ref(), &accounts, bench.now_ms()).await;
+    // Whatever came of it can be carried away.
+    carried(bench).await;
     archived::check(bench.ledger.as_ref()).await;
 }

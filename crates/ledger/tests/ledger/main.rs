@@ -35,6 +35,8 @@ mod invariants;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod opening;
 #[cfg(test)]
 mod outages;

@@ -25,15 +25,24 @@ use crate::{archived, invariants};
 const MANY: u32 = 1000;
 
 /// A ledger under test, and how far its journal was read.
-struct Subject {
-    bench: Bench,
-    read: BTreeMap<Shard, JournalId>,
-    entries: BTreeMap<Shard, usize>,
+pub(crate) struct Subject {
+    pub(crate) bench: Bench,
+    pub(crate) read: BTreeMap<Shard, JournalId>,
+    pub(crate) entries: BTreeMap<Shard, usize>,
 }
 
 impl Subject {
+    pub(crate) fn new(bench: Bench) -> Self {
+        Self { bench, read: BTreeMap::new(), entries: BTreeMap::new() }
+    }
+
     /// What it answers is what the model answered, and the shard it touched is as the model's.
-    async fn step(&mut self, call: &Call, world: &World, coverage: &Coverage) -> Result<(), TestCaseError> {
+    pub(crate) async fn step(
+        &mut self,
+        call: &Call,
+        world: &World,
+        coverage: &Coverage,
+    ) -> Result<(), TestCaseError> {
         let ledger = Arc::clone(&self.bench.ledger);
         let shortfall = match call.account() {
             Some(account) => ledger.account(account).await.unwrap().shortfall,
@@ -118,6 +127,19 @@ impl Subject {
         Ok(())
     }
 
+    /// After the last call.
+    pub(crate) async fn end(mut self, world: &World, coverage: &Coverage) -> Result<(), TestCaseError> {
+        self.shards(world, coverage).await?;
+        let everyone: Vec<AccountId> = accounts().collect();
+        // The machine's clock may be behind.
+        let at_ms = |bench: &Bench| bench.now_ms().max(world.model.now_ms());
+        invariants::check(self.bench.ledger.as_ref(), &everyone, at_ms(&self.bench)).await;
+        self.sweep().await?;
+        invariants::check(self.bench.ledger.as_ref(), &everyone, at_ms(&self.bench)).await;
+        archived::check(self.bench.ledger.as_ref()).await;
+        Ok(())
+    }
+
     /// Nothing is held for longer than its lease and grace, and one sweep.
     async fn sweep(&self) -> Result<(), TestCaseError> {
         // Leases are below three minutes. The clock may have been set back by days.
@@ -141,7 +163,7 @@ async fn run(
     seen: Option<Arc<AtomicUsize>>,
     coverage: &Coverage,
 ) -> Result<(), TestCaseError> {
-    let mut subject = Subject { bench, read: BTreeMap::new(), entries: BTreeMap::new() };
+    let mut subject = Subject::new(bench);
     for call in calls {
         // Shrinking begins with leaving out what was not reached.
         if let Some(seen) = &seen {
@@ -150,15 +172,7 @@ async fn run(
         world = World::apply(world, &call);
         subject.step(&call, &world, coverage).await?;
     }
-    subject.shards(&world, coverage).await?;
-    let everyone: Vec<AccountId> = accounts().collect();
-    // The machine's clock may be behind.
-    let now_ms = || subject.bench.now_ms().max(world.model.now_ms());
-    invariants::check(subject.bench.ledger.as_ref(), &everyone, now_ms()).await;
-    subject.sweep().await?;
-    invariants::check(subject.bench.ledger.as_ref(), &everyone, now_ms()).await;
-    archived::check(subject.bench.ledger.as_ref()).await;
-    Ok(())
+    subject.end(&world, coverage).await
 }
 
 /// The same cases each time; with `COCOON_TEST_FULL=1` more, and others each time.

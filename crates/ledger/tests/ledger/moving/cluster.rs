@@ -1,0 +1,43 @@
+//! Into a cluster, between two, and back: keys are on several servers.
+
+use cocoon_ledger::redis::Access;
+use cocoon_ledger::transfer::{self, Place};
+use cocoon_ledger::{Grant, KeptDocument, Options, ShardCount};
+use cocoon_receipts::{AccountId, NanoTon, RequestId};
+
+use super::{To, empty, lines};
+use crate::bench::name;
+use crate::redis_cluster::RedisCluster;
+
+fn place(url: String) -> Place {
+    let options = Options { shards: ShardCount::new(16).unwrap(), ..Options::default() };
+    Place { url, options, access: Access::default() }
+}
+
+#[tokio::test]
+async fn a_ledger_is_carried_into_a_cluster_and_back() {
+    let (cluster, files) = (RedisCluster::start(), tempfile::tempdir().unwrap());
+    let ((first, _first), (last, _last)) = (empty(To::Embedded), empty(To::Embedded));
+    let (first, within, last) = (place(first), place(cluster.url()), place(last));
+    let ledger = cocoon_ledger::open(&first.url, first.options.clone()).await.unwrap();
+    for number in 0..40_u32 {
+        let account: AccountId = name(&format!("account-{number}"));
+        let grant = Grant { id: RequestId::generate(), account, amount: NanoTon(u64::from(number) + 1) };
+        ledger.grant(&grant).await.unwrap();
+        // On whichever server their digest says.
+        let keyset = ledger.put_keyset(&number.to_be_bytes()).await.unwrap();
+        let document = KeptDocument { nonce: [1; 32], verified_at: 1, bytes: number.to_be_bytes().to_vec() };
+        ledger.put_document(keyset, &document).await.unwrap();
+    }
+    let file = |number: usize| files.path().join(number.to_string());
+    for (number, to) in [&first, &within, &last].into_iter().enumerate() {
+        if number > 0 {
+            transfer::import(to, &file(number - 1), &mut |_| ()).await.unwrap();
+        }
+        let exported = transfer::export(to, &file(number), &mut |_| ()).await.unwrap();
+        assert_eq!((exported.records, exported.entries), (40 * 5 + 16, 40));
+        assert_eq!(lines(&file(number)), lines(&file(0)));
+    }
+    let full = transfer::import(&within, &file(0), &mut |_| ()).await;
+    assert!(full.unwrap_err().to_string().contains("not empty"));
+}
