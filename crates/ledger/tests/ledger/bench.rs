@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, Ledger, Limits,
-    Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard,
-    ShardCount, Work,
+    Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, KeyRecord, KeyScope,
+    Ledger, Limits, Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement,
+    Shard, ShardCount, Work,
 };
 use cocoon_receipts::{AccountId, BasisPoints, Digest, KeyId, NanoTon, ReceiptId, RequestId, Usage};
 
@@ -280,6 +280,23 @@ pub(crate) fn charged(charged: u64) -> Settled {
 
 pub(crate) fn short(charged: u64, shortfall: u64) -> Settled {
     Settled::Charged { charged: NanoTon(charged), shortfall: NanoTon(shortfall) }
+}
+
+pub(crate) fn key_record(account: &AccountId, id: &KeyId) -> KeyRecord {
+    KeyRecord {
+        id: id.clone(),
+        account: account.clone(),
+        project: None,
+        name: String::new(),
+        hint: String::new(),
+        created: 0,
+        expires: None,
+        scope: KeyScope::Inference,
+        models: None,
+        limits: Limits::default(),
+        sealed_only: false,
+        revoked_at_ms: None,
+    }
 }
 
 /// A hold of a request without limits per minute.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Budget, Holder, KeyRecord, KeyScope, Limit, Limits, Period, Rate, Refusal, Reserve, Reserved, Standing,
-    Whose,
+    Budget, Holder, Limit, Limits, Period, Rate, Refusal, Reserve, Reserved, Standing, Whose,
 };
 use cocoon_receipts::NanoTon;
 
@@ -120,20 +119,7 @@ pub(super) async fn the_rates_of_who_has_least_left_are_told(bench: &Bench) {
 
 pub(super) async fn a_revoked_key_is_refused_before_all_else(bench: &Bench) {
     bench.fund("alice", 100).await;
-    let record = KeyRecord {
-        id: name("a"),
-        account: name("alice"),
-        project: None,
-        name: String::new(),
-        hint: String::new(),
-        created: 0,
-        expires: None,
-        scope: KeyScope::Inference,
-        models: None,
-        limits: Limits::default(),
-        sealed_only: false,
-        revoked_at_ms: None,
-    };
+    let record = key_record(&name("alice"), &name("a"));
     bench.ledger.put_key(&record).await.unwrap();
     let (first, held_before) = ask_as(bench, "a", None, Limits::default()).await;
     assert_eq!(held_before, held(10));
