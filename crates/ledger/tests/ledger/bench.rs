@@ -1,5 +1,6 @@
 //! What the tests need to say a thing shortly: names, ids of a chosen time, and calls that expect to succeed.
 
+use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,7 +97,7 @@ pub(crate) struct Bench {
     clock_ms: AtomicU64,
     made: AtomicU64,
     /// Ends with the bench, after the ledger.
-    _store: Box<dyn std::any::Any + Send + Sync>,
+    _store: Box<dyn Any + Send + Sync>,
 }
 
 impl Bench {
@@ -121,19 +122,14 @@ impl Bench {
         Self::on(server.url(), ()).await
     }
 
-    async fn on(url: String, store: impl std::any::Any + Send + Sync) -> Self {
+    async fn on(url: String, store: impl Any + Send + Sync) -> Self {
         let bench = Self::at(url, store, START_MS, 0).await;
         bench.ledger.set_test_time(START_MS).await.unwrap();
         bench
     }
 
-    /// The ledger at `url`, whatever its time is.
-    pub(crate) async fn at(
-        url: String,
-        store: impl std::any::Any + Send + Sync,
-        now_ms: u64,
-        made: u64,
-    ) -> Self {
+    /// The ledger at `url` as it is.
+    pub(crate) async fn at(url: String, store: impl Any + Send + Sync, now_ms: u64, made: u64) -> Self {
         let ledger = cocoon_ledger::open(&url, options()).await.unwrap();
         let (clock_ms, made) = (AtomicU64::new(now_ms), AtomicU64::new(made));
         Self { ledger, url, clock_ms, made, _store: Box::new(store) }

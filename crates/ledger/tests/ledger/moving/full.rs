@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cocoon_ledger::{
     ADDRESS_DELAY, Budget, Credit, Expired, Grant, KeptDocument, KeyRecord, KeyScope, Limits, Period,
-    Reserve, Reserved, Settled, Settlement, Withdrawal, WithdrawalBegun, Work,
+    Reserve, Reserved, Settled, Settlement, Whose, Width, Withdrawal, WithdrawalBegun, Work,
 };
 use cocoon_receipts::{Digest, NanoTon, RequestId};
 
@@ -117,6 +117,11 @@ async fn fill(bench: &Bench) -> Filled {
     let mut embeddings = bench.settlement("alice", bench.bound("alice", 60).await, 50);
     (embeddings.work, embeddings.project, embeddings.model) = (Work::Embeddings, None, "small".to_owned());
     assert_eq!(bench.settle(&embeddings).await, charged(50));
+    // Two of one millisecond, the later one charged first.
+    let both = [bench.bound("alice", 20).await, bench.bound("alice", 20).await];
+    for request in both.into_iter().rev() {
+        bench.settle(&bench.settlement("alice", request, 20)).await;
+    }
     let corrected = bench.expired("alice", Some(300)).await;
     assert_eq!(bench.settle(&bench.settlement("alice", corrected, 250)).await, charged(250));
     let expired = bench.expired("alice", Some(200)).await;
@@ -190,13 +195,22 @@ async fn goes_on(bench: &Bench, filled: &Filled) -> Vec<String> {
     let intent = request_made_at(bench.now_ms(), 901);
     said.push(told(ledger.withdraw_begin(&Withdrawal { intent, ..stopped }).await));
     said.push(told(ledger.bind(&bind("alice", filled.unbound, 1, keyset("a"))).await));
+    // Leases are over, and the grace of what is bound is not.
+    bench.pass(LEASE).await;
+    for account in accounts() {
+        said.push(told(ledger.standing(&account, &Whose::Account).await));
+    }
     bench.pass(ADDRESS_DELAY).await;
     said.push(told(ledger.payout(&name("bob")).await));
     let shard = ledger.shards().of(&name("bob"));
     let expired = ledger.expire(shard, filled.reported).await.unwrap();
     assert_eq!(expired, Expired::Expired { charged: NanoTon(33) });
     for shard in ledger.shards().all() {
-        said.push(told(ledger.expired(shard, 100).await));
+        let over = ledger.expired(shard, 100).await.unwrap();
+        said.push(format!("{over:?}"));
+        for request in over {
+            said.push(told(ledger.expire(shard, request).await));
+        }
     }
     said
 }
@@ -210,6 +224,12 @@ async fn between(from: To<'_>, to: To<'_>) {
     let other = moved(&bench, to).await;
     let (expected, found) = (reads(&bench, filled.keyset).await, reads(&other, filled.keyset).await);
     assert_eq!(found, expected);
+    if bench.url.starts_with("sqlite:") == other.url.starts_with("sqlite:") {
+        for shard in bench.ledger.shards().all() {
+            let ids = other.ledger.journal(shard, None, 1000).await.unwrap();
+            assert_eq!(ids, bench.ledger.journal(shard, None, 1000).await.unwrap(), "with their ids");
+        }
+    }
     let (expected, found) = (goes_on(&bench, &filled).await, goes_on(&other, &filled).await);
     assert_eq!(found, expected);
     let limited = expected.iter().filter(|said| said.contains("Limited")).count();
@@ -230,6 +250,30 @@ async fn everything_is_carried_from_sqlite_to_sqlite() {
 #[tokio::test]
 async fn everything_is_carried_from_sqlite_to_redis() {
     between(To::Embedded, To::Redis(&RedisServer::start())).await;
+}
+
+#[tokio::test]
+async fn what_the_server_forgets_by_itself_it_still_forgets() {
+    let (bench, server) = (Bench::embedded().await, RedisServer::start());
+    fill(&bench).await;
+    let moved = moved(&bench, To::Redis(&server)).await;
+    let tag = format!("cocoon:{{{}}}", bench.shard("alice"));
+    let names = ["recent:alice", "requests:alice", "used:alice|a", "used:alice|k|key"].map(str::to_owned);
+    let windows = [("minutes", Width::Hour), ("hours", Width::Day)].map(|(name, window)| {
+        let settled_ms = START_MS + 9 * DAY_MS;
+        format!("usage:{name}:{}:alice", settled_ms / window.ms())
+    });
+    for name in names.iter().chain(&windows) {
+        let left_ms: i64 =
+            redis::cmd("PTTL").arg(format!("{tag}:{name}")).query(&mut server.client()).unwrap();
+        assert!(left_ms > 0, "{name}: {left_ms}");
+    }
+    let kept: i64 = redis::cmd("PTTL")
+        .arg(format!("cocoon:{{{}}}:used:carol|k|key", bench.shard("carol")))
+        .query(&mut server.client())
+        .unwrap();
+    assert_eq!(kept, -1, "a budget for all time is never forgotten");
+    drop(moved);
 }
 
 #[tokio::test]
