@@ -35,6 +35,7 @@ pub(super) enum Function {
     Standing,
     PutKey,
     RevokeKey,
+    ForgetKeys,
     IsRevoked,
     SetLimits,
 }
@@ -66,6 +67,7 @@ impl Function {
             Self::Standing => "cocoon2_standing",
             Self::PutKey => "cocoon2_put_key",
             Self::RevokeKey => "cocoon2_revoke_key",
+            Self::ForgetKeys => "cocoon2_forget_keys",
             Self::IsRevoked => "cocoon2_is_revoked",
             Self::SetLimits => "cocoon2_set_limits",
         }
