@@ -46,6 +46,7 @@ mod sealing_cost;
 mod second_implementation;
 mod seen;
 mod shapes;
+mod standings;
 mod surface;
 mod tdx_agreement;
 mod transport;
@@ -122,6 +123,7 @@ fn main() -> std::process::ExitCode {
         description: it_is_a_valid_openapi_document, what_it_describes_is_served;
         usage_api: months_add_up_to_the_journal_on_sqlite, months_add_up_to_the_journal_on_redis,
             an_account_sees_its_own_and_a_key_its_own;
+        standings: a_key_reads_all_that_limits_it, a_payout_address_waits_a_day;
         verbatim: any_object_arrives_byte_for_byte;
         surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
             answers_say_how_many_more_may_be_sent,
