@@ -148,7 +148,8 @@ fn main() -> std::process::ExitCode {
             a_store_that_is_down_is_503_to_administrators, the_command_line_does_what_the_api_does;
         issuers: tokens_of_a_provider_run_models_and_nothing_else;
         drain: running_streams_finish_after_sigterm;
-        dashboard: its_files_are_strict_and_asked_for_anew, its_library_is_what_its_package_has, every_state_is_shown;
+        dashboard: its_files_are_strict_and_asked_for_anew, its_library_is_what_its_package_has, every_state_is_shown,
+            it_shows_and_does_what_the_api_does;
         connect: a_gateway_is_reached_over_tls, a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
             requests_of_web_pages_are_403, verify_prints_what_it_checked;
     };
