@@ -16,6 +16,8 @@ pub fn view(account: AccountId, state: &Account) -> AccountView {
         granted: state.granted,
         charged: state.charged,
         shortfall: state.shortfall,
+        withdrawing: state.withdrawing,
+        withdrawn: state.withdrawn,
         open_holds: state.open_holds,
     }
 }

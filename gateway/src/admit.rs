@@ -1,7 +1,6 @@
 //! Step 4: may this request run, and how much is held for it. One ledger call; a refusal has moved nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cocoon_ledger::{
     Estimate, Ledger, LedgerError, Refusal, Release, ReleaseReason, Reserve, Reserved, Work,
@@ -9,7 +8,7 @@ use cocoon_ledger::{
 use cocoon_receipts::{NanoTon, Price, RequestId, Usage};
 use tokio_util::task::TaskTracker;
 
-use crate::accept::InFlight;
+use crate::accept::{Gateway, InFlight};
 use crate::authenticate::ApiKey;
 use crate::error::Failure;
 use crate::unheard;
@@ -137,13 +136,7 @@ pub struct What<'a> {
 ///
 /// # Errors
 /// 401 for a revoked key, 402, 429, or 503 where the store does not answer.
-pub async fn admit(
-    ledger: &Arc<dyn Ledger>,
-    tracker: &TaskTracker,
-    asker: Asker<'_>,
-    what: What<'_>,
-    lease: Duration,
-) -> Result<Admitted, Failure> {
+pub async fn admit(gateway: &Gateway, asker: Asker<'_>, what: What<'_>) -> Result<Admitted, Failure> {
     let Asker { request, key, slot } = asker;
     let reserve = Reserve {
         request,
@@ -154,18 +147,18 @@ pub async fn admit(
         work: work(what.endpoint.path()),
         estimate: what.estimate,
         limits: key.limits,
-        lease,
+        lease: gateway.config.lease(),
     };
     // From here on a hold may exist, whatever becomes of this call.
     let mut admitted = Admitted {
         request,
         key,
         hold: NanoTon::ZERO,
-        ledger: Arc::clone(ledger),
-        tracker: tracker.clone(),
+        ledger: Arc::clone(&gateway.ledger),
+        tracker: gateway.tracker.clone(),
         armed: true,
     };
-    match ledger.reserve(&reserve).await {
+    match gateway.ledger.reserve(&reserve).await {
         Ok(Reserved::Held { amount, rates }) => {
             admitted.hold = amount;
             slot.rates.get_or_init(|| rates);
@@ -176,9 +169,20 @@ pub async fn admit(
             if let Refusal::Limited { rates, .. } = refusal {
                 slot.rates.get_or_init(|| rates);
             }
-            Err(Failure::refused(refusal))
+            let topup = gateway.config.billing.topup(missing(&refusal));
+            Err(Failure::refused(refusal).with_topup(topup))
         }
         Err(error) => Err(store_failure(&error, "reserve", request)),
+    }
+}
+
+/// What would have to be paid in for the request; none where that is not what it was refused for.
+fn missing(refusal: &Refusal) -> Option<NanoTon> {
+    match refusal {
+        Refusal::InsufficientBalance { needed, available } => {
+            Some(NanoTon(needed.0.saturating_sub(available.0)))
+        }
+        _ => None,
     }
 }
 

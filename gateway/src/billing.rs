@@ -5,9 +5,9 @@ mod account;
 mod costs;
 mod old;
 mod parameters;
-mod reader;
 mod receipts;
 mod requests;
+mod span;
 mod spent;
 mod usage;
 
@@ -18,9 +18,6 @@ use axum::routing::get;
 use cocoon_openapi::billing::*;
 
 use crate::accept::Gateway;
-use crate::error::Failure;
-
-pub use reader::Reader;
 
 /// The routes.
 pub fn router() -> Router<Arc<Gateway>> {
@@ -35,12 +32,6 @@ pub fn router() -> Router<Arc<Gateway>> {
         .route(REQUESTS_PATH, get(requests::requests))
         .route(SUBSCRIPTION_PATH, get(old::subscription))
         .route(OLD_USAGE_PATH, get(old::usage))
-}
-
-/// 503 for whatever kept the ledger from answering; the cause is in the log.
-fn ledger_failed(error: cocoon_ledger::LedgerError) -> Failure {
-    tracing::error!(%error, "ledger failed");
-    Failure::store_down()
 }
 
 /// nanoTON as the number that other shapes demand: TON, rounded as doubles are.

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cocoon_ledger::redis::{Access, Timeouts};
+use cocoon_openapi::billing::TopUp;
 use cocoon_receipts::{BasisPoints, NanoTon, Price, VerifyingKey};
 use serde::Deserialize;
 
 use crate::issuers::{self, IssuerConfig};
 
+/// Longest address that clients are told, bytes.
+const MAX_URL: usize = 1024;
 const ENV_PREFIX: &str = "COCOON_GATEWAY__";
 
 /// A configuration that cannot be used; the message names the key.
@@ -54,6 +57,8 @@ pub struct Config {
     #[serde(default)]
     pub issuers: Vec<IssuerConfig>,
     pub ledger: LedgerConfig,
+    #[serde(default)]
+    pub billing: BillingConfig,
     pub backends: Vec<BackendConfig>,
     /// Prices by public model name.
     pub prices: BTreeMap<String, Price>,
@@ -146,6 +151,23 @@ impl LedgerConfig {
             sentinel_user: self.sentinel_user.clone(),
             sentinel_password_file: self.sentinel_password_file.clone(),
         }
+    }
+}
+
+/// What those who pay are told.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BillingConfig {
+    /// A page that says how to pay in.
+    #[serde(default)]
+    pub topup_url: Option<String>,
+}
+
+impl BillingConfig {
+    /// How to pay in `amount`, or any.
+    #[must_use]
+    pub fn topup(&self, amount: Option<NanoTon>) -> Option<TopUp> {
+        self.topup_url.clone().map(|url| TopUp { amount, url })
     }
 }
 
@@ -290,6 +312,9 @@ impl Config {
             return Err(error("base_host", "must be a host's name in lower case, without a port"));
         }
         issuers::check(&self.issuers, &self.issuer).map_err(|bad| error(bad.key, &bad.message))?;
+        if self.billing.topup_url.as_ref().is_some_and(|url| !is_page(url)) {
+            return Err(error("billing.topup_url", "must be an https address"));
+        }
         if self.listen == self.ops_listen && self.listen.port() != 0 {
             return Err(error("ops_listen", "must not be the public listener"));
         }
@@ -327,6 +352,12 @@ impl Config {
     pub fn shutdown_grace(&self) -> Duration {
         Duration::from_millis(self.shutdown_grace_ms)
     }
+}
+
+/// An address that a page may link to.
+fn is_page(url: &str) -> bool {
+    let uri = url.parse::<http::Uri>();
+    url.len() <= MAX_URL && uri.is_ok_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some())
 }
 
 #[cfg(test)]
@@ -398,6 +429,12 @@ pub(crate) mod tests {
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__DEFAULT_MODEL", "unknown")), "default_model"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "api.test:80")), "base_host"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__BASE_HOST", "API.test")), "base_host"),
+            (
+                GOOD.to_owned(),
+                Some(("COCOON_GATEWAY__BILLING__TOPUP_URL", "http://a.b")),
+                "billing.topup_url",
+            ),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__BILLING__TOPUP_URL", "pay")), "billing.topup_url"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__NO_SUCH", "0")), "no_such"),
             (format!("{GOOD}\n[[issuers]]\n{ISSUER}\nalgorithms = ['HS256']"), None, "HS256"),
             (format!("{GOOD}\n[[issuers]]\n{ISSUER}\nalgorithms = []"), None, "issuers.algorithms"),

@@ -2,7 +2,8 @@
 //! in the log, under the request's id.
 
 use axum::response::{IntoResponse, Response};
-use cocoon_ledger::{Holder, Limit, Refusal};
+use cocoon_ledger::{Holder, LedgerError, Limit, Refusal};
+use cocoon_openapi::billing::TopUp;
 use cocoon_openapi::{ApiError, KEY_DIGEST_HEADER};
 use cocoon_sealing::KEY_CONFIG_PROBLEM;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
@@ -81,6 +82,13 @@ impl Failure {
             "invalid_api_key",
             format!("Incorrect API key provided: {why}."),
         )
+    }
+
+    /// 401 as OpenAI answers to a key that names another account than its own.
+    #[must_use]
+    pub fn mismatched_organization() -> Self {
+        let message = "OpenAI-Organization header should match organization for API key.";
+        Self::new(401, "invalid_request_error", "mismatched_organization", message)
     }
 
     /// 403 for a good key that may not do this.
@@ -207,6 +215,15 @@ impl Failure {
         }
     }
 
+    /// A 402 says how to pay in, where the deployment does.
+    #[must_use]
+    pub fn with_topup(mut self, topup: Option<TopUp>) -> Self {
+        if self.api.status == 402 {
+            self.api.body.error.topup = topup;
+        }
+        self
+    }
+
     /// 429 as OpenAI's, with the time after which it may be tried again. No SDK waits for a budget's next period.
     fn limited(holder: Holder, limit: Limit, retry_after_ms: Option<u64>) -> Self {
         let whose = match holder {
@@ -232,6 +249,22 @@ impl Failure {
             retry_after_ms,
             should_retry: (!retried).then_some(false),
             ..Self::new(429, kind, code, message)
+        }
+    }
+
+    /// What a client sees of a ledger that failed: 503 while it does not answer, else 500. The cause is logged.
+    #[must_use]
+    pub fn of_ledger(error: LedgerError) -> Self {
+        match error {
+            // The store itself logs when it goes and when it is back.
+            LedgerError::Unavailable(_) => {
+                tracing::debug!(%error, "refused while the ledger is down");
+                Self::store_down()
+            }
+            _ => {
+                tracing::error!(%error, "ledger failed");
+                Self::internal()
+            }
         }
     }
 
@@ -484,9 +517,11 @@ mod tests {
     async fn every_failure_is_as_checked_in() {
         let uri: http::Uri = "/v1/foo?key=secret".parse().unwrap();
         let (needed, available) = (cocoon_receipts::NanoTon(2), cocoon_receipts::NanoTon(1));
+        let topup = Some(TopUp { amount: Some(cocoon_receipts::NanoTon(1)), url: "https://pay.test".into() });
         let failures = [
             Failure::no_key(),
             Failure::bad_key("it has expired"),
+            Failure::mismatched_organization(),
             Failure::forbidden("An admin key runs no inference."),
             Failure::model_not_found("m"),
             Failure::no_such_path(&http::Method::GET, &uri),
@@ -501,7 +536,8 @@ mod tests {
             Failure::keyset_of_another_model(),
             Failure::unknown_keyset(),
             Failure::refused(Refusal::InsufficientBalance { needed, available }),
-            Failure::refused(Refusal::BalanceHeld { needed, available }),
+            Failure::refused(Refusal::InsufficientBalance { needed, available }).with_topup(topup.clone()),
+            Failure::refused(Refusal::BalanceHeld { needed, available }).with_topup(topup),
             Failure::refused(Refusal::Finished),
             Failure::refused(Refusal::Revoked),
             limited(Holder::Key, Limit::Requests, Some(19_999)),

@@ -4,7 +4,6 @@
 //! issuers, and no issuer and the deployment, share one.
 
 mod config;
-mod fetch;
 mod jwks;
 mod keys;
 mod token;
@@ -14,11 +13,11 @@ mod tests;
 
 use std::sync::Arc;
 
+use cocoon_process::FetchError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{IssuerConfig, IssuerConfigError, TokenAlgorithm, check};
-pub use fetch::FetchError;
 use jwks::{Jwks, Lookup};
 
 use crate::authenticate::ApiKey;

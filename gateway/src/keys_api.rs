@@ -1,8 +1,10 @@
-//! Keys, projects and limits of an account, in the shapes of OpenAI's administration API.
+//! What an administrator has: keys, projects and limits of an account, in the shapes of OpenAI's administration API, and
+//! the address of its withdrawals.
 
 mod admin_keys;
 mod asked;
 mod limits;
+mod payout;
 mod project_keys;
 mod projects;
 
@@ -12,11 +14,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use cocoon_ledger::{KeyOrder, KeyQuery, KeyRecord, KeySet, MAX_KEY_PAGE};
-use cocoon_openapi::{ADMIN_API_KEYS_PATH, ApiError, LIMITS_PATH, PROJECTS_PATH};
+use cocoon_openapi::keys::{KeyFacts, Rotation};
+use cocoon_openapi::{
+    ADMIN_API_KEYS_PATH, ApiError, LIMITS_PATH, ORGANIZATION_HEADER, PAYOUT_PATH, PROJECTS_PATH,
+};
 use cocoon_receipts::{AccountId, KeyId};
 
 use crate::accept::Gateway;
-use crate::administer::ledger_failure;
 use crate::error::Failure;
 use crate::make_key::{KeyMaker, MakeKeyError, is_ended};
 use asked::Page;
@@ -37,6 +41,7 @@ pub fn router() -> Router<Arc<Gateway>> {
         .route(&format!("{project_key}/rotate"), post(project_keys::rotate))
         .route(LIMITS_PATH, get(limits::of_account).post(limits::set_of_account))
         .route(&format!("{project}/limits"), get(limits::of_project).post(limits::set_of_project))
+        .route(PAYOUT_PATH, get(payout::read).post(payout::set))
 }
 
 impl Gateway {
@@ -58,7 +63,7 @@ async fn page(
     let mut query = KeyQuery { account: account.clone(), set, order, after, limit: MAX_KEY_PAGE };
     let mut found = Vec::new();
     loop {
-        let keys = gateway.ledger.keys(&query).await.map_err(|error| ledger_failure(&error))?;
+        let keys = gateway.ledger.keys(&query).await.map_err(Failure::of_ledger)?;
         let last = keys.last().map(|key| key.id.clone());
         let is_end = keys.len() < MAX_KEY_PAGE as usize;
         found.extend(keys.into_iter().filter(|key| page.include_revoked || !is_ended(key)));
@@ -80,7 +85,7 @@ async fn find(
     belongs: impl FnOnce(&KeyRecord) -> bool,
 ) -> Result<KeyRecord, Failure> {
     let Ok(id) = id.parse() else { return Err(no_such_key()) };
-    let found = gateway.ledger.key(account, &id).await.map_err(|error| ledger_failure(&error))?;
+    let found = gateway.ledger.key(account, &id).await.map_err(Failure::of_ledger)?;
     found.filter(|record| belongs(record) && !is_ended(record)).ok_or_else(no_such_key)
 }
 
@@ -93,24 +98,24 @@ fn no_such_key() -> Failure {
 }
 
 fn not_made(error: MakeKeyError) -> Failure {
+    let text = error.to_string();
     let invalid = |param: &str| {
         // A sentence of its own.
-        let text = error.to_string();
         let mut letters = text.chars();
         let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
         ApiError::invalid(format!("{first}{}.", letters.as_str())).with_param(param)
     };
-    match &error {
+    match error {
         MakeKeyError::Name => invalid("name").into(),
         MakeKeyError::Models => invalid("models").into(),
         MakeKeyError::Budget => invalid("budget").into(),
         MakeKeyError::Overlap => invalid("overlap_seconds").into(),
-        MakeKeyError::ReservedAccount => invalid(cocoon_openapi::ORGANIZATION_HEADER).into(),
+        MakeKeyError::ReservedAccount => invalid(ORGANIZATION_HEADER).into(),
         MakeKeyError::Revoked | MakeKeyError::Expired => invalid("id").into(),
         MakeKeyError::TooManyKeys => invalid("name").with_code("too_many_keys").into(),
         MakeKeyError::TooManyProjects => invalid("project").with_code("too_many_projects").into(),
         MakeKeyError::Unknown => no_such_key(),
-        MakeKeyError::Ledger(error) => ledger_failure(error),
+        MakeKeyError::Ledger(error) => Failure::of_ledger(error),
         MakeKeyError::Id(_) | MakeKeyError::Sign(_) => {
             tracing::error!(%error, "an API key cannot be made");
             Failure::internal()
@@ -118,10 +123,20 @@ fn not_made(error: MakeKeyError) -> Failure {
     }
 }
 
-fn seconds(at_ms: Option<u64>) -> Option<u64> {
-    at_ms.map(|at_ms| at_ms / 1000)
+/// What every key has, as clients see it; `value` is the key itself.
+fn facts(record: KeyRecord, value: Option<String>) -> KeyFacts {
+    KeyFacts {
+        id: record.id.to_string(),
+        name: record.name,
+        redacted_value: record.hint,
+        created_at: record.created,
+        expires_at: record.expires,
+        last_used_at: None,
+        revoked_at: record.revoked_at_ms.map(|at_ms| at_ms / 1000),
+        value,
+    }
 }
 
-fn overlap(rotation: &cocoon_openapi::keys::Rotation) -> Duration {
+fn overlap(rotation: &Rotation) -> Duration {
     Duration::from_secs(rotation.overlap_seconds)
 }

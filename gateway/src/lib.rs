@@ -6,13 +6,13 @@
 
 pub mod accept;
 pub mod account;
-pub mod administer;
 pub mod admit;
 pub mod attest;
 pub mod authenticate;
 pub mod backends;
 pub mod billing;
 pub mod body;
+pub mod caller;
 pub mod clock;
 pub mod config;
 pub mod dashboard;
@@ -26,6 +26,7 @@ pub mod issuers;
 pub mod keys;
 pub mod keys_api;
 pub mod ledger_cli;
+pub mod limits;
 pub mod make_key;
 pub mod metrics;
 pub mod models;

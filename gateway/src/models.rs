@@ -69,7 +69,8 @@ fn refused(fleet: &Fleet) -> Vec<(String, RefusedEvidence)> {
 
 /// `GET /v1/models`.
 pub async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Result<Json<Models>, Failure> {
-    gateway.authenticate_any(&headers).await?;
+    let key = gateway.authenticate_any(&headers).await?;
+    gateway.refuse_revoked(&key).await?;
     Ok(Json(Models { object: "list", data: available(&gateway).into_values().collect() }))
 }
 
@@ -79,7 +80,8 @@ pub async fn retrieve(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Model>, Failure> {
-    gateway.authenticate_any(&headers).await?;
+    let key = gateway.authenticate_any(&headers).await?;
+    gateway.refuse_revoked(&key).await?;
     let name = gateway.config.aliases.get(&id).unwrap_or(&id);
     available(&gateway).remove(name).map(Json).ok_or_else(|| Failure::model_not_found(&id))
 }

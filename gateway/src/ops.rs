@@ -16,10 +16,9 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::accept::Gateway;
 use crate::account;
-use crate::administer::administering_key;
 use crate::authenticate::Scope;
 use crate::error::Failure;
-use crate::{backends, metrics, unheard};
+use crate::{backends, metrics};
 
 /// Bytes of one post of receipts: [`MAX_DELIVERIES`] pairs of tokens at their largest.
 const MAX_POST: usize = MAX_DELIVERIES * 2 * 8 * 1024 + 64 * 1024;
@@ -99,20 +98,17 @@ async fn receipts(
     Ok(Json(Outcomes { outcomes, redeliver }))
 }
 
-/// An account's state; admin keys only.
+/// An account's state; operators' keys only.
 async fn account_of(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<AccountView>, Failure> {
-    if administering_key(&gateway, &headers).await?.scope != Scope::Operator {
+    if gateway.good_key(&headers).await?.scope != Scope::Operator {
         return Err(Failure::forbidden("This needs an operator's key."));
     }
     let name: AccountId =
         name.parse().map_err(|_| ApiError::invalid("Not the name of an account.").with_param("account"))?;
-    let state = gateway.ledger.account(&name).await.map_err(|error| {
-        unheard::log(&error, "an account's state", None);
-        Failure::store_down()
-    })?;
+    let state = gateway.ledger.account(&name).await.map_err(Failure::of_ledger)?;
     Ok(Json(account::view(name, &state)))
 }

@@ -86,7 +86,7 @@ async fn open(
     let estimate = admit::estimate_sealed(&price, sealed, limit, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();
     let what = What { endpoint, model: name, estimate };
-    let admitted = admit::admit(&gateway.ledger, &gateway.tracker, asker, what, lease).await?;
+    let admitted = admit::admit(gateway, asker, what).await?;
     let tag_key = AccountTagKey::of_api_key(authenticate::bearer(&parts.headers)?);
     let errand = Errand {
         path: endpoint.path(),

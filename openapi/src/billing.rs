@@ -29,7 +29,5 @@ pub const REQUESTS_PATH: &str = "/v1/requests";
 pub const SUBSCRIPTION_PATH: &str = "/v1/dashboard/billing/subscription";
 /// OpenAI's old usage.
 pub const OLD_USAGE_PATH: &str = "/v1/dashboard/billing/usage";
-/// Whose bill an operator's key reads.
-pub const ORGANIZATION_HEADER: &str = "openai-organization";
 /// In OpenAI's shapes the currency of amounts, which are numbers of TON.
 pub const CURRENCY: &str = "ton";

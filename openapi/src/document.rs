@@ -108,12 +108,12 @@ fn paths() -> Value {
     add(
         MODELS_PATH,
         "get",
-        read("listModels", "Models that can be asked for now.", "Models", &[401, 503], None),
+        read("listModels", "Models that can be asked for now.", "Models", &[401, 500, 503], None),
     );
     add(
         &format!("{MODELS_PATH}/{{id}}"),
         "get",
-        read("retrieveModel", "One of them.", "Model", &[401, 404, 503], Some(model_id)),
+        read("retrieveModel", "One of them.", "Model", &[401, 404, 500, 503], Some(model_id)),
     );
     for (path, method, operation) in keys::paths() {
         add(&path, method, operation);

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::billing::TopUp;
+
 /// OpenAI's `type` of what the caller can mend.
 const INVALID_REQUEST: &str = "invalid_request_error";
 /// As much of a path as an error repeats, bytes.
@@ -14,7 +16,7 @@ pub struct ErrorBody {
     pub error: ErrorDetail,
 }
 
-/// All four members are always there; `param` and `code` may be null.
+/// The first four members are always there; `param` and `code` may be null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorDetail {
     pub message: String,
@@ -24,6 +26,9 @@ pub struct ErrorDetail {
     pub param: Option<String>,
     #[schema(required)]
     pub code: Option<String>,
+    /// With a 402 of a deployment that says how to pay in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topup: Option<TopUp>,
 }
 
 /// A failure as a caller sees it: a status and a body.
@@ -43,6 +48,7 @@ impl ApiError {
             kind: kind.to_owned(),
             param: None,
             code: code.map(str::to_owned),
+            topup: None,
         };
         Self { status, body: ErrorBody { error: detail } }
     }

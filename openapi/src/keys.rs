@@ -1,15 +1,14 @@
-//! Keys, projects and limits of an account: OpenAI's objects of its administration API, with our own members beside.
+//! Keys and projects of an account: OpenAI's objects of its administration API, with our own members beside.
 
-use cocoon_receipts::NanoTon;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A key that administers its account.
+use crate::limits::{BudgetOf, LimitSet};
+
+/// What every key has.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = AdminApiKey)]
-pub struct AdminApiKey {
-    /// `organization.admin_api_key`.
-    pub object: &'static str,
+#[schema(as = ApiKeyFacts)]
+pub struct KeyFacts {
     pub id: String,
     pub name: String,
     /// Prefix and last four characters.
@@ -22,13 +21,23 @@ pub struct AdminApiKey {
     /// Always null: it is not kept.
     #[schema(required)]
     pub last_used_at: Option<u64>,
-    pub owner: AdminOwner,
     /// From when on it is refused, seconds since 1970.
     #[schema(required)]
     pub revoked_at: Option<u64>,
     /// The key itself: only in the answer that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+}
+
+/// A key that administers its account.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = AdminApiKey)]
+pub struct AdminApiKey {
+    /// `organization.admin_api_key`.
+    pub object: &'static str,
+    #[serde(flatten)]
+    pub facts: KeyFacts,
+    pub owner: AdminOwner,
 }
 
 /// The account, as OpenAI writes the user who owns a key.
@@ -52,18 +61,8 @@ pub struct AdminOwner {
 pub struct ProjectApiKey {
     /// `organization.project.api_key`.
     pub object: &'static str,
-    pub id: String,
-    pub name: String,
-    /// Prefix and last four characters.
-    pub redacted_value: String,
-    /// Seconds since 1970.
-    pub created_at: u64,
-    /// Seconds since 1970; null where it never expires.
-    #[schema(required)]
-    pub expires_at: Option<u64>,
-    /// Always null: it is not kept.
-    #[schema(required)]
-    pub last_used_at: Option<u64>,
+    #[serde(flatten)]
+    pub facts: KeyFacts,
     pub owner: ProjectOwner,
     /// `active`.
     pub owner_project_access: &'static str,
@@ -75,12 +74,6 @@ pub struct ProjectApiKey {
     pub sealed_only: bool,
     #[serde(flatten)]
     pub limits: LimitSet,
-    /// From when on it is refused, seconds since 1970.
-    #[schema(required)]
-    pub revoked_at: Option<u64>,
-    /// The key itself: only in the answer that made it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
 }
 
 /// The account, as OpenAI writes the service account that owns a key.
@@ -117,58 +110,6 @@ pub struct Project {
     pub status: &'static str,
 }
 
-/// What may be used at most; unlimited where null.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LimitSet {
-    /// Requests per minute.
-    #[serde(default)]
-    pub rpm: Option<u32>,
-    /// Tokens per minute, prompt and completion together.
-    #[serde(default)]
-    pub tpm: Option<u32>,
-    /// Requests that run at once.
-    #[serde(default)]
-    pub concurrency: Option<u32>,
-    #[serde(default)]
-    pub budget: Option<BudgetOf>,
-}
-
-/// What may be spent in every period of one length.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Budget)]
-pub struct BudgetOf {
-    /// nanoTON.
-    #[schema(value_type = String, pattern = "^[0-9]+$")]
-    pub amount: NanoTon,
-    pub period: BudgetPeriod,
-}
-
-/// Periods begin at midnight UTC; weeks on Monday, months on the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BudgetPeriod {
-    Day,
-    Week,
-    Month,
-    /// All time.
-    Total,
-}
-
-/// The limits of an account, or of one of its projects.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = Limits)]
-pub struct LimitsOf {
-    /// `organization.limits` or `organization.project.limits`.
-    pub object: &'static str,
-    /// The project, where it is one's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub project_id: Option<String>,
-    #[serde(flatten)]
-    pub limits: LimitSet,
-}
-
 /// What is gone.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Deleted {
@@ -179,7 +120,7 @@ pub struct Deleted {
 }
 
 macro_rules! page {
-    ($(#[$doc:meta])* $name:ident of $item:ident) => {
+    ($(#[$doc:meta])* $name:ident of $item:ident by $($id:ident).+) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Serialize, ToSchema)]
         pub struct $name {
@@ -198,7 +139,7 @@ macro_rules! page {
             /// A page with its cursors.
             #[must_use]
             pub fn of(data: Vec<$item>, has_more: bool) -> Self {
-                let id = |item: Option<&$item>| item.map(|item| item.id.clone());
+                let id = |item: Option<&$item>| item.map(|item| item.$($id).+.clone());
                 Self { object: "list", first_id: id(data.first()), last_id: id(data.last()), has_more, data }
             }
         }
@@ -207,15 +148,15 @@ macro_rules! page {
 
 page! {
     /// A page of them.
-    AdminApiKeys of AdminApiKey
+    AdminApiKeys of AdminApiKey by facts.id
 }
 page! {
     /// A page of them.
-    ProjectApiKeys of ProjectApiKey
+    ProjectApiKeys of ProjectApiKey by facts.id
 }
 page! {
     /// A page of them.
-    Projects of Project
+    Projects of Project by id
 }
 
 /// Asks for a key that administers.

@@ -15,10 +15,12 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod keys;
+pub mod limits;
 pub mod models;
 mod names;
 pub mod ops;
 pub mod padding;
+pub mod payouts;
 pub mod read;
 pub mod responses;
 pub mod scan;

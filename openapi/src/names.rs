@@ -44,6 +44,8 @@ pub const ADMIN_API_KEYS_PATH: &str = "/v1/organization/admin_api_keys";
 pub const PROJECTS_PATH: &str = "/v1/organization/projects";
 /// What an account may use.
 pub const LIMITS_PATH: &str = "/v1/organization/limits";
+/// Where an account's withdrawals go.
+pub const PAYOUT_PATH: &str = "/v1/organization/payout";
 /// The account that a request with an operator's key is about.
 pub const ORGANIZATION_HEADER: &str = "openai-organization";
 /// The description of this API.

@@ -24,6 +24,11 @@ pub struct AccountView {
     pub charged: NanoTon,
     #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub shortfall: NanoTon,
+    /// Taken from the balance by withdrawals that are under way.
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub withdrawing: NanoTon,
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub withdrawn: NanoTon,
     pub open_holds: u64,
 }
 

@@ -1,6 +1,7 @@
 // A browser for the dashboard that notices what must not happen: a policy violation, an error on the console, a request to
 // another origin, a key in storage or in an address.
 
+import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -10,6 +11,14 @@ import { chromium } from "playwright-core";
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 export const ORIGIN = process.env.COCOON_ORIGIN;
 const SCREENSHOTS = process.env.COCOON_SCREENSHOTS;
+
+export const SCREENS = {
+  desktop: { viewport: { width: 1280, height: 900 } },
+  dark: { viewport: { width: 1280, height: 900 }, colorScheme: "dark" },
+  phone: { viewport: { width: 390, height: 844 }, hasTouch: true },
+  "phone-dark": { viewport: { width: 390, height: 844 }, colorScheme: "dark" },
+  narrow: { viewport: { width: 320, height: 640 }, reducedMotion: "reduce" },
+};
 
 export async function launch() {
   return await chromium.launch({ executablePath: process.env.COCOON_TEST_CHROMIUM, args: ["--disable-dev-shm-usage"] });
@@ -58,6 +67,15 @@ export async function settled(page) {
   await page.waitForFunction(() => !document.querySelector('[aria-busy="true"]'));
   // A chart is drawn in the frame after.
   await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+}
+
+/** Presses Tab until `target` has the focus. */
+export async function reach(page, target) {
+  for (let presses = 0; presses < 120; presses += 1) {
+    if (await target.evaluate((element) => element === document.activeElement)) return;
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`${target} cannot be reached by keyboard`);
 }
 
 /** Pixels of the chart that are not empty. */

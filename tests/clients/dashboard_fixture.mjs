@@ -34,6 +34,19 @@ const MODELS = ["smollm2-135m-instruct", "qwen3-32b", "llama-3.3-70b-instruct", 
 const KEYS = [["key_01", "Production"], ["key_02", "Laptop of Ada"], ["key_03", HOSTILE]];
 const PRICE = { table: 1, prompt: "20000000", cached: "5000000", completion: "60000000", reasoning: "60000000" };
 
+const SPENT = { daily: "849002547", weekly: "2600000001", monthly: "8654321099", total: "8654321099" };
+/** What is left of an account's limits. */
+export const LIMITS = {
+  rpm: 600, tpm: null, concurrency: 8, budget: { amount: "40000000000", period: "month" },
+  used: {
+    spent: SPENT, running: 3, requests: { limit: 600, remaining: 588, reset_ms: 1200 }, tokens: null,
+    budget: { spent: "8654321099", held: "45000000", remaining: "31300678901", resets_at: now() + 9 * DAY },
+  },
+};
+export const NO_LIMITS = {
+  rpm: null, tpm: null, concurrency: null, budget: null, used: { spent: SPENT, running: 0, requests: null, tokens: null, budget: null },
+};
+
 /** The answers of an account; `change` lays others over them, by path. */
 export function fixture(change = {}) {
   const backend = signer();
@@ -60,8 +73,8 @@ export function fixture(change = {}) {
   const answers = {
     "/v1/key": () => ({ data: {
       label: "key_09", id: "key_09", account: "alice", project: null, scope: "admin", models: null, sealed_only: false, expires_at: null,
-      limits: { rpm: 60, tpm: 100_000, concurrency: 8, budget: { amount: "9000000000", period: "month" } },
-      usage_nano: { daily: "849002547", weekly: "2600000001", monthly: "8654321099" },
+      limits: [{ of: "account", id: "alice", ...LIMITS }],
+      usage_nano: SPENT,
     } }),
     "/v1/credits": () => ({ data: {
       balance: "12345678901", held: "45000000", available: "12300678901", deposited: "20000000000", granted: "1000000000", charged: "8654321099",
@@ -81,7 +94,8 @@ export function fixture(change = {}) {
       const page = spent(url);
       return { ...page, data: page.data.map((bucket) => ({ ...bucket, results: [] })) };
     },
-    "/v1/organization/limits": () => ({ object: "organization.limits", rpm: 600, tpm: null, concurrency: null, budget: { amount: "40000000000", period: "month" } }),
+    "/v1/organization/limits": () => ({ object: "organization.limits", ...LIMITS }),
+    "/v1/organization/projects/research/limits": () => ({ object: "organization.project.limits", project_id: "research", ...NO_LIMITS }),
     "/v1/organization/projects": () => ({ object: "list", data: [{ id: "default" }, { id: "research" }], has_more: false }),
     "/v1/organization/projects/default/api_keys": () => ({ object: "list", has_more: false, last_id: "key_01", data: KEYS.map(([id, name], index) => ({
       id, name, object: "organization.project.api_key", redacted_value: `sk-cocoon-…${id.slice(-4)}`, created_at: now() - DAY * (index + 1),

@@ -3,16 +3,9 @@
 
 import assert from "node:assert/strict";
 
-import { drawnPixels, faults, inaccessible, launch, logIn, open, overflows, picture, settled } from "./dashboard_browser.mjs";
-import { fixture, HOSTILE, KEY, refusal } from "./dashboard_fixture.mjs";
+import { drawnPixels, faults, inaccessible, launch, logIn, open, overflows, picture, reach, SCREENS, settled } from "./dashboard_browser.mjs";
+import { fixture, HOSTILE, KEY, LIMITS, NO_LIMITS, refusal } from "./dashboard_fixture.mjs";
 
-const SCREENS = {
-  desktop: { viewport: { width: 1280, height: 900 } },
-  dark: { viewport: { width: 1280, height: 900 }, colorScheme: "dark" },
-  phone: { viewport: { width: 390, height: 844 }, hasTouch: true },
-  "phone-dark": { viewport: { width: 390, height: 844 }, colorScheme: "dark" },
-  narrow: { viewport: { width: 320, height: 640 }, reducedMotion: "reduce" },
-};
 const panel = (page, name) => page.getByRole("region", { name, exact: true });
 const nanoOf = (locator) => locator.evaluateAll((all) => all.map((element) => element.value));
 
@@ -144,7 +137,7 @@ const states = {
   async one_panel_that_fails_fails_alone(browser) {
     let answer = refusal(503, "The ledger cannot be reached.");
     const real = fixture();
-    for (const [path, name] of [["/v1/requests", "Recent requests"], ["/v1/organization/limits", "Key and limits"], ["/v1/organization/admin_api_keys", "Keys"], ["/v1/organization/costs", "Spending"], ["/v1/organization/usage/embeddings", "Balance"]]) {
+    for (const [path, name] of [["/v1/requests", "Recent requests"], ["/v1/organization/projects/research/limits", "Key and limits"], ["/v1/organization/admin_api_keys", "Keys"], ["/v1/organization/costs", "Spending"], ["/v1/organization/usage/embeddings", "Balance"]]) {
       answer = refusal(503, "The ledger cannot be reached.");
       let failing = true;
       const change = { [path]: (url) => (failing ? answer : real.plain(path, url)) };
@@ -178,10 +171,18 @@ const states = {
     });
   },
 
-  async only_a_wallet_is_linked_to(browser) {
-    const data = { balance: "0", held: "0", available: "0", topup: { address: "EQ", comment: "c", link: "javascript:alert(1)" } };
+  async only_a_wallet_and_a_page_over_https_are_linked_to(browser) {
+    for (const topup of [{ address: "EQ", comment: "c", link: "javascript:alert(1)" }, { address: "EQ" }, { url: "javascript:alert(1)" }, { url: "http://pay.test" }]) {
+      const data = { balance: "0", held: "0", available: "0", topup };
+      await tab(browser, { change: { "/v1/credits": () => ({ data }) } }, async (page) => {
+        assert.equal(await panel(page, "Top up").getByRole("link").count(), 0);
+        assert.ok(!(await panel(page, "Top up").innerText()).includes("null"));
+      });
+    }
+    const data = { balance: "0", held: "0", available: "0", topup: { url: "https://pay.test/in" } };
     await tab(browser, { change: { "/v1/credits": () => ({ data }) } }, async (page) => {
-      assert.equal(await panel(page, "Top up").getByRole("link").count(), 0);
+      const link = panel(page, "Top up").getByRole("link");
+      assert.deepEqual([await link.getAttribute("href"), await link.getAttribute("rel")], ["https://pay.test/in", "noopener noreferrer"]);
     });
     await tab(browser, {}, async (page) => {
       assert.match(await panel(page, "Top up").getByRole("link").getAttribute("href"), /^ton:\/\/transfer\//);
@@ -222,14 +223,13 @@ const states = {
   },
 
   async a_key_that_may_not_see_keys_sees_no_panel_for_them(browser) {
-    const forbidden = () => refusal(403, "This needs an admin key.");
-    const data = { ...fixture().plain("/v1/key").data, scope: "inference" };
-    const change = {
-      "/v1/key": () => ({ data }), "/v1/organization/projects": forbidden, "/v1/organization/admin_api_keys": forbidden, "/v1/organization/limits": forbidden,
-    };
-    await tab(browser, { change, allowed: ["/v1/organization/"] }, async (page) => {
+    const limits = [{ of: "key", id: "key_09", ...NO_LIMITS }, { of: "account", id: "alice", ...LIMITS }];
+    const data = { ...fixture().plain("/v1/key").data, scope: "inference", limits };
+    await tab(browser, { change: { "/v1/key": () => ({ data }) } }, async (page, api) => {
+      assert.ok(!api.asked.some(({ path }) => /limits$|projects|api_keys/.test(path)), "nor is anything asked that would be refused");
       assert.equal(await panel(page, "Keys").count(), 0);
-      assert.ok(!(await panel(page, "Key and limits").innerText()).includes("The account"));
+      assert.match(await panel(page, "Key and limits").innerText(), /No limits of its own[^]*The account[^]*600, 588 left now/);
+      assert.equal(await panel(page, "Key and limits").getByRole("button").count(), 0);
       assert.ok((await panel(page, "Recent requests").innerText()).includes("smollm2"));
     });
   },
@@ -361,15 +361,6 @@ const states = {
     });
   },
 };
-
-/** Presses Tab until `target` has the focus. */
-async function reach(page, target) {
-  for (let presses = 0; presses < 120; presses += 1) {
-    if (await target.evaluate((element) => element === document.activeElement)) return;
-    await page.keyboard.press("Tab");
-  }
-  assert.fail(`${target} cannot be reached by keyboard`);
-}
 
 /** What the page says of this request's receipt, once the list has been loaded anew with it. */
 async function checked(page, api, request) {

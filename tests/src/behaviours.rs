@@ -47,6 +47,7 @@ mod sealing_cost;
 mod second_implementation;
 mod seen;
 mod shapes;
+mod standings;
 mod surface;
 mod tdx_agreement;
 mod transport;
@@ -124,6 +125,7 @@ fn main() -> std::process::ExitCode {
         description: it_is_a_valid_openapi_document, what_it_describes_is_served;
         usage_api: months_add_up_to_the_journal_on_sqlite, months_add_up_to_the_journal_on_redis,
             an_account_sees_its_own_and_a_key_its_own;
+        standings: a_key_reads_all_that_limits_it, a_payout_address_waits_a_day;
         verbatim: any_object_arrives_byte_for_byte;
         surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
             answers_say_how_many_more_may_be_sent,
@@ -148,7 +150,8 @@ fn main() -> std::process::ExitCode {
             a_store_that_is_down_is_503_to_administrators, the_command_line_does_what_the_api_does;
         issuers: tokens_of_a_provider_run_models_and_nothing_else;
         drain: running_streams_finish_after_sigterm;
-        dashboard: its_files_are_strict_and_asked_for_anew, its_library_is_what_its_package_has, every_state_is_shown;
+        dashboard: its_files_are_strict_and_asked_for_anew, its_library_is_what_its_package_has, every_state_is_shown,
+            it_shows_and_does_what_the_api_does;
         connect: a_gateway_is_reached_over_tls, a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
             requests_of_web_pages_are_403, verify_prints_what_it_checked;
     };

@@ -109,12 +109,20 @@ pub(crate) fn claims(token: &str) -> anyhow::Result<Value> {
 
 /// Nothing has moved when it refuses; a retry by the SDK would not help, and it is told so.
 pub(crate) async fn a_balance_too_low_is_402() -> anyhow::Result<()> {
-    let stack = Stack::start(Settings::default()).await?;
+    let gateway = "billing.topup_url = \"https://pay.test/in\"".to_owned();
+    let stack = Stack::start(Settings { gateway, ..Settings::default() }).await?;
     let key = stack.make_key(&["--account", "poor", "--grant", "1000"])?;
     let client = crate::harness::Client::new(stack.base_url(), key);
-    let (status, headers, answer) = client.complete(&chat("hello", json!({ "max_tokens": 1000 }))).await?;
+    let body = chat("hello", json!({ "max_tokens": 1000 }));
+    let (status, headers, answer) = client.complete(&body).await?;
+    ensure!(stack.outbox().unwrap_or_default().is_empty(), "no backend was asked");
     ensure!(status == 402 && answer["error"]["code"] == "insufficient_balance", "{status} {answer}");
     ensure!(headers["x-should-retry"] == "false", "{headers:?}");
-    ensure!(stack.outbox().unwrap_or_default().is_empty(), "no backend was asked");
+    let topup = &answer["error"]["topup"];
+    ensure!(topup["url"] == "https://pay.test/in", "{answer}");
+    // Exactly what is missing: with it the request runs.
+    let missing = topup["amount"].as_str().context("no amount")?;
+    stack.keys_command("grant", &["--account", "poor", "--amount", missing])?;
+    ensure!(client.complete(&body).await?.0 == 200, "{missing} nanoTON were missing");
     Ok(())
 }

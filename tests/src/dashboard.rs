@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use http::{HeaderMap, Method};
 
-use crate::harness::{Runtime, Settings, Stack, path, run_script};
+use serde_json::json;
+
+use crate::harness::{ACCOUNT, Client, Ehbp, MODEL, Runtime, Settings, Stack, chat, path, run_script};
 
 /// What the page may do (`docs/OPERATIONS.md`, "The page for people").
 const POLICY: [&str; 11] = [
@@ -110,6 +112,41 @@ pub(crate) async fn every_state_is_shown() -> anyhow::Result<()> {
     let seen = in_browser(&stack, "dashboard_states.mjs", &[]).await?;
     let passed = seen["passed"].as_array().map_or(0, Vec::len);
     ensure!(passed == 17, "{passed} of 17 states: {seen:#}");
+    Ok(())
+}
+
+/// Guards against: amounts that are not the ledger's, a chart of something else than OpenAI's usage, a real receipt that is
+/// refused or a forged one that is believed, keys and limits that the page says are changed and are not.
+pub(crate) async fn it_shows_and_does_what_the_api_does() -> anyhow::Result<()> {
+    let stack = Stack::start(Settings::default()).await?;
+    let laptop =
+        stack.make_key(&["--account", ACCOUNT, "--project", "research", "--name", "Laptop of Ada"])?;
+    let of_laptop = Client::new(stack.base_url(), laptop);
+    for tokens in [3, 8] {
+        for client in [stack.client(), of_laptop.clone()] {
+            let (status, _, answer) =
+                client.complete(&chat("one two three", json!({ "max_tokens": tokens }))).await?;
+            ensure!(status == 200, "{answer}");
+        }
+    }
+    stack.client().stream(&chat("a streamed one", json!({}))).await?.rest().await?;
+    let sealed = Ehbp::plain(&stack.origin(), &chat("sealed", json!({ "max_tokens": 5 }))).await?;
+    ensure!(sealed.send(&stack).await?.status == 200, "a sealed request");
+    let account = stack.settled_account().await?;
+    let ledger = json!({
+        "balance": account.balance, "charged": account.charged, "requests": stack.outbox()?.len(),
+    });
+    let admin = stack.make_key(&["--account", ACCOUNT, "--scope", "admin", "--name", "Administrator"])?;
+    let ledger = ledger.to_string();
+    let variables = [
+        ("COCOON_API_KEY", stack.key.as_str()),
+        ("COCOON_ADMIN_KEY", admin.as_str()),
+        ("COCOON_LEDGER", ledger.as_str()),
+        ("COCOON_MODEL", MODEL),
+    ];
+    let seen = in_browser(&stack, "dashboard.mjs", &variables).await?;
+    let passed = seen["passed"].as_array().map_or(0, Vec::len);
+    ensure!(passed == 8, "{passed} of 8 steps: {seen:#}");
     Ok(())
 }
 

@@ -98,7 +98,9 @@ pub(crate) async fn only_those_who_may_administer_do() -> anyhow::Result<()> {
         ensure!(status == 403 && body["error"]["code"] == "forbidden", "{path}: {status} {body}");
         ensure!(ask(&admin, None, path).await?.0 == 200, "{path}");
         ensure!(ask(&admin, Some(ACCOUNT), path).await?.0 == 200, "{path}");
-        ensure!(ask(&rival, Some(ACCOUNT), path).await?.0 == 403, "{path}: another's account");
+        let (status, body) = ask(&rival, Some(ACCOUNT), path).await?;
+        let mismatch = body["error"]["code"] == "mismatched_organization";
+        ensure!(status == 401 && mismatch, "{path}: another's account: {status} {body}");
         let (status, body) = ask(&stack.admin_key, None, path).await?;
         ensure!(status == 400 && body["error"]["param"] == "openai-organization", "{path}: {status} {body}");
         ensure!(ask(&stack.admin_key, Some(ACCOUNT), path).await?.0 == 200, "{path}: an operator's key");

@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cocoon_ledger::{KeyRecord, KeyScope, Limits, Options};
 use cocoon_receipts::{API_KEY_PREFIX, KeyId, SigningKey, jws};
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
-use crate::harness::{ACCOUNT, Client, Settings, Stack, Store, chat, eventually};
+use crate::harness::{ACCOUNT, Client, MODEL, Settings, Stack, Store, chat, eventually};
 
 /// A key of the test account as the deployment signs it, under this id and with these claims beside its own.
 fn key_with(stack: &Stack, id: &str, more: &Value) -> anyhow::Result<String> {
@@ -156,6 +156,10 @@ async fn a_revoked_key_is_refused_everywhere(store: Store) -> anyhow::Result<()>
     ledger.put_key(&record).await?;
     ledger.revoke_key(&record.account, &record.id, Duration::ZERO).await?.context("no such key")?;
     for client in &gateways {
+        for path in ["/models", &format!("/models/{MODEL}"), "/key", "/credits", "/requests", "/receipts/x"] {
+            let answer = client.send(Method::GET, path, &keyed[..1], "").await?;
+            ensure!(answer.status() == 401, "{path}: {answer:?}");
+        }
         let (status, _, answer) = client.complete(&body).await?;
         ensure!(status == 401 && answer["error"]["code"] == "invalid_api_key", "{status} {answer}");
         let answer = client.post_raw("/chat/completions", &keyed, bytes.clone()).await?;

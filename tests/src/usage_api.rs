@@ -1,4 +1,4 @@
-//! Bills as others read them: the official client's types take usage and costs, and what they add up to is the journal's,
+//! Bills as others read them: the official clients take usage and costs, and what they add up to is the journal's,
 //! to the nano, over months of simulated traffic.
 
 mod simulated;
@@ -40,7 +40,10 @@ async fn months_add_up(store: Store) -> anyhow::Result<()> {
         ("COCOON_START", start.as_str()),
         ("COCOON_END", end.as_str()),
     ];
-    let seen = run_script(Runtime::Python, "openai_usage.py", &variables, Duration::from_secs(240)).await?;
+    let limit = Duration::from_secs(240);
+    let seen = run_script(Runtime::Python, "openai_usage.py", &variables, limit).await?;
+    let by_node = run_script(Runtime::Node, "openai_usage.mjs", &variables, limit).await?;
+    ensure!(by_node == seen, "Node.js: {by_node:#}\nPython: {seen:#}");
     let shown = |tally: &Tally, generates: bool| {
         json!({
             "requests": tally.requests,
@@ -133,6 +136,7 @@ pub(crate) async fn an_account_sees_its_own_and_a_key_its_own() -> anyhow::Resul
         ensure!(about["data"]["usage_nano"]["daily"] == spent.as_str(), "{about}");
     }
     let (_, credits) = get(own, "/credits", None).await?;
+    ensure!(credits["data"].get("topup").is_none(), "nobody said how to pay in: {credits}");
     let account = stack.account().await?;
     ensure!(credits["data"]["balance"] == account.balance.to_string(), "{credits}");
     ensure!(credits["data"]["charged"] == charged.to_string(), "{credits}");

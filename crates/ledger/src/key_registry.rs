@@ -20,6 +20,11 @@ pub const MAX_KEYS: u32 = 10_000;
 /// Projects of one account.
 pub const MAX_PROJECTS: u32 = 1_000;
 
+/// How long the record of a key that has expired or was revoked is kept at least; then it makes room in an account that has
+/// [`MAX_KEYS`].
+pub const ENDED_KEY_KEPT: Duration = Duration::from_millis(ENDED_KEY_KEPT_MS);
+pub(crate) const ENDED_KEY_KEPT_MS: u64 = 90 * 86_400_000;
+
 /// Characters of a key's name.
 pub const MAX_KEY_NAME: usize = 100;
 
@@ -122,6 +127,16 @@ impl KeyRecord {
         if fits { check_limits(&self.limits) } else { Err(LedgerError::Overflow) }
     }
 
+    /// Whether the key itself was good until `at_ms` at the latest.
+    pub(crate) fn has_expired(&self, at_ms: u64) -> bool {
+        self.expires.is_some_and(|end| end.saturating_mul(1000) <= at_ms)
+    }
+
+    /// Whether it had expired, or was refused, by `at_ms`.
+    pub(crate) fn has_ended(&self, at_ms: u64) -> bool {
+        self.has_expired(at_ms) || self.revoked_at_ms.is_some_and(|revoked_ms| revoked_ms <= at_ms)
+    }
+
     /// # Errors
     /// [`LedgerError::Corrupt`].
     pub(crate) fn from_json(text: &str, revoked_at_ms: Option<u64>) -> Result<Self, LedgerError> {
@@ -206,7 +221,8 @@ pub struct Project {
 /// The operations. Every write is idempotent, and durable before it is answered.
 #[async_trait]
 pub trait KeyRegistry {
-    /// Records a key. [`LedgerError::Overflow`] for a record that is larger than what is kept.
+    /// Records a key, in place of such that ended long ago where the account has [`MAX_KEYS`]. [`LedgerError::Overflow`] for
+    /// a record that is larger than what is kept.
     async fn put_key(&self, record: &KeyRecord) -> Result<Recorded, LedgerError>;
 
     /// One key of the account.
@@ -222,6 +238,10 @@ pub trait KeyRegistry {
         id: &KeyId,
         after: Duration,
     ) -> Result<Option<Revoked>, LedgerError>;
+
+    /// Forgets the records of those of `ids` that ended more than [`ENDED_KEY_KEPT`] ago by the ledger's time, and says how
+    /// many. The revocation of a key stays unless the key has expired too: it is what refuses it.
+    async fn forget_keys(&self, account: &AccountId, ids: &[KeyId]) -> Result<u64, LedgerError>;
 
     /// Whether a key, recorded or not, is refused now, by the ledger's time.
     async fn is_revoked(&self, account: &AccountId, id: &KeyId) -> Result<bool, LedgerError>;
@@ -240,6 +260,26 @@ pub trait KeyRegistry {
 
     /// The account's projects by their ids.
     async fn projects(&self, account: &AccountId) -> Result<Vec<Project>, LedgerError>;
+}
+
+/// Forgets keys that ended long ago, the oldest first, until there is room for one; whether there is.
+pub(crate) async fn make_room(
+    registry: &(impl KeyRegistry + Sync),
+    account: &AccountId,
+) -> Result<bool, LedgerError> {
+    let (set, order) = (KeySet::All, KeyOrder::OldestFirst);
+    let mut query = KeyQuery { account: account.clone(), set, order, after: None, limit: MAX_KEY_PAGE };
+    loop {
+        let page = registry.keys(&query).await?;
+        let Some(last) = page.last().map(|record| record.id.clone()) else { return Ok(false) };
+        // Whether it was long ago is for the ledger's clock to say.
+        let ended = page.into_iter().filter(|record| record.has_ended(u64::MAX));
+        let ended: Vec<KeyId> = ended.map(|record| record.id).collect();
+        if !ended.is_empty() && registry.forget_keys(account, &ended).await? > 0 {
+            return Ok(true);
+        }
+        query.after = Some(last);
+    }
 }
 
 /// Names in an account's caps.

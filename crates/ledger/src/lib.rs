@@ -41,8 +41,9 @@ pub use check::{CheckError, Pace, check_shard, survey_shard};
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
 pub use health::Health;
 pub use key_registry::{
-    KeyOrder, KeyQuery, KeyRecord, KeyRegistry, KeyScope, KeySet, MAX_KEY_MODELS, MAX_KEY_NAME, MAX_KEY_PAGE,
-    MAX_KEYS, MAX_MODEL_NAME, MAX_PROJECTS, NotAScope, Project, Recorded, Revoked,
+    ENDED_KEY_KEPT, KeyOrder, KeyQuery, KeyRecord, KeyRegistry, KeyScope, KeySet, MAX_KEY_MODELS,
+    MAX_KEY_NAME, MAX_KEY_PAGE, MAX_KEYS, MAX_MODEL_NAME, MAX_PROJECTS, NotAScope, Project, Recorded,
+    Revoked,
 };
 pub use limits::{Budget, Holder, Limit, Limits, Period};
 pub use model::*;

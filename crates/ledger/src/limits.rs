@@ -4,7 +4,7 @@
 use cocoon_receipts::NanoTon;
 use serde::{Deserialize, Serialize};
 
-use crate::LedgerError;
+use crate::{LedgerError, periods};
 
 /// What a key, a project or an account may use at most; unlimited where absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +90,12 @@ impl Limits {
 }
 
 impl Period {
+    /// When the period of this length that `at_ms` lies in ends, milliseconds since 1970; all time does not.
+    #[must_use]
+    pub fn end_ms(self, at_ms: u64) -> Option<u64> {
+        periods::end_ms(self, at_ms)
+    }
+
     pub(crate) fn letter(self) -> &'static str {
         match self {
             Self::Day => "d",

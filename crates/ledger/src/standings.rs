@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use cocoon_receipts::{AccountId, KeyId, NanoTon, ProjectId};
 use serde::{Deserialize, Serialize};
 
-use crate::LedgerError;
+use crate::{LedgerError, Period};
 
 /// Whose use of an account is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +36,19 @@ pub struct Amounts {
     pub week: NanoTon,
     pub month: NanoTon,
     pub total: NanoTon,
+}
+
+impl Amounts {
+    /// That of the current period of this length.
+    #[must_use]
+    pub fn of(&self, period: Period) -> NanoTon {
+        match period {
+            Period::Day => self.day,
+            Period::Week => self.week,
+            Period::Month => self.month,
+            Period::Total => self.total,
+        }
+    }
 }
 
 /// What is left of the limits per minute; none where there is no limit.

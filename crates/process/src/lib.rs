@@ -1,5 +1,7 @@
-//! What our servers have in common as processes: their log, their settings, how they listen and how they end.
+//! What our servers have in common as processes: their log, their settings, how they listen, how they
+//! ask others, and how they end.
 
+mod fetch;
 mod follow;
 mod linger;
 mod log;
@@ -8,6 +10,7 @@ mod settings;
 mod signals;
 mod tls;
 
+pub use fetch::{FetchError, FetchLimits, Fetched, Fetcher};
 pub use follow::{Reload, follow};
 pub use log::start_log;
 pub use serve::{serve, serve_tls};

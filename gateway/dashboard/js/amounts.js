@@ -28,6 +28,9 @@ export function amount(value) {
   return h("data", { class: "amount", value: String(value), title: `${value} nanoTON` }, `${ton(value)} TON`);
 }
 
+/** The same as somebody would type it. */
+export const typedTon = (amount) => ton(amount).replaceAll(GROUP, "");
+
 /** nanoTON of `12.5` that somebody typed as TON; null where it is not an amount above zero. */
 export function parseTon(text) {
   const parts = /^([0-9]{1,9})(?:[.,]([0-9]{1,9}))?$/.exec(text.trim());

@@ -45,6 +45,8 @@ export async function balance(api, credits) {
       ["Deposited", amount(nanoOrZero(data.deposited))],
       ["Granted as test credit", amount(nanoOrZero(data.granted))],
       ["Charged", amount(nanoOrZero(data.charged))],
+      ["Being withdrawn", amount(nanoOrZero(data.withdrawing))],
+      ["Withdrawn", amount(nanoOrZero(data.withdrawn))],
     ])),
   ];
 }

@@ -5,7 +5,7 @@ import { balance } from "./balance.js";
 import { closeDialogs } from "./dialogs.js";
 import { announce, byId } from "./dom.js";
 import { createKey, keysContent, keysOf } from "./keys.js";
-import { limits } from "./limits.js";
+import { focusLimits, limits } from "./limits.js";
 import { Names } from "./names.js";
 import { Panel } from "./panel.js";
 import { requests } from "./requests.js";
@@ -27,6 +27,8 @@ class Session {
     this.api = new Api(key, account, (message) => logOut(message));
     this.names = new Names();
     this.projects = [];
+    /** Of the key: what its holder is shown. */
+    this.scope = "inference";
   }
 
   /** Loads every panel anew. The names of keys come first: other panels speak of keys. */
@@ -38,11 +40,19 @@ class Session {
     const credits = () => (asked ??= api.get("/v1/credits").finally(() => { asked = null; }));
     panels.balance.show(() => balance(api, credits));
     panels["top-up"].show(() => topUp(credits));
-    panels.limits.show(() => limits(api));
     await this.showKeys();
     if (api.ended) return;
+    this.showLimits();
     panels.requests.show(() => requests(api, names));
     this.showSpending();
+  }
+
+  /** An administrator looks at `project` where there is one of that name. */
+  showLimits(project = null) {
+    return panels.limits.show(() => limits(this.api, this.projects, project, async (place, chosen) => {
+      await this.showLimits(chosen);
+      focusLimits(place);
+    }));
   }
 
   showSpending() {
@@ -54,15 +64,12 @@ class Session {
     }));
   }
 
-  /** An inference key's holder does not see the panel at all. */
+  /** An inference key's holder does not see the panel at all: nothing is asked for that the key may not have. */
   async showKeys() {
+    panels.keys.section.hidden = this.scope === "inference";
+    if (panels.keys.section.hidden) return;
     await panels.keys.show(async () => {
-      const found = await keysOf(this.api, this.names).catch((error) => {
-        panels.keys.section.hidden = this.api.ended;
-        throw error;
-      });
-      panels.keys.section.hidden = found === null;
-      if (found === null) return [];
+      const found = await keysOf(this.api, this.names);
       this.projects = found.projects;
       return keysContent(this.api, found, () => this.showKeys());
     });
@@ -89,7 +96,8 @@ async function logIn(event) {
   button.disabled = true;
   const opened = new Session(key, byId("login-account").value.trim());
   try {
-    await opened.api.get("/v1/key");
+    const { data } = await opened.api.get("/v1/key");
+    opened.scope = data.scope;
   } catch (failure) {
     opened.end();
     error.textContent = failure.message;

@@ -33,7 +33,7 @@ export class Panel {
       content = failed(error, () => this.show(load));
     }
     if (run !== this.#runs) return;
-    this.body.replaceChildren(...[content].flat());
+    this.body.replaceChildren(...[content].flat().filter(Boolean));
     this.body.removeAttribute("aria-busy");
   }
 }

@@ -8,6 +8,8 @@ import { facts } from "./tables.js";
 export async function topUp(credits) {
   const { data } = await credits();
   const way = data.topup;
+  const page = pageLink(way?.url);
+  if (page) return [h("p", {}, "Whoever runs this deployment says here how to pay in:"), ...page];
   if (!way?.address) {
     return nothing("This deployment has no address for deposits yet: nothing can be paid in here. Whoever runs it can grant credit to this account.");
   }
@@ -19,6 +21,13 @@ export async function topUp(credits) {
     ]),
     walletLink(way.link),
   ];
+}
+
+/** A link to a page, which opens beside this one and learns nothing of it. */
+function pageLink(url) {
+  if (typeof url !== "string" || !url.startsWith("https://")) return null;
+  const link = h("a", { class: "button", href: url, target: "_blank", rel: "noopener noreferrer" }, "Pay in");
+  return [h("p", {}, link), h("p", { class: "hint" }, url)];
 }
 
 /** A link for wallets, and for nothing else that a link can do. */

@@ -10,9 +10,10 @@ use http::{HeaderMap, Uri};
 
 use crate::accept::Gateway;
 use crate::billing::parameters::Parameters;
+use crate::billing::span::Span;
 use crate::billing::spent::Filter;
 use crate::billing::ton;
-use crate::billing::usage::{Span, filter, group_by, groups_of, page};
+use crate::billing::usage::{filter, group_by, groups_of, page};
 use crate::clock::now_s;
 use crate::error::Failure;
 
@@ -35,7 +36,7 @@ pub(super) async fn costs(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<UsagePage>, Failure> {
-    let reader = gateway.reader(&headers).await?;
+    let caller = gateway.caller(&headers).await?;
     let parameters = Parameters::read(&uri, &KNOWN)?;
     let grouped = group_by(&parameters, &["project_id", "user_id", "line_item", "api_key_id", "api_source"])?;
     let by = |name: &str| grouped.contains(&name);
@@ -50,7 +51,7 @@ pub(super) async fn costs(
             by("api_key_id").then(|| row.key.to_string()),
         )
     };
-    page(&gateway, &reader, span, filter, |rows| {
+    page(&gateway, &caller, span, filter, |rows| {
         let groups = groups_of(rows, group)?;
         let results = groups.into_iter().map(|((line_item, project_id, api_key_id), tally)| {
             let tokens = tally.prompt + tally.cached + tally.completion + tally.reasoning;

@@ -9,12 +9,12 @@ use axum::extract::State;
 use cocoon_openapi::billing::{OldDay, OldItem, OldUsage, Subscription};
 use http::{HeaderMap, Uri};
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::accept::Gateway;
-use crate::billing::account::midnight_ms;
 use crate::billing::parameters::{Parameters, invalid};
 use crate::billing::usage::groups_of;
-use crate::billing::{ledger_failed, spent, ton};
+use crate::billing::{spent, ton};
 use crate::error::Failure;
 
 /// Longest time between the two dates, milliseconds.
@@ -26,9 +26,9 @@ pub(super) async fn subscription(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Subscription>, Failure> {
-    let reader = gateway.reader(&headers).await?;
+    let caller = gateway.caller(&headers).await?;
     Parameters::read(&uri, &[])?;
-    let account = gateway.ledger.account(&reader.account).await.map_err(ledger_failed)?;
+    let account = gateway.ledger.account(&caller.account).await.map_err(Failure::of_ledger)?;
     let ever = ton(i128::from(account.balance.0) + i128::from(account.charged.0));
     Ok(Json(Subscription {
         object: "billing_subscription",
@@ -37,7 +37,7 @@ pub(super) async fn subscription(
         soft_limit_usd: ever,
         hard_limit_usd: ever,
         system_hard_limit_usd: ever,
-        access_until: reader.key.exp.unwrap_or(0),
+        access_until: caller.key.exp.unwrap_or(0),
     }))
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn usage(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<OldUsage>, Failure> {
-    let reader = gateway.reader(&headers).await?;
+    let caller = gateway.caller(&headers).await?;
     let parameters = Parameters::read(&uri, &["start_date", "end_date"])?;
     let date = |name: &str| -> Result<u64, Failure> {
         let text = parameters.one(name)?.filter(|text| text.len() == 10);
@@ -58,7 +58,7 @@ pub(super) async fn usage(
     if to_ms <= from_ms || to_ms - from_ms > MAX_SPAN_MS {
         return Err(invalid("end_date", "later than 'start_date' by at most 100 days"));
     }
-    let rows = spent::read_all(&gateway, &reader, from_ms, to_ms).await?;
+    let rows = spent::read_all(&gateway, &caller, from_ms, to_ms).await?;
     let total = spent::sum(&rows)?;
     let mut days: BTreeMap<u64, Vec<OldItem>> = BTreeMap::new();
     for ((from_ms, name), tally) in groups_of(&rows, |row| (row.from_ms, row.model.clone()))? {
@@ -74,4 +74,10 @@ pub(super) async fn usage(
 
 fn hundredths(nano: i64) -> f64 {
     ton(i128::from(nano) * 100)
+}
+
+/// When a date begins in UTC, milliseconds since 1970; none before that.
+fn midnight_ms(date: Date) -> Option<u64> {
+    let begin = TimeZone::UTC.to_timestamp(date.to_datetime(jiff::civil::Time::midnight())).ok()?;
+    u64::try_from(begin.as_millisecond()).ok()
 }

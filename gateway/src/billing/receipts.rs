@@ -13,8 +13,8 @@ use jiff::Timestamp;
 
 use crate::accept::Gateway;
 use crate::billing::parameters::{Parameters, invalid};
-use crate::billing::reader::Reader;
-use crate::billing::{ledger_failed, ton};
+use crate::billing::ton;
+use crate::caller::Caller;
 use crate::error::Failure;
 
 /// A receipt, and what it says.
@@ -24,15 +24,15 @@ pub(super) async fn receipt(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<ReceiptView>, Failure> {
-    let reader = gateway.reader(&headers).await?;
+    let caller = gateway.caller(&headers).await?;
     Parameters::read(&uri, &[])?;
-    let (kept, claims) = find(&gateway, &reader, &id).await?;
+    let (kept, claims) = find(&gateway, &caller, &id).await?;
     Ok(Json(ReceiptView {
         object: "receipt",
         id: kept.receipt.to_string(),
         request_id: kept.request.to_string(),
         created: claims.iat,
-        account: reader.account.to_string(),
+        account: caller.account.to_string(),
         api_key_id: kept.key.to_string(),
         project_id: kept.project.map(|project| project.to_string()),
         usage: claims.usage,
@@ -54,10 +54,10 @@ pub(super) async fn generation(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Generation>, Failure> {
-    let reader = gateway.reader(&headers).await?;
+    let caller = gateway.caller(&headers).await?;
     let parameters = Parameters::read(&uri, &["id"])?;
     let id = parameters.one("id")?.ok_or_else(|| invalid("id", "the id of a request or of a receipt"))?;
-    let (kept, claims) = find(&gateway, &reader, id).await?;
+    let (kept, claims) = find(&gateway, &caller, id).await?;
     let started = i64::try_from(claims.started).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let prompt = claims.usage.prompt.saturating_add(claims.usage.cached);
     let completion = claims.usage.completion.saturating_add(claims.usage.reasoning);
@@ -88,8 +88,8 @@ pub(super) async fn generation(
     }))
 }
 
-/// 404 for whatever `reader` may not see: whether it is there is nobody else's business.
-async fn find(gateway: &Gateway, reader: &Reader, id: &str) -> Result<(KeptReceipt, Receipt), Failure> {
+/// 404 for whatever `caller` may not see: whether it is there is nobody else's business.
+async fn find(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(KeptReceipt, Receipt), Failure> {
     let unknown = || -> Failure {
         let message = "There is no such receipt, or it is kept no longer.";
         ApiError::new(404, "invalid_request_error", Some("receipt_not_found"), message)
@@ -99,12 +99,12 @@ async fn find(gateway: &Gateway, reader: &Reader, id: &str) -> Result<(KeptRecei
     let (Ok(receipt), Ok(request)) = (id.parse::<ReceiptId>(), id.parse::<RequestId>()) else {
         return Err(unknown());
     };
-    let account = &reader.account;
-    let kept = match gateway.ledger.receipt(account, receipt).await.map_err(ledger_failed)? {
+    let account = &caller.account;
+    let kept = match gateway.ledger.receipt(account, receipt).await.map_err(Failure::of_ledger)? {
         Some(kept) => Some(kept),
-        None => gateway.ledger.receipt_of(account, request).await.map_err(ledger_failed)?,
+        None => gateway.ledger.receipt_of(account, request).await.map_err(Failure::of_ledger)?,
     };
-    let visible = |kept: &KeptReceipt| reader.only.as_ref().is_none_or(|key| *key == kept.key);
+    let visible = |kept: &KeptReceipt| caller.only().is_none_or(|key| *key == kept.key);
     let kept = kept.filter(visible).ok_or_else(unknown)?;
     let claims = claims(&kept.jws)?;
     Ok((kept, claims))
@@ -113,9 +113,9 @@ async fn find(gateway: &Gateway, reader: &Reader, id: &str) -> Result<(KeptRecei
 /// What a kept receipt says.
 ///
 /// # Errors
-/// 503: it was verified before it was kept.
+/// 500: it was verified before it was kept.
 pub(super) fn claims(jws: &str) -> Result<Receipt, Failure> {
-    Receipt::booked(jws).map_err(|error| ledger_failed(LedgerError::Corrupt(error.to_string())))
+    Receipt::booked(jws).map_err(|error| Failure::of_ledger(LedgerError::Corrupt(error.to_string())))
 }
 
 /// Who could read the body: a client that seals it itself tells the backend no nonce of the gateway's making.

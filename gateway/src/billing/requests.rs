@@ -10,7 +10,6 @@ use cocoon_receipts::KeyId;
 use http::{HeaderMap, Uri};
 
 use crate::accept::Gateway;
-use crate::billing::ledger_failed;
 use crate::billing::parameters::{Parameters, invalid};
 use crate::billing::receipts::{claims, privacy};
 use crate::error::Failure;
@@ -24,7 +23,7 @@ pub(super) async fn requests(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<RequestList>, Failure> {
-    let reader = gateway.reader(&headers).await?;
+    let caller = gateway.caller(&headers).await?;
     let parameters = Parameters::read(&uri, &["limit", "after", "api_key_id"])?;
     let limit = parameters.number("limit", 1..=MOST)?.unwrap_or(USUAL);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -36,18 +35,18 @@ pub(super) async fn requests(
         None => None,
         Some(id) => Some(id.parse::<KeyId>().map_err(|_| invalid("api_key_id", "the id of an API key"))?),
     };
-    let hidden = matches!((&reader.only, &named), (Some(own), Some(named)) if own != named);
+    let hidden = matches!((caller.only(), &named), (Some(own), Some(named)) if own != named);
     let mut records = match hidden {
         true => Vec::new(),
         false => {
             let query = RequestQuery {
-                account: reader.account,
-                key: reader.only.or(named),
+                account: caller.account.clone(),
+                key: caller.only().cloned().or(named),
                 after,
                 // One more, to know whether there is another page.
                 limit: u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1),
             };
-            gateway.ledger.requests(&query).await.map_err(ledger_failed)?
+            gateway.ledger.requests(&query).await.map_err(Failure::of_ledger)?
         }
     };
     let has_more = records.len() > limit;

@@ -1,12 +1,11 @@
-//! Rows of usage for a reader: what it may see, and no more than one answer should carry.
+//! Rows of usage for who may see them, and no more than one answer should carry.
 
 use cocoon_ledger::{LedgerError, Tally, UsageQuery, UsageRow, Width, Work};
 use cocoon_openapi::ApiError;
 use cocoon_receipts::{KeyId, ProjectId};
 
 use crate::accept::Gateway;
-use crate::billing::ledger_failed;
-use crate::billing::reader::Reader;
+use crate::caller::Caller;
 use crate::error::Failure;
 
 /// Pages of the ledger that are read for one answer.
@@ -28,9 +27,9 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Cut to what `reader` may see; none where nothing is left.
-    fn query(self, reader: &Reader, width: Width, from_ms: u64, to_ms: u64) -> Option<UsageQuery> {
-        let keys = match (&reader.only, self.keys) {
+    /// Cut to what `caller` may see; none where nothing is left.
+    fn query(self, caller: &Caller, width: Width, from_ms: u64, to_ms: u64) -> Option<UsageQuery> {
+        let keys = match (caller.only(), self.keys) {
             (None, keys) => keys,
             (Some(own), Some(keys)) if !keys.contains(own) => return None,
             (Some(own), _) => Some(vec![own.clone()]),
@@ -43,7 +42,7 @@ impl Filter {
             return None;
         }
         Some(UsageQuery {
-            account: reader.account.clone(),
+            account: caller.account.clone(),
             width,
             from_ms,
             to_ms,
@@ -69,16 +68,16 @@ pub(super) struct Spent {
 /// 503 where the ledger does not answer.
 pub(super) async fn read(
     gateway: &Gateway,
-    reader: &Reader,
+    caller: &Caller,
     filter: Filter,
     width: Width,
     from_ms: u64,
     to_ms: u64,
 ) -> Result<Spent, Failure> {
     let mut spent = Spent { rows: Vec::new(), until_ms: to_ms };
-    let Some(mut query) = filter.query(reader, width, from_ms, to_ms) else { return Ok(spent) };
+    let Some(mut query) = filter.query(caller, width, from_ms, to_ms) else { return Ok(spent) };
     for pages in 1.. {
-        let page = gateway.ledger.usage(&query).await.map_err(ledger_failed)?;
+        let page = gateway.ledger.usage(&query).await.map_err(Failure::of_ledger)?;
         spent.rows.extend(page.rows);
         match page.next_ms {
             Some(next_ms) if pages == MAX_PAGES || spent.rows.len() > MAX_ROWS => {
@@ -98,11 +97,11 @@ pub(super) async fn read(
 /// As [`read`]; 400 where it is too much for one answer.
 pub(super) async fn read_all(
     gateway: &Gateway,
-    reader: &Reader,
+    caller: &Caller,
     from_ms: u64,
     to_ms: u64,
 ) -> Result<Vec<UsageRow>, Failure> {
-    let spent = read(gateway, reader, Filter::default(), Width::Day, from_ms, to_ms).await?;
+    let spent = read(gateway, caller, Filter::default(), Width::Day, from_ms, to_ms).await?;
     if spent.until_ms < to_ms {
         let message = "There is too much usage for one answer: read it by pages from /v1/organization/costs.";
         return Err(ApiError::invalid(message).with_code("too_much_usage").into());
@@ -113,8 +112,8 @@ pub(super) async fn read_all(
 /// What rows add up to.
 ///
 /// # Errors
-/// 503: sums that no ledger can hold are a ledger's fault.
+/// 500: sums that no ledger can hold are a ledger's fault.
 pub(super) fn sum<'a>(rows: impl IntoIterator<Item = &'a UsageRow>) -> Result<Tally, Failure> {
     let sum = rows.into_iter().try_fold(Tally::default(), |sum, row| sum.checked_add(row.tally));
-    sum.ok_or_else(|| ledger_failed(LedgerError::Overflow))
+    sum.ok_or_else(|| Failure::of_ledger(LedgerError::Overflow))
 }

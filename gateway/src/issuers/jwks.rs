@@ -4,18 +4,21 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cocoon_process::{FetchError, FetchLimits, Fetcher};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::config::IssuerConfig;
-use super::fetch::{ANSWER_TIMEOUT, FetchError, Fetcher};
-use super::keys::{self, IssuerKey, IssuerKeys};
+use super::keys::{self, IssuerKey, IssuerKeys, KeysError};
 
 /// How often a token may make the keys be fetched.
 const ASK_EVERY: Duration = Duration::from_secs(60);
 /// When a failed fetch is tried again, if not sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// Of an issuer's answer; a key has some 500 bytes.
+pub(super) const LIMITS: FetchLimits = FetchLimits { time: Duration::from_secs(5), size: 128 << 10 };
 
 /// What is known of a key.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl Jwks {
         // The first fetch is due, so that the first tokens wait for it.
         let state = State { keys: Arc::default(), fetching: true, fresh: false };
         Ok(Self {
-            fetcher: Fetcher::new(&config.url)?,
+            fetcher: Fetcher::new(config.url.starts_with("https:"), LIMITS)?,
             state: watch::Sender::new(state),
             wanted: Notify::new(),
             asked: Mutex::new(None),
@@ -87,8 +90,8 @@ impl Jwks {
         }
     }
 
-    async fn fetch(&self, config: &IssuerConfig) -> Result<IssuerKeys, FetchError> {
-        keys::read(&self.fetcher.get().await?, config)
+    async fn fetch(&self, config: &IssuerConfig) -> Result<IssuerKeys, KeysError> {
+        keys::read(&self.fetcher.get(&config.url).await?.body, config)
     }
 
     fn take(&self, config: &IssuerConfig, keys: IssuerKeys) {
@@ -108,7 +111,7 @@ impl Jwks {
         }
         self.ask();
         // The task may be gone, on the way out.
-        let done = tokio::time::timeout(ANSWER_TIMEOUT * 2, state.wait_for(|state| !state.fetching)).await;
+        let done = tokio::time::timeout(LIMITS.time * 2, state.wait_for(|state| !state.fetching)).await;
         let Ok(Ok(state)) = done else { return Lookup::Unavailable };
         match state.keys.get(kid) {
             Some(key) => Lookup::Found(key.clone()),

@@ -3,16 +3,27 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use cocoon_process::FetchError;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::config::IssuerConfig;
-use super::fetch::FetchError;
 
 /// Longest `kid`, bytes.
 pub(super) const MAX_KID: usize = 256;
+
+/// Why there are no new keys of an issuer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeysError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("its answer is not a set of keys: {0}")]
+    NotKeys(#[from] serde_json::Error),
+    #[error("none of its keys can be used with the configured algorithms")]
+    NoKeys,
+}
 
 /// A key that tokens are verified with.
 #[derive(Debug, Clone)]
@@ -34,8 +45,8 @@ struct Set {
 /// `kid`, because a token could mean either.
 ///
 /// # Errors
-/// [`FetchError::NotKeys`], [`FetchError::NoKeys`].
-pub(super) fn read(bytes: &[u8], config: &IssuerConfig) -> Result<IssuerKeys, FetchError> {
+/// [`KeysError::NotKeys`], [`KeysError::NoKeys`].
+pub(super) fn read(bytes: &[u8], config: &IssuerConfig) -> Result<IssuerKeys, KeysError> {
     let set: Set = serde_json::from_slice(bytes)?;
     let mut keys: BTreeMap<String, Option<IssuerKey>> = BTreeMap::new();
     for value in set.keys {
@@ -46,7 +57,7 @@ pub(super) fn read(bytes: &[u8], config: &IssuerConfig) -> Result<IssuerKeys, Fe
         }
     }
     let keys: IssuerKeys = keys.into_iter().filter_map(|(kid, key)| Some((kid, key?))).collect();
-    if keys.is_empty() { Err(FetchError::NoKeys) } else { Ok(keys) }
+    if keys.is_empty() { Err(KeysError::NoKeys) } else { Ok(keys) }
 }
 
 fn usable(value: Value, config: &IssuerConfig) -> Option<(String, IssuerKey)> {

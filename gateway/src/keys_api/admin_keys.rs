@@ -11,9 +11,8 @@ use cocoon_openapi::keys::{AdminApiKey, AdminApiKeys, AdminOwner, Deleted, NewAd
 use http::{HeaderMap, Uri};
 
 use super::asked::{self, Page};
-use super::{find, not_made, overlap, page, seconds};
+use super::{facts, find, not_made, overlap, page};
 use crate::accept::Gateway;
-use crate::administer::administrator;
 use crate::authenticate::Scope;
 use crate::clock::now_s;
 use crate::error::Failure;
@@ -24,7 +23,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<AdminApiKeys>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let asked = Page::of(&uri)?;
     let (keys, has_more) = page(&gateway, &by.account, KeySet::OfScope(Scope::Admin), &asked).await?;
     Ok(Json(AdminApiKeys::of(keys.into_iter().map(|key| view(key, None)).collect(), has_more)))
@@ -35,7 +34,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AdminApiKey>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let asked: NewAdminApiKey = asked::json(&headers, body).await?;
     if asked.expires_in_seconds == Some(0) {
         let message = "'expires_in_seconds' must be above 0.";
@@ -61,7 +60,7 @@ pub(super) async fn retrieve(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<AdminApiKey>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     Ok(Json(view(find(&gateway, &by.account, &id, administers).await?, None)))
 }
 
@@ -70,7 +69,7 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Deleted>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let record = find(&gateway, &by.account, &id, administers).await?;
     let maker = gateway.key_maker();
     maker.revoke(&record.account, &record.id, std::time::Duration::ZERO).await.map_err(not_made)?;
@@ -88,7 +87,7 @@ pub(super) async fn rotate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AdminApiKey>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let rotation: Rotation = asked::json(&headers, body).await?;
     let old = find(&gateway, &by.account, &id, administers).await?;
     let made = gateway.key_maker().rotate(old, overlap(&rotation)).await.map_err(not_made)?;
@@ -103,12 +102,6 @@ fn administers(record: &KeyRecord) -> bool {
 fn view(record: KeyRecord, value: Option<String>) -> AdminApiKey {
     AdminApiKey {
         object: "organization.admin_api_key",
-        id: record.id.to_string(),
-        name: record.name,
-        redacted_value: record.hint,
-        created_at: record.created,
-        expires_at: record.expires,
-        last_used_at: None,
         owner: AdminOwner {
             kind: "user",
             object: "organization.user",
@@ -117,7 +110,6 @@ fn view(record: KeyRecord, value: Option<String>) -> AdminApiKey {
             created_at: record.created,
             role: "owner",
         },
-        revoked_at: seconds(record.revoked_at_ms),
-        value,
+        facts: facts(record, value),
     }
 }

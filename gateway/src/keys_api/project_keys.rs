@@ -8,20 +8,20 @@ use axum::extract::{Path, State};
 use cocoon_ledger::{KeyRecord, KeySet};
 use cocoon_openapi::ApiError;
 use cocoon_openapi::keys::{
-    Deleted, LimitSet, NewProjectApiKey, ProjectApiKey, ProjectApiKeys, ProjectOwner, Rotation,
-    ServiceAccount,
+    Deleted, NewProjectApiKey, ProjectApiKey, ProjectApiKeys, ProjectOwner, Rotation, ServiceAccount,
 };
+use cocoon_openapi::limits::LimitSet;
 use cocoon_receipts::ProjectId;
 use http::{HeaderMap, Uri};
 
 use super::asked::{self, Page};
 use super::projects::{project_of, shown};
-use super::{find, limits, not_made, overlap, page, seconds};
+use super::{facts, find, not_made, overlap, page};
 use crate::accept::Gateway;
-use crate::administer::administrator;
 use crate::authenticate::Scope;
 use crate::clock::now_s;
 use crate::error::Failure;
+use crate::limits;
 use crate::make_key::NewKey;
 
 pub(super) async fn list(
@@ -30,7 +30,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<ProjectApiKeys>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let set = KeySet::OfProject(project_of(&project)?);
     let (keys, has_more) = page(&gateway, &by.account, set, &Page::of(&uri)?).await?;
     Ok(Json(ProjectApiKeys::of(keys.into_iter().map(|key| view(key, None)).collect(), has_more)))
@@ -42,7 +42,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ProjectApiKey>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let project = project_of(&project)?;
     let asked: NewProjectApiKey = asked::json(&headers, body).await?;
     if asked.expires_at.is_some_and(|end| end <= now_s()) {
@@ -69,7 +69,7 @@ pub(super) async fn retrieve(
     Path((project, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<ProjectApiKey>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let project = project_of(&project)?;
     let record = find(&gateway, &by.account, &id, |record| is_of(record, project.as_ref())).await?;
     Ok(Json(view(record, None)))
@@ -80,7 +80,7 @@ pub(super) async fn delete(
     Path((project, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Deleted>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let project = project_of(&project)?;
     let record = find(&gateway, &by.account, &id, |record| is_of(record, project.as_ref())).await?;
     let maker = gateway.key_maker();
@@ -96,7 +96,7 @@ pub(super) async fn rotate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ProjectApiKey>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let project = project_of(&project)?;
     let rotation: Rotation = asked::json(&headers, body).await?;
     let old = find(&gateway, &by.account, &id, |record| is_of(record, project.as_ref())).await?;
@@ -109,15 +109,9 @@ fn is_of(record: &KeyRecord, project: Option<&ProjectId>) -> bool {
     record.scope == Scope::Inference && record.project.as_ref() == project
 }
 
-fn view(record: KeyRecord, value: Option<String>) -> ProjectApiKey {
+fn view(mut record: KeyRecord, value: Option<String>) -> ProjectApiKey {
     ProjectApiKey {
         object: "organization.project.api_key",
-        id: record.id.to_string(),
-        name: record.name,
-        redacted_value: record.hint,
-        created_at: record.created,
-        expires_at: record.expires,
-        last_used_at: None,
         owner: ProjectOwner {
             kind: "service_account",
             service_account: ServiceAccount {
@@ -129,10 +123,9 @@ fn view(record: KeyRecord, value: Option<String>) -> ProjectApiKey {
         },
         owner_project_access: "active",
         project_id: shown(record.project.as_ref()),
-        models: record.models,
+        models: record.models.take(),
         sealed_only: record.sealed_only,
         limits: limits::shown(&record.limits),
-        revoked_at: seconds(record.revoked_at_ms),
-        value,
+        facts: facts(record, value),
     }
 }

@@ -12,7 +12,6 @@ use http::{HeaderMap, Uri};
 
 use super::asked::Page;
 use crate::accept::Gateway;
-use crate::administer::{administrator, ledger_failure};
 use crate::error::Failure;
 use crate::make_key::DEFAULT_PROJECT;
 
@@ -21,14 +20,13 @@ pub(super) async fn list(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Projects>, Failure> {
-    let by = administrator(&gateway, &headers).await?;
+    let by = gateway.administrator(&headers).await?;
     let page = Page::of(&uri)?;
-    let failed = |error: cocoon_ledger::LedgerError| ledger_failure(&error);
     let mut projects: Vec<Project> = gateway
         .ledger
         .projects(&by.account)
         .await
-        .map_err(failed)?
+        .map_err(Failure::of_ledger)?
         .into_iter()
         .map(|project| view(project.id.to_string(), project.created))
         .collect();
@@ -40,7 +38,7 @@ pub(super) async fn list(
         after: None,
         limit: 1,
     };
-    if let Some(first) = gateway.ledger.keys(&first).await.map_err(failed)?.first() {
+    if let Some(first) = gateway.ledger.keys(&first).await.map_err(Failure::of_ledger)?.first() {
         projects.push(view(DEFAULT_PROJECT.to_owned(), first.created));
     }
     projects.sort_unstable_by(|one, other| one.id.cmp(&other.id));

@@ -1,8 +1,10 @@
 //! The key that asks and the account that pays: OpenRouter's shapes with exact amounts beside, and OpenAI's old ones.
 
 use cocoon_receipts::NanoTon;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::limits::{LimitSet, Spent, Used};
 
 /// OpenRouter's envelope of the key.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -31,7 +33,16 @@ pub struct KeyData {
     /// Seconds since 1970; null: never.
     #[schema(required)]
     pub expires_at: Option<u64>,
-    /// What it spent: an account in all, a single key since the first of the month.
+    /// The budget; null: none.
+    #[schema(required)]
+    pub limit: Option<f64>,
+    /// What is left of it, less what running requests hold.
+    #[schema(required)]
+    pub limit_remaining: Option<f64>,
+    /// `daily`, `weekly` or `monthly`; null: it is for all time, or there is none.
+    #[schema(required)]
+    pub limit_reset: Option<&'static str>,
+    /// What was spent in all.
     pub usage: f64,
     /// Since midnight UTC.
     pub usage_daily: f64,
@@ -39,26 +50,43 @@ pub struct KeyData {
     pub usage_weekly: f64,
     /// Since the first of the month.
     pub usage_monthly: f64,
-    /// The last three, exactly.
-    pub usage_nano: SpentNano,
+    /// The last four, exactly.
+    pub usage_nano: Spent,
+    /// All that limits its requests: its own limits, its project's, its account's. Of an account's key and an operator's,
+    /// which run none, the account's alone.
+    pub limits: Vec<LimitsInUse>,
     /// `false`.
     pub is_free_tier: bool,
     /// `ton`.
     pub currency: &'static str,
 }
 
-/// nanoTON, as decimal strings.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct SpentNano {
-    pub daily: String,
-    pub weekly: String,
-    pub monthly: String,
+/// Whose limits count for the key's requests, what they are and what is used of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LimitsInUse {
+    /// `key`, `project` or `account`.
+    pub of: &'static str,
+    pub id: String,
+    #[serde(flatten)]
+    pub limits: LimitSet,
+    pub used: Used,
 }
 
 /// OpenRouter's envelope of the balance.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Credits {
     pub data: CreditsData,
+}
+
+/// How to pay in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TopUp {
+    /// nanoTON that are missing, where a request was refused for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]+$")]
+    pub amount: Option<NanoTon>,
+    /// A page for people.
+    pub url: String,
 }
 
 /// The account's balance.
@@ -85,6 +113,14 @@ pub struct CreditsData {
     pub granted: NanoTon,
     #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub charged: NanoTon,
+    /// Taken from the balance by withdrawals that are under way.
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub withdrawing: NanoTon,
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub withdrawn: NanoTon,
+    /// Only where the deployment says how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topup: Option<TopUp>,
 }
 
 /// OpenAI's old balance; amounts are numbers of TON, whatever their names say.

@@ -6,7 +6,7 @@ use super::*;
 use crate::document::read;
 
 /// What every one of them may answer besides.
-const STATUSES: [u16; 3] = [400, 401, 503];
+const STATUSES: [u16; 4] = [400, 401, 500, 503];
 
 /// Every path and what its `GET` does.
 pub(crate) fn paths() -> Vec<(&'static str, Value)> {
@@ -56,7 +56,7 @@ pub(crate) fn paths() -> Vec<(&'static str, Value)> {
             KEY_PATH,
             operation(
                 "readKey",
-                "The key that asks, and what it spent.",
+                "The key that asks, what it spent, and what is left of all that limits it.",
                 "KeyFacts",
                 json!([]),
                 key_example(),
@@ -234,10 +234,25 @@ fn costs_example() -> Value {
 }
 
 fn key_example() -> Value {
+    let spent = json!({ "daily": "50000", "weekly": "50000", "monthly": "50000", "total": "50000" });
     json!({ "data": {
         "label": "k1", "id": "k1", "account": "alice", "project": null, "scope": "inference", "models": null,
-        "sealed_only": false, "expires_at": null, "usage": 0.00005, "usage_daily": 0.00005, "usage_weekly": 0.00005,
-        "usage_monthly": 0.00005, "usage_nano": { "daily": "50000", "weekly": "50000", "monthly": "50000" },
+        "sealed_only": false, "expires_at": null, "limit": 1.0, "limit_remaining": 0.99995, "limit_reset": "monthly", "usage": 0.00005, "usage_daily": 0.00005, "usage_weekly": 0.00005,
+        "usage_monthly": 0.00005, "usage_nano": spent, "limits": [
+            {
+                "of": "key", "id": "k1", "rpm": 60, "tpm": null, "concurrency": null,
+                "budget": { "amount": "1000000000", "period": "month" },
+                "used": {
+                    "spent": spent, "running": 0, "requests": { "limit": 60, "remaining": 59, "reset_ms": 1000 },
+                    "tokens": null,
+                    "budget": { "spent": "50000", "held": "0", "remaining": "999950000", "resets_at": 1_793_491_200 },
+                },
+            },
+            {
+                "of": "account", "id": "alice", "rpm": null, "tpm": null, "concurrency": null, "budget": null,
+                "used": { "spent": spent, "running": 0, "requests": null, "tokens": null, "budget": null },
+            },
+        ],
         "is_free_tier": false, "currency": "ton",
     } })
 }
@@ -246,6 +261,7 @@ fn credits_example() -> Value {
     json!({ "data": {
         "total_credits": 10.0, "total_usage": 0.00005, "currency": "ton", "account": "alice", "balance": "9999950000",
         "held": "0", "available": "9999950000", "deposited": "10000000000", "granted": "0", "charged": "50000",
+        "withdrawing": "0", "withdrawn": "0", "topup": { "url": "https://pay.example.org" },
     } })
 }
 

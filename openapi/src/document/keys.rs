@@ -1,13 +1,14 @@
-//! Keys, projects and limits.
+//! What an administrator has: keys, projects, limits, the address of withdrawals.
 
 use serde_json::{Value, json};
 
 use super::{collect, read, schema_ref};
 use crate::keys::{
-    AdminApiKeys, Deleted, LimitSet, LimitsOf, NewAdminApiKey, NewProjectApiKey, ProjectApiKeys, Projects,
-    Rotation,
+    AdminApiKeys, Deleted, NewAdminApiKey, NewProjectApiKey, ProjectApiKeys, Projects, Rotation,
 };
-use crate::names::{ADMIN_API_KEYS_PATH, LIMITS_PATH, PROJECTS_PATH};
+use crate::limits::{LimitSet, LimitsOf};
+use crate::names::{ADMIN_API_KEYS_PATH, LIMITS_PATH, PAYOUT_PATH, PROJECTS_PATH};
+use crate::payouts::{NewPayout, PayoutOf};
 
 /// Who may ask.
 const BY: &str =
@@ -105,7 +106,11 @@ pub(super) fn paths() -> Vec<(String, &'static str, Value)> {
                 false,
             ),
         ),
-        (LIMITS_PATH.into(), "get", operation("readLimits", "What the account may use.", "Limits")),
+        (
+            LIMITS_PATH.into(),
+            "get",
+            operation("readLimits", "What the account may use, and what it used.", "Limits"),
+        ),
         (
             LIMITS_PATH.into(),
             "post",
@@ -114,7 +119,10 @@ pub(super) fn paths() -> Vec<(String, &'static str, Value)> {
         (
             format!("{of_project}/limits"),
             "get",
-            with(operation("readProjectLimits", "What a project may use.", "Limits"), [&project]),
+            with(
+                operation("readProjectLimits", "What a project may use, and what it used.", "Limits"),
+                [&project],
+            ),
         ),
         (
             format!("{of_project}/limits"),
@@ -122,6 +130,23 @@ pub(super) fn paths() -> Vec<(String, &'static str, Value)> {
             taking(
                 with(operation("setProjectLimits", "Replaces them all.", "Limits"), [&project]),
                 "LimitSet",
+                true,
+            ),
+        ),
+        (
+            PAYOUT_PATH.into(),
+            "get",
+            operation("readPayout", "Where withdrawals go, and what is on its way there.", "Payout"),
+        ),
+        (
+            PAYOUT_PATH.into(),
+            "post",
+            taking(
+                described(
+                    operation("setPayoutAddress", "Sets where they go.", "Payout"),
+                    "Another address is used a day after it was set; until then the one before it stays.",
+                ),
+                "NewPayout",
                 true,
             ),
         ),
@@ -138,6 +163,8 @@ pub(super) fn schemas(found: &mut Vec<(String, Value)>) {
     collect::<NewAdminApiKey>(found);
     collect::<NewProjectApiKey>(found);
     collect::<Rotation>(found);
+    collect::<PayoutOf>(found);
+    collect::<NewPayout>(found);
 }
 
 fn operation(id: &str, summary: &str, answer: &str) -> Value {

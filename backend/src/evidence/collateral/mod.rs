@@ -2,14 +2,13 @@
 //!
 //! All of it is signed and checked by the verifier. It travels in the document so that a verifier fetches nothing.
 
-mod fetch;
 pub(super) mod snp;
 mod source;
 pub(super) mod tdx;
 
 use std::time::Duration;
 
-pub(crate) use fetch::FetchError;
+use cocoon_process::{FetchError, FetchLimits};
 
 use super::EvidenceError;
 use super::sections::ReadError;
@@ -19,6 +18,8 @@ use crate::config::{ConfigError, EvidenceConfig};
 
 /// How often collateral is fetched anew.
 const FRESH_FOR: Duration = Duration::from_secs(3600);
+/// A verifier waits 10 s for its document, and Intel's collateral is four answers, fetched side by side.
+const LIMITS: FetchLimits = FetchLimits { time: Duration::from_secs(6), size: 256 << 10 };
 /// How soon that is tried again where it failed.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 

@@ -3,14 +3,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cocoon_process::{FetchError, Fetcher};
 use serde::Serialize;
 use x509_cert::Certificate;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode as _;
 
-use super::fetch::Fetcher;
 use super::source::Source;
-use super::{CollateralError, FetchError};
+use super::{CollateralError, LIMITS};
 use crate::config::EvidenceConfig;
 use crate::evidence::tsm::Report;
 
@@ -83,7 +83,7 @@ impl Certificates {
         let source = |place: &Option<String>| place.as_deref().map(Source::new);
         let (vcek, crl) = (source(&config.vcek), source(&config.crl));
         let encrypted = [&vcek, &crl].into_iter().flatten().any(Source::is_encrypted);
-        Ok(Self { fetcher: Fetcher::new(encrypted)?, vcek, crl })
+        Ok(Self { fetcher: Fetcher::new(encrypted, LIMITS)?, vcek, crl })
     }
 
     /// The certificates for a report. What is configured goes before what the host hands over.

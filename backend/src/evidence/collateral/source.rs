@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use cocoon_process::Fetcher;
 use tokio::time::Instant;
 
-use super::fetch::Fetcher;
 use super::{CollateralError, FRESH_FOR};
 use crate::evidence::sections::read_bounded;
 

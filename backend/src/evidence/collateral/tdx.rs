@@ -3,6 +3,7 @@
 use std::str::FromStr as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use cocoon_process::{FetchError, Fetched, Fetcher};
 use dcap_qvl::QuoteCollateralV3;
 use dcap_qvl::quote::Quote;
 use percent_encoding::percent_decode_str;
@@ -12,8 +13,7 @@ use x509_cert::Certificate;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::{DateTime, Decode as _};
 
-use super::CollateralError;
-use super::fetch::{Fetched, Fetcher};
+use super::{CollateralError, LIMITS};
 
 /// Certification data in a quote that is the platform's certificate chain (Intel's quote format, appendix A.3.11).
 const CERTIFICATE_CHAIN: u16 = 5;
@@ -53,13 +53,13 @@ pub(in crate::evidence) struct Pccs {
 
 impl Pccs {
     /// # Errors
-    /// [`super::FetchError`].
-    pub(super) fn new(url: &str) -> Result<Self, super::FetchError> {
+    /// [`FetchError`].
+    pub(super) fn new(url: &str) -> Result<Self, FetchError> {
         let mut base = url.trim_end_matches('/');
         for suffix in BASE_SUFFIXES {
             base = base.trim_end_matches(suffix);
         }
-        let fetcher = Fetcher::new(base.starts_with("https"))?;
+        let fetcher = Fetcher::new(base.starts_with("https"), LIMITS)?;
         Ok(Self { fetcher, base: base.to_owned(), kept: RwLock::default() })
     }
 

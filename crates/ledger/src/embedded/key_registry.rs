@@ -8,7 +8,7 @@ use cocoon_receipts::{AccountId, KeyId, ProjectId};
 
 use crate::embedded::columns::{amount, text};
 use crate::embedded::{Embedded, integer, lease, natural, sqlite_error};
-use crate::key_registry::{cap, check_limits};
+use crate::key_registry::{ENDED_KEY_KEPT_MS, cap, check_limits, make_room};
 use crate::rules::lease_ms;
 use crate::{
     KeyOrder, KeyQuery, KeyRecord, KeyRegistry, KeyScope, KeySet, LedgerError, Limits, MAX_KEY_PAGE,
@@ -19,8 +19,14 @@ use crate::{
 impl KeyRegistry for Embedded {
     async fn put_key(&self, record: &KeyRecord) -> Result<Recorded, LedgerError> {
         record.check()?;
-        let (shard, record) = (self.shards.of(&record.account), record.clone());
-        self.writer.run(move |connection| put(connection, shard, &record)).await
+        let shard = self.shards.of(&record.account);
+        loop {
+            let again = record.clone();
+            let recorded = self.writer.run(move |connection| put(connection, shard, &again)).await?;
+            if recorded != Recorded::TooManyKeys || !make_room(self, &record.account).await? {
+                return Ok(recorded);
+            }
+        }
     }
 
     async fn key(&self, account: &AccountId, id: &KeyId) -> Result<Option<KeyRecord>, LedgerError> {
@@ -49,6 +55,22 @@ impl KeyRegistry for Embedded {
                 }
                 set_cap(connection, shard, &account, &cap::revoked(&id), &at_ms.to_string())?;
                 Ok(Some(Revoked { at_ms, already: false }))
+            })
+            .await
+    }
+
+    async fn forget_keys(&self, account: &AccountId, ids: &[KeyId]) -> Result<u64, LedgerError> {
+        let (clock, shard, account) = (self.clock, self.shards.of(account), account.clone());
+        let ids = ids.to_vec();
+        self.writer
+            .run(move |connection| {
+                let before_ms =
+                    lease::shard_time(connection, clock, shard)?.saturating_sub(ENDED_KEY_KEPT_MS);
+                let mut forgotten = 0;
+                for id in &ids {
+                    forgotten += u64::from(forget(connection, shard, &account, id, before_ms)?);
+                }
+                Ok(forgotten)
             })
             .await
     }
@@ -83,8 +105,7 @@ impl KeyRegistry for Embedded {
                 }
                 let name = cap::limits(project.as_ref());
                 if limits == Limits::default() {
-                    let sql = "DELETE FROM caps WHERE shard = ?1 AND account = ?2 AND name = ?3";
-                    execute(connection, sql, params![shard.0, account.as_str(), name])?;
+                    delete_cap(connection, shard, &account, &name)?;
                 } else {
                     set_cap(connection, shard, &account, &name, &limits.to_text())?;
                 }
@@ -149,6 +170,24 @@ pub(super) fn insert(connection: &Connection, shard: Shard, record: &KeyRecord) 
         "INSERT INTO api_key (shard, account, id, scope, project, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let row = params![shard.0, account, id, record.scope.as_str(), project, record.to_json()?];
     execute(connection, sql, row).map(drop)
+}
+
+/// Forgets a key that had ended by `before_ms`; whether it did.
+fn forget(
+    connection: &Connection,
+    shard: Shard,
+    account: &AccountId,
+    id: &KeyId,
+    before_ms: u64,
+) -> Result<bool, LedgerError> {
+    let record = get(connection, shard, account, id)?;
+    let Some(record) = record.filter(|record| record.has_ended(before_ms)) else { return Ok(false) };
+    let sql = "DELETE FROM api_key WHERE shard = ?1 AND account = ?2 AND id = ?3";
+    execute(connection, sql, params![shard.0, account.as_str(), id.as_str()])?;
+    if record.has_expired(before_ms) {
+        delete_cap(connection, shard, account, &cap::revoked(id))?;
+    }
+    Ok(true)
 }
 
 fn get(
@@ -263,6 +302,16 @@ pub(super) fn set_cap(
 ) -> Result<(), LedgerError> {
     let sql = "INSERT OR REPLACE INTO caps (shard, account, name, value) VALUES (?1, ?2, ?3, ?4)";
     execute(connection, sql, params![shard.0, account.as_str(), name, value]).map(drop)
+}
+
+fn delete_cap(
+    connection: &Connection,
+    shard: Shard,
+    account: &AccountId,
+    name: &str,
+) -> Result<(), LedgerError> {
+    let sql = "DELETE FROM caps WHERE shard = ?1 AND account = ?2 AND name = ?3";
+    execute(connection, sql, params![shard.0, account.as_str(), name]).map(drop)
 }
 
 fn read(record: &str, revoked: Option<&str>) -> Result<KeyRecord, LedgerError> {

@@ -10,7 +10,7 @@ use cocoon_receipts::{AccountId, KeyId, ProjectId};
 use super::functions::Function;
 use super::reply::{Reply, parse};
 use super::{RedisLedger, lease_ms, project_text};
-use crate::key_registry::{cap, check_limits};
+use crate::key_registry::{ENDED_KEY_KEPT_MS, cap, check_limits, make_room};
 use crate::{
     KeyOrder, KeyQuery, KeyRecord, KeyRegistry, KeyScope, KeySet, LedgerError, Limits, MAX_KEY_PAGE,
     MAX_KEYS, MAX_PROJECTS, Project, Recorded, Revoked,
@@ -20,25 +20,11 @@ use crate::{
 impl KeyRegistry for RedisLedger {
     async fn put_key(&self, record: &KeyRecord) -> Result<Recorded, LedgerError> {
         record.check()?;
-        let k = self.keys_of(&record.account);
-        let account = &record.account;
-        let keys = [k.clock(), k.key_records(account), k.key_ids(account), k.projects(account)];
-        let mut args = vec![
-            record.id.to_string(),
-            record.to_json()?,
-            project_text(record.project.as_ref()),
-            record.created.to_string(),
-            MAX_KEYS.to_string(),
-            MAX_PROJECTS.to_string(),
-        ];
-        args.extend(sets_of(record));
-        let reply = Reply(self.functions.call_durably(Function::PutKey, &keys, &args).await?);
-        match reply.word() {
-            "recorded" => Ok(Recorded::Recorded),
-            "already" => Ok(Recorded::Already),
-            "too_many_keys" => Ok(Recorded::TooManyKeys),
-            "too_many_projects" => Ok(Recorded::TooManyProjects),
-            _ => Err(reply.unexpected()),
+        loop {
+            let recorded = self.put(record).await?;
+            if recorded != Recorded::TooManyKeys || !make_room(self, &record.account).await? {
+                return Ok(recorded);
+            }
         }
     }
 
@@ -84,6 +70,23 @@ impl KeyRegistry for RedisLedger {
             _ => return Err(reply.unexpected()),
         };
         Ok(Some(Revoked { at_ms: reply.amount(1)?.0, already }))
+    }
+
+    async fn forget_keys(&self, account: &AccountId, ids: &[KeyId]) -> Result<u64, LedgerError> {
+        let k = self.keys_of(account);
+        let keys = [k.clock(), k.key_records(account), k.key_ids(account), k.caps(account)];
+        let mut args = vec![ENDED_KEY_KEPT_MS.to_string()];
+        for record in self.records(account, ids).await? {
+            args.extend([record.id.to_string(), cap::revoked(&record.id)]);
+            // Of each key as many as an inference key has; a member that is not there is removed without harm.
+            let members = members_of(&record);
+            args.extend((0..3).map(|n| members.get(n).cloned().unwrap_or_default()));
+        }
+        let reply = Reply(self.functions.call_durably(Function::ForgetKeys, &keys, &args).await?);
+        match reply.word() {
+            "forgotten" => Ok(reply.amount(1)?.0),
+            _ => Err(reply.unexpected()),
+        }
     }
 
     async fn is_revoked(&self, account: &AccountId, id: &KeyId) -> Result<bool, LedgerError> {
@@ -136,6 +139,28 @@ impl KeyRegistry for RedisLedger {
 }
 
 impl RedisLedger {
+    async fn put(&self, record: &KeyRecord) -> Result<Recorded, LedgerError> {
+        let (k, account) = (self.keys_of(&record.account), &record.account);
+        let keys = [k.clock(), k.key_records(account), k.key_ids(account), k.projects(account)];
+        let mut args = vec![
+            record.id.to_string(),
+            record.to_json()?,
+            project_text(record.project.as_ref()),
+            record.created.to_string(),
+            MAX_KEYS.to_string(),
+            MAX_PROJECTS.to_string(),
+        ];
+        args.extend(members_of(record));
+        let reply = Reply(self.functions.call_durably(Function::PutKey, &keys, &args).await?);
+        match reply.word() {
+            "recorded" => Ok(Recorded::Recorded),
+            "already" => Ok(Recorded::Already),
+            "too_many_keys" => Ok(Recorded::TooManyKeys),
+            "too_many_projects" => Ok(Recorded::TooManyProjects),
+            _ => Err(reply.unexpected()),
+        }
+    }
+
     /// Those of `ids` that there are, in the same order.
     async fn records(&self, account: &AccountId, ids: &[KeyId]) -> Result<Vec<KeyRecord>, LedgerError> {
         if ids.is_empty() {
@@ -158,13 +183,13 @@ impl RedisLedger {
     }
 }
 
-/// What stands before the ids of the sets that a key is in.
-pub(super) fn sets_of(record: &KeyRecord) -> Vec<String> {
-    let mut sets = vec![prefix(&KeySet::All), prefix(&KeySet::OfScope(record.scope))];
+/// What a key is among the ids: once for every set that it is in.
+pub(super) fn members_of(record: &KeyRecord) -> Vec<String> {
+    let mut sets = vec![KeySet::All, KeySet::OfScope(record.scope)];
     if record.scope == KeyScope::Inference {
-        sets.push(prefix(&KeySet::OfProject(record.project.clone())));
+        sets.push(KeySet::OfProject(record.project.clone()));
     }
-    sets
+    sets.iter().map(|set| format!("{}/{}", prefix(set), record.id)).collect()
 }
 
 /// What stands before the ids of a set. No name has a slash.

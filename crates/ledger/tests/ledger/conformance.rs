@@ -79,7 +79,8 @@ on_both_stores! {
         a_key_is_revoked_now_or_later_and_never_postponed
         limits_are_set_and_taken_away
         an_account_has_the_projects_that_keys_and_limits_name_and_a_bound_on_them
-        an_account_has_no_more_than_ten_thousand_keys;
+        an_account_has_no_more_than_ten_thousand_keys
+        a_key_is_forgotten_and_stays_refused;
     receipts:
         a_receipt_turns_its_hold_into_a_charge_exactly_once
         the_operator_has_its_share_and_the_platform_the_remainder

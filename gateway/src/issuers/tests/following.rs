@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::clock::now_s;
 use crate::issuers::Issuers;
-use crate::issuers::fetch::MAX_ANSWER;
+use crate::issuers::jwks::LIMITS;
 
 /// What the issuer answers, and how often it was asked.
 #[derive(Default)]
@@ -121,7 +121,7 @@ async fn keys_stay_in_force_while_they_cannot_be_fetched() {
     let bench = Bench::start(StatusCode::OK, set(&[signer.jwk()]), 1).await;
     assert_eq!(bench.status(&signer).await, 200);
     let mut times = bench.asked();
-    let too_large = set(&[signer.jwk(), json!({ "kty": "x".repeat(MAX_ANSWER) })]);
+    let too_large = set(&[signer.jwk(), json!({ "kty": "x".repeat(LIMITS.size) })]);
     for (status, body) in [
         (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
         (StatusCode::OK, "no JSON".to_owned()),
@@ -140,7 +140,7 @@ async fn keys_stay_in_force_while_they_cannot_be_fetched() {
 #[tokio::test]
 async fn a_set_that_is_too_large_is_none() {
     let signer = Signer::new("k1", Algorithm::EdDSA);
-    let large = set(&[signer.jwk(), json!({ "kty": "x".repeat(MAX_ANSWER) })]);
+    let large = set(&[signer.jwk(), json!({ "kty": "x".repeat(LIMITS.size) })]);
     let bench = Bench::start(StatusCode::OK, large, 3600).await;
     assert_eq!(bench.status(&signer).await, 503);
     bench.end().await;

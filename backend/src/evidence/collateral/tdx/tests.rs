@@ -157,7 +157,7 @@ async fn answers_that_are_not_as_documented_are_refused() {
         *player.bodies.lock().unwrap() = HashMap::from([(path, body.to_vec())]);
         pccs.section(&quote(), IN_DATE * 1000).await.unwrap_err()
     };
-    let large = vec![b'0'; super::super::fetch::MAX_ANSWER + 1];
+    let large = vec![b'0'; LIMITS.size + 1];
     for (path, body) in [
         ("pckcrl", &b"-----BEGIN X509 CRL-----"[..]),
         ("pckcrl", b""),
@@ -172,7 +172,7 @@ async fn answers_that_are_not_as_documented_are_refused() {
         assert!(matches!(error, CollateralError::Malformed { .. }), "{path}: {error}");
     }
     let error = refused("tcb", &large).await;
-    assert!(matches!(error, CollateralError::Fetch(super::super::FetchError::Body { .. })), "{error}");
+    assert!(matches!(error, CollateralError::Fetch(FetchError::Body { .. })), "{error}");
     player.bodies.lock().unwrap().clear();
     player.headerless.store(true, Ordering::Relaxed);
     let error = pccs.section(&quote(), IN_DATE * 1000).await.unwrap_err();

@@ -7,7 +7,7 @@ use super::packed::{pack_aside, pack_finished, pack_kept, pack_recent, pack_with
 use super::read_accounts::score;
 use crate::redis::RedisLedger;
 use crate::redis::functions::{Function, fcall};
-use crate::redis::key_registry::sets_of;
+use crate::redis::key_registry::members_of;
 use crate::redis::names::{self, ShardKeys};
 use crate::redis::reply::{self, or_empty, usage_text};
 use crate::requests::RECENT_KEPT_MS;
@@ -188,12 +188,8 @@ impl Commands {
     fn key(&mut self, record: &KeyRecord) -> Result<(), LedgerError> {
         let k = self.k;
         self.set(k.key_records(&record.account), &record.id, record.to_json()?);
-        for set in sets_of(record) {
-            self.pipeline
-                .cmd("ZADD")
-                .arg(k.key_ids(&record.account))
-                .arg(0)
-                .arg(format!("{set}/{}", record.id));
+        for member in members_of(record) {
+            self.pipeline.cmd("ZADD").arg(k.key_ids(&record.account)).arg(0).arg(member);
         }
         Ok(())
     }

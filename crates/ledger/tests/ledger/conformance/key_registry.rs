@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Budget, KeyOrder, KeyQuery, KeyRecord, KeyScope, KeySet, LedgerError, Limits, MAX_KEY_NAME, MAX_KEY_PAGE,
-    MAX_PROJECTS, Period, Recorded, Revoked,
+    Budget, ENDED_KEY_KEPT, KeyOrder, KeyQuery, KeyRecord, KeyScope, KeySet, LedgerError, Limits,
+    MAX_KEY_NAME, MAX_KEY_PAGE, MAX_PROJECTS, Period, Recorded, Revoked,
 };
 use cocoon_receipts::{KeyId, NanoTon};
 
@@ -37,6 +37,10 @@ async fn revoke(bench: &Bench, account: &str, id: &str, after: Duration) -> Opti
 
 fn query(set: KeySet) -> KeyQuery {
     KeyQuery { account: name("alice"), set, order: KeyOrder::OldestFirst, after: None, limit: MAX_KEY_PAGE }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
 }
 
 async fn ids(bench: &Bench, query: &KeyQuery) -> Vec<String> {
@@ -208,4 +212,44 @@ pub(super) async fn an_account_has_no_more_than_ten_thousand_keys(bench: &Bench)
     let page = KeyQuery { after: Some(name("k4999")), limit: u32::MAX, ..query(KeySet::All) };
     let page = ids(bench, &page).await;
     assert_eq!((page.len(), page[0].as_str()), (MAX_KEY_PAGE as usize, "k5000"));
+    // They have expired a minute after the start; room is made only when that was long ago.
+    let long_ago = START_MS + 60_000 + millis(ENDED_KEY_KEPT);
+    bench.ledger.set_test_time(long_ago - 1).await.unwrap();
+    assert_eq!(bench.ledger.put_key(&more).await.unwrap(), Recorded::TooManyKeys);
+    bench.ledger.set_test_time(long_ago).await.unwrap();
+    put(bench, &more).await;
+    assert_eq!(bench.ledger.key(&more.account, &name("k0000")).await.unwrap(), None);
+    assert!(bench.ledger.key(&more.account, &name("k0500")).await.unwrap().is_some());
+    assert_eq!(ids(bench, &query(KeySet::OfProject(None))).await.first().map(String::as_str), Some("k0500"));
+}
+
+/// Guards against: a revoked key that is good again once its record is gone.
+pub(super) async fn a_key_is_forgotten_and_stays_refused(bench: &Bench) {
+    let alice = name("alice");
+    let expiring = record("alice", "expiring", Some("p"));
+    let endless = KeyRecord { expires: None, ..record("alice", "endless", Some("p")) };
+    let good = KeyRecord { expires: None, ..record("alice", "good", Some("p")) };
+    let ending = KeyRecord { expires: None, ..record("alice", "ending", Some("p")) };
+    for key in [&expiring, &endless, &good, &ending] {
+        put(bench, key).await;
+    }
+    revoke(bench, "alice", "expiring", Duration::ZERO).await.unwrap();
+    revoke(bench, "alice", "endless", Duration::ZERO).await.unwrap();
+    revoke(bench, "alice", "ending", Duration::from_secs(61)).await.unwrap();
+    let all: Vec<KeyId> = ["expiring", "endless", "good", "ending", "unknown"].map(name).to_vec();
+    let kept = millis(ENDED_KEY_KEPT);
+    assert_eq!(bench.ledger.forget_keys(&alice, &all).await.unwrap(), 0);
+    bench.ledger.set_test_time(START_MS + kept - 1).await.unwrap();
+    assert_eq!(bench.ledger.forget_keys(&alice, &all).await.unwrap(), 0);
+    bench.ledger.set_test_time(START_MS + kept + 60_000).await.unwrap();
+    assert_eq!(bench.ledger.forget_keys(&alice, &all).await.unwrap(), 2);
+    assert_eq!(bench.ledger.forget_keys(&alice, &all).await.unwrap(), 0);
+    for set in [KeySet::All, KeySet::OfScope(KeyScope::Inference), KeySet::OfProject(Some(name("p")))] {
+        assert_eq!(ids(bench, &query(set)).await, ["ending", "good"]);
+    }
+    // What has expired needs no refusal of the ledger's; what never would is refused for ever.
+    for (id, revoked) in [("expiring", false), ("endless", true), ("good", false), ("ending", true)] {
+        assert_eq!(bench.ledger.is_revoked(&alice, &name(id)).await.unwrap(), revoked, "{id}");
+    }
+    put(bench, &expiring).await;
 }
