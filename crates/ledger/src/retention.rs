@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cocoon_receipts::{Digest, ReceiptId};
+use serde::{Deserialize, Serialize};
 
 use crate::{JournalId, LedgerError, Shard};
 
@@ -15,7 +16,8 @@ pub const MAX_CURSORS: usize = 16;
 pub const MAX_TRIM: u32 = 200;
 
 /// The newest checkpoint of a shard: all before it is in the archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChainHead {
     /// Counts from 1.
     pub number: u64,
@@ -28,7 +30,8 @@ pub struct ChainHead {
 }
 
 /// Who reads a journal, such as `settler`: 1 to 32 characters of a-z, 0-9 and '-'.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct CursorName(String);
 
 impl CursorName {
@@ -53,18 +56,49 @@ impl std::str::FromStr for CursorName {
     }
 }
 
+impl TryFrom<String> for CursorName {
+    type Error = LedgerError;
+
+    fn try_from(text: String) -> Result<Self, LedgerError> {
+        text.parse()
+    }
+}
+
 /// How one shard's journal stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kept {
     /// None where nothing was archived yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<ChainHead>,
     /// The last entry that is gone; none where all are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trimmed: Option<JournalId>,
     /// The last entry that each reader is done with; none where it is done with none.
     pub cursors: BTreeMap<CursorName, Option<JournalId>>,
 }
 
 impl Kept {
+    /// The same, as another store has it: `id` says what becomes of each id, and of the last id that is archived.
+    ///
+    /// # Errors
+    /// As `id`.
+    pub(crate) fn with_ids<E>(
+        &self,
+        id: impl Fn(&JournalId) -> Result<JournalId, E>,
+        archived: impl Fn(&ChainHead) -> Result<JournalId, E>,
+    ) -> Result<Self, E> {
+        let head = |head: &ChainHead| Ok(ChainHead { at: archived(head)?, ..head.clone() });
+        let cursor = |(name, at): (&CursorName, &Option<JournalId>)| {
+            Ok((name.clone(), at.as_ref().map(&id).transpose()?))
+        };
+        Ok(Self {
+            head: self.head.as_ref().map(head).transpose()?,
+            trimmed: self.trimmed.as_ref().map(&id).transpose()?,
+            cursors: self.cursors.iter().map(cursor).collect::<Result<_, _>>()?,
+        })
+    }
+
     /// Whether the entry `id` was there and was dropped.
     ///
     /// # Errors

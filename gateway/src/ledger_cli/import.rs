@@ -7,10 +7,13 @@ use cocoon_ledger::transfer;
 
 use super::{ANSWERS_STAY, place, print, tell};
 use crate::config::Config;
+use crate::run;
 
 pub(super) async fn import(config: &Path, from: &Path) -> anyhow::Result<()> {
-    let place = place(&Config::load(config)?);
-    let done = transfer::import(&place, from, &mut tell).await.context("the ledger is not imported")?;
+    let config = Config::load(config)?;
+    let archive = run::open_archive(&config)?;
+    let importing = transfer::import(&place(&config), from, archive.as_ref(), &mut tell);
+    let done = importing.await.context("the ledger is not imported")?;
     let (records, entries) = (done.records, done.entries);
     print(&format!(
         "the ledger is as the file: {records} records, {entries} of them journal entries; {ANSWERS_STAY}"

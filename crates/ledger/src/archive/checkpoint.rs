@@ -85,7 +85,7 @@ impl ShardCheckpoint {
     }
 
     /// Receipts that were seen are not in it: [`Replay`] then finds those alone that are twice after it.
-    pub(super) fn into_replay(self) -> Replay {
+    pub(super) fn into_replay(self, at: JournalId) -> Replay {
         let operators = self
             .operators
             .into_iter()
@@ -97,7 +97,7 @@ impl ShardCheckpoint {
             operators: operators.collect(),
             platform: self.platform,
             withdrawals: withdrawals.collect(),
-            last: Some(self.at),
+            last: Some(at),
             entries: self.entries,
             ..Replay::default()
         }

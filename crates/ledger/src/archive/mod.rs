@@ -48,7 +48,8 @@ impl Archive {
     pub async fn replayed(&self, shard: Shard, head: Option<&ChainHead>) -> Result<Replay, ArchiveError> {
         let Some(head) = head.cloned() else { return Ok(Replay::default()) };
         let archive = self.clone();
-        blocking(move || Ok(archive.checkpoint(shard, head.number, head.digest)?.into_replay())).await
+        // Where the ledger has it: it may have moved to a store that counts differently.
+        blocking(move || Ok(archive.checkpoint(shard, head.number, head.digest)?.into_replay(head.at))).await
     }
 
     fn checkpoint(&self, shard: Shard, number: u64, digest: Digest) -> Result<ShardCheckpoint, ArchiveError> {

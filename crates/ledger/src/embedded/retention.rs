@@ -95,7 +95,7 @@ fn id(count: i64) -> JournalId {
     JournalId(count.to_string())
 }
 
-fn kept(connection: &Connection, shard: Shard) -> Result<Kept, LedgerError> {
+pub(super) fn kept(connection: &Connection, shard: Shard) -> Result<Kept, LedgerError> {
     let mut cursors =
         connection.prepare_cached("SELECT name, at FROM cursor WHERE shard = ?1").map_err(sqlite_error)?;
     let rows: Vec<(String, i64)> = cursors
@@ -110,6 +110,27 @@ fn kept(connection: &Connection, shard: Shard) -> Result<Kept, LedgerError> {
             .map(|(name, at)| Ok((name.parse()?, if at == 0 { None } else { Some(id(at)) })))
             .collect::<Result<_, LedgerError>>()?,
     })
+}
+
+/// Puts all of it into a shard that has none.
+pub(super) fn restore(connection: &Connection, shard: Shard, kept: &Kept) -> Result<(), LedgerError> {
+    if let Some(head) = &kept.head {
+        put_head(connection, shard, None, head)?;
+    }
+    if let Some(at) = &kept.trimmed {
+        set_trimmed(connection, shard, count(at)?)?;
+    }
+    for (name, at) in &kept.cursors {
+        put_cursor(connection, shard, name, at.as_ref().map_or(Ok(0), count)?)?;
+    }
+    Ok(())
+}
+
+fn set_trimmed(connection: &Connection, shard: Shard, at: i64) -> Result<(), LedgerError> {
+    connection
+        .execute("INSERT OR REPLACE INTO trimmed (shard, at) VALUES (?1, ?2)", params![shard.0, at])
+        .map_err(sqlite_error)?;
+    Ok(())
 }
 
 fn head(connection: &Connection, shard: Shard) -> Result<Option<ChainHead>, LedgerError> {
@@ -199,13 +220,8 @@ fn trim(connection: &Connection, clock: Clock, shard: Shard, age: Duration) -> R
     if let Some(gone) = gone {
         connection
             .execute("DELETE FROM journal WHERE shard = ?1 AND id <= ?2", params![shard.0, gone])
-            .and_then(|_| {
-                connection.execute(
-                    "INSERT OR REPLACE INTO trimmed (shard, at) VALUES (?1, ?2)",
-                    params![shard.0, gone],
-                )
-            })
             .map_err(sqlite_error)?;
+        set_trimmed(connection, shard, gone)?;
     }
     Ok(number)
 }

@@ -5,19 +5,22 @@ use std::path::Path;
 use super::count::Count;
 use super::file::Reading;
 use super::progress::Reporter;
+use super::record::Record;
 use super::{Page, Part, Place, Progress, Step, Target, TransferError, Transferred, read_part};
 use crate::embedded::Embedded;
 use crate::redis::RedisLedger;
-use crate::{Pace, Replay, check_shard};
+use crate::{Archive, Pace, check_shard, replayed};
 
 /// Fills the ledger at `place`, which is empty or not there, with what is in the file `path`: after the file was found to
-/// be whole. In the end the ledger is read again and compared, and its journal is replayed.
+/// be whole. In the end the ledger is read again and compared, and its journal is replayed: from the `archive` on, where that
+/// has its beginning.
 ///
 /// # Errors
 /// [`TransferError`]; after [`TransferError::Incomplete`] the ledger is of no use, and no gateway opens it.
 pub async fn import(
     place: &Place,
     path: &Path,
+    archive: Option<&Archive>,
     progress: &mut (dyn FnMut(&Progress) + Send),
 ) -> Result<Transferred, TransferError> {
     let shards = place.options.shards;
@@ -27,13 +30,16 @@ pub async fn import(
     report.begin(Step::Verifying);
     while let Some((part, record)) = file.next()? {
         report.at(part, expected.records);
+        if matches!(&record, Record::Retention(kept) if kept.trimmed.is_some()) && archive.is_none() {
+            return Err(TransferError::NeedsArchive);
+        }
         expected.add(&record)?;
     }
     report.end(expected.records);
     same("shards", file.header().shards, shards.get())?;
     same("test_clock", file.header().test_clock, place.options.test_clock)?;
     let target = open(place).await?;
-    match fill(target.as_ref(), file, &expected, &mut report).await {
+    match fill(target.as_ref(), file, archive, &expected, &mut report).await {
         Ok(()) => Ok(Transferred { records: expected.records, entries: expected.entries() }),
         Err(error) => Err(TransferError::Incomplete(Box::new(error))),
     }
@@ -51,6 +57,7 @@ async fn open(place: &Place) -> Result<Box<dyn Target>, TransferError> {
 async fn fill(
     target: &dyn Target,
     file: Reading,
+    archive: Option<&Archive>,
     expected: &Count,
     report: &mut Reporter<'_>,
 ) -> Result<(), TransferError> {
@@ -67,7 +74,8 @@ async fn fill(
     let mut entries = 0;
     for shard in report.shards().all() {
         report.at(Part::Shard(shard), entries);
-        let checked = check_shard(target.ledger(), shard, Replay::default(), Pace::FULL).await?;
+        let begin = replayed(target.ledger(), archive, shard).await?;
+        let checked = check_shard(target.ledger(), shard, begin, Pace::FULL).await?;
         if !checked.is_clean() {
             return Err(TransferError::Books { shard, findings: checked.found });
         }

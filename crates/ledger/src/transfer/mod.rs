@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::redis::Access;
-use crate::{CheckError, Ledger, LedgerError, Options, Shard, ShardCount};
+use crate::{ArchiveError, CheckError, Ledger, LedgerError, Options, Shard, ShardCount};
 use record::Record;
 
 /// Records that are handed over at once, and about how many bytes of what may be long.
@@ -76,6 +76,11 @@ pub enum TransferError {
         "the ledger is not as the file: {found} of its {kind} records are there or differ, not {expected}"
     )]
     Differs { kind: &'static str, expected: u64, found: u64 },
+    /// The journal of the file begins after entries that only its archive has.
+    #[error("old entries of this ledger are in its archive only, which is needed to check what is imported")]
+    NeedsArchive,
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("the books of {shard} are not what its journal makes them: {findings} differences")]
     Books { shard: Shard, findings: u64 },
     #[error(transparent)]

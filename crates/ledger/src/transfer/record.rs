@@ -8,14 +8,11 @@ use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, ProjectId, RequestId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, JournalEntry, JournalId, KeyRecord, LedgerError, Limits, Payout, Shard, Tally, TonAddress,
+    Account, JournalEntry, JournalId, Kept, KeyRecord, LedgerError, Limits, Payout, Shard, Tally, TonAddress,
     Totals, Whose, Width, Work, withdrawals,
 };
 
 /// One of them. A shard's records come after its [`ShardState`]; keysets and documents are no shard's.
-///
-/// What is kept of the journal's checkpoints and of its trimming (chain head, last trimmed id, cursors) is to be a
-/// variant beside `Journal`, read and written per shard like the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Record {
@@ -31,6 +28,8 @@ pub(crate) enum Record {
     Deposit(String),
     /// A grant's id.
     Grant(RequestId),
+    /// How the journal stands, where it was archived or is read.
+    Retention(Box<Kept>),
     Journal(Box<JournalEntry>),
     Withdrawal(Withdrawal),
     Payout(PayoutOf),
@@ -163,6 +162,7 @@ impl Record {
             Self::Aside(_) => "aside",
             Self::Deposit(_) => "deposit",
             Self::Grant(_) => "grant",
+            Self::Retention(_) => "retention",
             Self::Journal(_) => "journal",
             Self::Withdrawal(_) => "withdrawal",
             Self::Payout(_) => "payout",

@@ -1,5 +1,6 @@
 //! A ledger that is carried into another store goes on as if nothing had happened.
 
+mod archived;
 mod cluster;
 mod damage;
 mod full;
@@ -35,7 +36,7 @@ async fn export(url: &str, file: &Path) -> Result<Transferred, TransferError> {
 }
 
 async fn import(url: &str, file: &Path) -> Result<Transferred, TransferError> {
-    transfer::import(&place(url), file, &mut |_: &Progress| ()).await
+    transfer::import(&place(url), file, None, &mut |_: &Progress| ()).await
 }
 
 /// An empty place, and what keeps it.

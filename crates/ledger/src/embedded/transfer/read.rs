@@ -6,7 +6,8 @@ use cocoon_receipts::{Digest, KeyId, NanoTon, RequestId};
 use crate::embedded::book::shard_row;
 use crate::embedded::columns::{amount, corrupt, optional_text, text, usage};
 use crate::embedded::{
-    account_row, clock, holds, journal, natural, reading, requests, sqlite_error, usages, used, withdrawals,
+    account_row, clock, holds, journal, natural, reading, requests, retention, sqlite_error, usages, used,
+    withdrawals,
 };
 use crate::rules::SUM_LIMIT;
 use crate::transfer::record::{
@@ -15,7 +16,7 @@ use crate::transfer::record::{
 };
 use crate::transfer::{Pages, Part};
 use crate::used::{NAMES, NUMBERS};
-use crate::{JournalId, KeyRecord, LedgerError, Shard, Width};
+use crate::{JournalId, Kept, KeyRecord, LedgerError, Shard, Width};
 
 type Read = fn(&Row<'_>) -> ::rusqlite::Result<Record>;
 
@@ -28,6 +29,10 @@ pub(super) fn part(connection: &Connection, part: Part, mut pages: Pages) -> Res
         }
         Part::Shard(shard) => {
             pages.put_blocking(Record::Shard(Box::new(state(connection, shard)?)))?;
+            let kept = retention::kept(connection, shard)?;
+            if kept != Kept::default() {
+                pages.put_blocking(Record::Retention(Box::new(kept)))?;
+            }
             for (what, read) in of_a_shard() {
                 let (columns, table, order) = what;
                 let sql = format!("SELECT {columns} FROM {table} WHERE shard = ?1 ORDER BY {order}");

@@ -12,11 +12,12 @@ use crate::embedded::requests::{self, Note};
 use crate::embedded::usages::{self, Of};
 use crate::embedded::withdrawals::Intent;
 use crate::embedded::{
-    aside, clock, documents, integer, key_registry, reading, settle, sqlite_error, used, withdrawals,
+    aside, clock, documents, integer, key_registry, reading, retention, settle, sqlite_error, used,
+    withdrawals,
 };
 use crate::transfer::Part;
 use crate::transfer::record::{AccountState as StateOf, Finished, Hold, Recent, Record, ShardState, UsageOf};
-use crate::{JournalEntry, JournalId, KeptDocument, LedgerError, Shard};
+use crate::{ChainHead, JournalEntry, JournalId, Kept, KeptDocument, LedgerError, Shard};
 
 pub(super) fn all(connection: &Connection, part: Part, records: &[Record]) -> Result<(), LedgerError> {
     records.iter().try_for_each(|record| match part {
@@ -49,6 +50,7 @@ fn one(connection: &Connection, shard: Shard, record: &Record) -> Result<(), Led
         Record::Aside(of) => aside::set_aside(connection, shard, of),
         Record::Deposit(cause) => first_time(connection, DEPOSIT, shard, cause).map(drop),
         Record::Grant(id) => first_time(connection, GRANT, shard, &id.to_string()).map(drop),
+        Record::Retention(kept) => keep(connection, shard, kept),
         Record::Journal(entry) => append(connection, shard, entry),
         Record::Withdrawal(of) => {
             let intent = Intent {
@@ -168,6 +170,22 @@ fn finished(of: &Finished) -> Result<holds::Finished, LedgerError> {
         usage: of.usage,
         reserved_ms: of.reserved_ms,
     })
+}
+
+/// Ids of a Redis that are no counts have none here, but that of the last archived entry: it is the last of so many.
+fn keep(connection: &Connection, shard: Shard, kept: &Kept) -> Result<(), LedgerError> {
+    let counted = |id: &JournalId| match count_of(id)? {
+        Some(count) => Ok(JournalId(count.to_string())),
+        None => Err(LedgerError::Configuration(
+            "the journal of this Redis has readers or was trimmed: SQLite cannot number what is left of it"
+                .to_owned(),
+        )),
+    };
+    let of_all = |head: &ChainHead| {
+        let whole = kept.trimmed.is_none() && kept.cursors.is_empty();
+        if whole { Ok(JournalId(head.entries.to_string())) } else { counted(&head.at) }
+    };
+    retention::restore(connection, shard, &kept.with_ids(counted, of_all)?)
 }
 
 /// Under its count, where it has one, or the one after the last.

@@ -15,7 +15,7 @@ use crate::transfer::Pages;
 use crate::transfer::record::{
     Checkpointed, Document, Hold, KeptReceiptOf, Keyset, Receipt, Record, ShardState,
 };
-use crate::{Books, JournalId, Ledger, LedgerError, Shard, Withdrawals};
+use crate::{Books, JournalId, Kept, Ledger, LedgerError, Retention, Shard, Withdrawals};
 
 /// Keys that one step asks for.
 const STEP: usize = 500;
@@ -57,6 +57,10 @@ impl RedisLedger {
     pub(super) async fn read_shard(&self, shard: Shard, pages: &mut Pages) -> Result<(), LedgerError> {
         let k = ShardKeys(shard);
         pages.put(Record::Shard(Box::new(self.read_state(shard).await?))).await?;
+        let kept = self.kept(shard).await?;
+        if kept != Kept::default() {
+            pages.put(Record::Retention(Box::new(kept))).await?;
+        }
         let accounts = scan::accounts(self.functions.link(), shard).await?;
         self.read_states(shard, &accounts, pages).await?;
         self.read_open_holds(k, pages).await?;

@@ -16,7 +16,7 @@ use crate::transfer::record::{
     AccountState, Hold, KeptReceiptOf, Recent, Record, ShardState, UsageOf, UsedOf,
 };
 use crate::used::{KEPT_MS, NAMES};
-use crate::{JournalId, KeptDocument, KeyRecord, Ledger, LedgerError, Payout, Shard, Width};
+use crate::{JournalId, Kept, KeptDocument, KeyRecord, Ledger, LedgerError, Payout, Shard, Width};
 
 impl RedisLedger {
     pub(super) async fn write_shared(&self, records: &[Record]) -> Result<(), LedgerError> {
@@ -71,6 +71,7 @@ impl Commands {
             // Whether it is there is all that is ever asked; its amount is in the journal.
             Record::Deposit(cause) => self.set(k.deposits(), cause, ""),
             Record::Grant(id) => self.set(k.grants(), id, ""),
+            Record::Retention(kept) => self.retention(kept),
             Record::Journal(entry) => {
                 let (id, fields) = (stream_id(&entry.id), reply::journal_fields(entry));
                 self.pipeline.cmd("XADD").arg(k.journal()).arg(id).arg(&fields[..]);
@@ -103,6 +104,25 @@ impl Commands {
     fn count_all(&mut self, key: String, counters: &[(&str, String)]) {
         let counted: Vec<_> = counters.iter().filter(|(_, count)| count != "0").cloned().collect();
         self.set_all(key, &counted);
+    }
+
+    fn retention(&mut self, kept: &Kept) {
+        let k = self.k;
+        if let Some(head) = &kept.head {
+            let fields = [
+                ("number", head.number.to_string()),
+                ("digest", head.digest.to_string()),
+                ("at", stream_id(&head.at)),
+                ("entries", head.entries.to_string()),
+            ];
+            self.set_all(k.retention(), &fields);
+        }
+        if let Some(at) = &kept.trimmed {
+            self.set(k.retention(), "trimmed", stream_id(at));
+        }
+        for (name, at) in &kept.cursors {
+            self.set(k.cursors(), name.as_str(), at.as_ref().map_or_else(String::new, stream_id));
+        }
     }
 
     fn day(&mut self, day: u64) {

@@ -32,12 +32,12 @@ async fn a_ledger_is_carried_into_a_cluster_and_back() {
     let file = |number: usize| files.path().join(number.to_string());
     for (number, to) in [&first, &within, &last].into_iter().enumerate() {
         if number > 0 {
-            transfer::import(to, &file(number - 1), &mut |_| ()).await.unwrap();
+            transfer::import(to, &file(number - 1), None, &mut |_| ()).await.unwrap();
         }
         let exported = transfer::export(to, &file(number), &mut |_| ()).await.unwrap();
         assert_eq!((exported.records, exported.entries), (40 * 5 + 16, 40));
         assert_eq!(lines(&file(number)), lines(&file(0)));
     }
-    let full = transfer::import(&within, &file(0), &mut |_| ()).await;
+    let full = transfer::import(&within, &file(0), None, &mut |_| ()).await;
     assert!(full.unwrap_err().to_string().contains("not empty"));
 }

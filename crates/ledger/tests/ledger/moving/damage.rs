@@ -109,7 +109,7 @@ async fn a_file_of_other_options_is_refused() {
     for (named, options) in others {
         let (url, folder) = empty(To::Embedded);
         let place = transfer::Place { options, ..place(&url) };
-        let refused = transfer::import(&place, &file, &mut |_| ()).await;
+        let refused = transfer::import(&place, &file, None, &mut |_| ()).await;
         let Err(TransferError::OtherOptions { option, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(option, named);
         assert_eq!(std::fs::read_dir(folder.unwrap().path()).unwrap().count(), 0);
@@ -166,7 +166,7 @@ async fn an_import_that_was_killed_leaves_nothing_that_can_be_used() {
         tokio::select! {
             biased;
             () = begun.notified() => {}
-            done = transfer::import(&place, &file, &mut progress) => panic!("{done:?}"),
+            done = transfer::import(&place, &file, None, &mut progress) => panic!("{done:?}"),
         }
         is_marked(&url, &file).await;
     }

@@ -53,7 +53,7 @@ async fn sqlite_is_exported_as_it_was_at_one_moment() {
     let exported = export_in_use(&from, &file).await.unwrap();
     assert!(exported.entries >= 25);
     // Its books fit its journal, or it would be refused.
-    assert_eq!(transfer::import(&real(&to), &file, &mut |_| ()).await.unwrap(), exported);
+    assert_eq!(transfer::import(&real(&to), &file, None, &mut |_| ()).await.unwrap(), exported);
 }
 
 #[tokio::test(flavor = "multi_thread")]
