@@ -17,7 +17,7 @@ const PROJECTS = 100;
 /** How long a rotated key still works. */
 const OVERLAP = 3600;
 const COLUMNS = [
-  { title: "Name", class: "words" },
+  { title: "Name", class: "words long" },
   { title: "Project", class: "words" },
   { title: "Key", class: "whole" },
   { title: "Made", class: "whole" },

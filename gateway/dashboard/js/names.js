@@ -8,10 +8,10 @@ export class Names {
     if (name) this.#byId.set(id, name);
   }
 
-  /** `Name (id)`, or the id alone; two keys may bear one name. */
+  /** `Name (…end of the id)`, or the id alone; two keys may bear one name. */
   of(id) {
     if (id === null || id === undefined) return "unknown key";
     const name = this.#byId.get(id);
-    return name ? `${name} (${id})` : id;
+    return name ? `${name} (…${id.slice(-6)})` : id;
   }
 }
