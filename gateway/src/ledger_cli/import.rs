@@ -12,8 +12,9 @@ use crate::run;
 pub(super) async fn import(config: &Path, from: &Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let archive = run::open_archive(&config)?;
-    let importing = transfer::import(&place(&config), from, archive.as_ref(), &mut tell);
-    let done = importing.await.context("the ledger is not imported")?;
+    let place = place(&config);
+    let done = transfer::import(&place, from, archive.as_ref(), &mut tell).await;
+    let done = done.context("the ledger is not imported")?;
     let (records, entries) = (done.records, done.entries);
     print(&format!(
         "the ledger is as the file: {records} records, {entries} of them journal entries; {ANSWERS_STAY}"

@@ -179,8 +179,14 @@ impl Call {
             Self::SetPayout(account, address) => always(model.set_payout(account, address)),
             Self::WithdrawBegin(call) => told(model.withdraw_begin(call)),
             Self::WithdrawEnd(account, intent, end) => told(model.withdraw_end(account, *intent, *end)),
-            Self::StopWithdrawals(shard, reason) => always(model.stop_withdrawals(*shard, reason)),
-            Self::ResumeWithdrawals(shard) => always(model.resume_withdrawals(*shard)),
+            Self::StopWithdrawals(shard, reason) => {
+                model.stop_withdrawals(*shard, reason);
+                always(())
+            }
+            Self::ResumeWithdrawals(shard) => {
+                model.resume_withdrawals(*shard);
+                always(())
+            }
             Self::SetLimits(account, project, limits) => {
                 told(model.set_limits(account, project.as_ref(), *limits))
             }

@@ -78,7 +78,7 @@ async fn a_file_that_is_not_whole_is_refused_before_anything_is_written() {
     let cap = "{\"cap\":{\"account\":\"alice\",\"name\":\"revoked:key\",\"value\":\"soon\"}}";
     for (lines, why) in [
         (lines[..shards[2]].to_vec(), "a shard is missing"),
-        ([&lines[..], &lines[shards[2]..]].concat(), "a shard is there twice"),
+        ([lines, &lines[shards[2]..]].concat(), "a shard is there twice"),
         ([&lines[..shards[1]], &lines[shards[2]..]].concat(), "a shard in between is missing"),
         ([lines, &[keyset]].concat(), "a keyset after the shards"),
         ([&lines[..1], &lines[last..], &lines[1..]].concat(), "a record before its shard"),
