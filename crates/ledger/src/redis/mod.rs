@@ -6,6 +6,7 @@ mod answers;
 mod books;
 mod breaker;
 mod documents;
+mod durable;
 mod functions;
 mod health;
 mod key_registry;
