@@ -12,6 +12,7 @@ pub mod embedded;
 mod health;
 mod key_registry;
 mod limits;
+mod measured;
 mod model;
 mod periods;
 pub mod redis;
@@ -37,6 +38,7 @@ pub use key_registry::{
     MAX_KEYS, MAX_MODEL_NAME, MAX_PROJECTS, NotAScope, Project, Recorded, Revoked,
 };
 pub use limits::{Budget, Holder, Limit, Limits, Period};
+pub use measured::{CallEnd, Measured, Observer};
 pub use model::*;
 pub use replay::{Replay, Replayed};
 pub use report::{Finding, ShardReport, Subject};

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::print;
 use crate::config::Config;
-use crate::run;
+use crate::open_ledger::open_ledger;
 
 /// A shard's report as JSON. Amounts in nanoTON, as decimal strings.
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ struct FindingView {
 }
 
 pub(super) async fn check(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let ledger = run::open_ledger(&Config::load(config)?).await?;
+    let ledger = open_ledger(&Config::load(config)?).await?;
     let mut reports = Vec::new();
     for shard in ledger.shards().all() {
         reports.push(check_shard(ledger.as_ref(), shard, Replay::default(), Pace::FULL).await?);

@@ -10,8 +10,9 @@ use anyhow::Context;
 use clap::Subcommand;
 use cocoon_receipts::AccountId;
 
+use crate::account;
 use crate::config::Config;
-use crate::{account, run};
+use crate::open_ledger::open_ledger;
 
 /// What an operator can do with the ledger.
 #[derive(Debug, Subcommand)]
@@ -45,13 +46,13 @@ pub enum LedgerCommand {
 pub async fn execute(command: LedgerCommand) -> anyhow::Result<ExitCode> {
     match command {
         LedgerCommand::Account { config, account: name } => {
-            let ledger = run::open_ledger(&Config::load(&config)?).await?;
+            let ledger = open_ledger(&Config::load(&config)?).await?;
             let state = ledger.account(&name).await?;
             print(&serde_json::to_string(&account::view(name, &state))?)?;
         }
         LedgerCommand::Check { config, json } => return check::check(&config, json).await,
         LedgerCommand::ResumeWithdrawals { config } => {
-            let ledger = run::open_ledger(&Config::load(&config)?).await?;
+            let ledger = open_ledger(&Config::load(&config)?).await?;
             for shard in ledger.shards().all() {
                 if let Some(reason) = ledger.withdrawals_stopped(shard).await? {
                     ledger.resume_withdrawals(shard).await?;
