@@ -13,7 +13,7 @@ use cocoon_ledger::{
 };
 use cocoon_receipts::{AccountId, BasisPoints, Digest, KeyId, NanoTon, ReceiptId, RequestId, Usage};
 
-use crate::redis_server::RedisServer;
+use crate::redis_server::{DURABLE, RedisServer};
 
 /// When every test begins.
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
@@ -102,16 +102,24 @@ impl Bench {
         Self::on(Arc::new(ledger), folder).await
     }
 
+    /// As the user who may do no more than a ledger needs.
     pub(crate) async fn redis() -> Self {
-        let server = RedisServer::start();
-        let ledger = RedisLedger::connect(&server.url(), options()).await.unwrap();
+        Self::at(RedisServer::start()).await
+    }
+
+    pub(crate) async fn valkey() -> Self {
+        Self::at(RedisServer::valkey(&DURABLE)).await
+    }
+
+    async fn at(server: RedisServer) -> Self {
+        let ledger = RedisLedger::connect(&server.url_of_user(), options()).await.unwrap();
         Self::on(Arc::new(ledger), server).await
     }
 
     /// A new ledger on a server that many tests use, one after the other.
     pub(crate) async fn redis_on(server: &RedisServer) -> Self {
         redis::cmd("FLUSHALL").exec(&mut server.client()).unwrap();
-        let ledger = RedisLedger::connect(&server.url(), options()).await.unwrap();
+        let ledger = RedisLedger::connect(&server.url_of_user(), options()).await.unwrap();
         Self::on(Arc::new(ledger), ()).await
     }
 
