@@ -134,6 +134,9 @@ pub struct LedgerConfig {
     /// How long it may take to answer. A request is refused no later than after both.
     #[serde(default = "default_response_timeout_ms")]
     pub response_timeout_ms: u64,
+    /// How long a gateway that starts waits for a Redis that does not answer yet.
+    #[serde(default = "default_start_wait_ms")]
+    pub start_wait_ms: u64,
 }
 
 impl LedgerConfig {
@@ -150,6 +153,15 @@ impl LedgerConfig {
             password_file: self.password_file.clone(),
             sentinel_user: self.sentinel_user.clone(),
             sentinel_password_file: self.sentinel_password_file.clone(),
+        }
+    }
+
+    /// How long a start waits for the store. A file is there, or it is not.
+    #[must_use]
+    pub fn start_wait(&self) -> Duration {
+        match self.url.starts_with("sqlite:") {
+            true => Duration::ZERO,
+            false => Duration::from_millis(self.start_wait_ms),
         }
     }
 }
@@ -235,6 +247,11 @@ fn default_connect_timeout_ms() -> u64 {
 
 fn default_response_timeout_ms() -> u64 {
     2_000
+}
+
+/// A supervisor starts the gateway again after it, so that a Redis which reads its file for longer is waited for too.
+fn default_start_wait_ms() -> u64 {
+    60_000
 }
 
 fn default_grace_ms() -> u64 {

@@ -12,7 +12,7 @@ use cocoon_gateway::clock::now_s;
 use cocoon_gateway::config::Config;
 use cocoon_gateway::keys::Keys;
 use cocoon_gateway::make_key::{KeyMaker, MadeKey, NewKey, is_ended};
-use cocoon_gateway::run;
+use cocoon_gateway::open_ledger::open_ledger;
 use cocoon_ledger::{Booked, Grant, KeyOrder, KeyQuery, KeyRecord, KeySet, Ledger, Limits, MAX_KEY_PAGE};
 use cocoon_receipts::{AccountId, KeyId, NanoTon, ProjectId, RequestId};
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ impl Desk {
     async fn open(config: &Path) -> anyhow::Result<Self> {
         let config = Config::load(config)?;
         let keys = Keys::load(&config.keys_dir).context("keys_dir")?;
-        let ledger = run::open_ledger(&config).await?;
+        let ledger = open_ledger(&config).await?;
         Ok(Self { config, keys, ledger })
     }
 

@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
+use crate::ledger_calls::LedgerCalls;
 use crate::reconcile::LedgerGauges;
 use crate::route::{Checked, Fleet};
 
@@ -54,6 +55,7 @@ pub struct Watched {
     /// Places of requests in flight, and how many there are in all.
     pub places: (Arc<Semaphore>, usize),
     pub ledger: Arc<dyn Ledger>,
+    pub ledger_calls: LedgerCalls,
 }
 
 impl Metrics {
@@ -80,6 +82,7 @@ impl Metrics {
         );
         let ledger = LedgerGauges::default();
         ledger.register(&mut registry);
+        watched.ledger_calls.register(&mut registry);
         registry.register_collector(Box::new(watched));
         Self { registry, verifications, fetching_and_judging, judging, ledger }
     }
@@ -209,7 +212,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Embedded::open(folder.path().join("ledger.db"), Options::default()).unwrap();
         let places = (Arc::clone(&places), 8);
-        let watched = Watched { fleet: Arc::clone(&fleet), policy, places, ledger: Arc::new(ledger) };
+        let watched = Watched {
+            fleet: Arc::clone(&fleet),
+            policy,
+            places,
+            ledger: Arc::new(ledger),
+            ledger_calls: LedgerCalls::default(),
+        };
         let metrics = Metrics::new(watched);
         let (good, bad) = (&fleet.backends()[0].authority, &fleet.backends()[1].authority);
         let judged = Checked {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use cocoon_ledger::{Archive, Ledger};
+use cocoon_ledger::{Ledger, Measured};
 use cocoon_process::{Signals, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -18,7 +18,9 @@ use crate::config::Config;
 use crate::hop::{self, Sender};
 use crate::issuers::Issuers;
 use crate::keys::Keys;
+use crate::ledger_calls::LedgerCalls;
 use crate::metrics::{Metrics, Watched};
+use crate::open_ledger::{await_ledger, open_archive};
 use crate::reconcile::{Reconciler, Redelivery};
 use crate::route::{Backend, Fleet};
 use crate::settle::Settler;
@@ -26,32 +28,6 @@ use crate::{evidence, ops, policy};
 
 /// Work that is left when the last request has ended: settling, giving holds back.
 const LAST_WORK: Duration = Duration::from_secs(5);
-
-/// Opens the ledger that `config` names.
-///
-/// # Errors
-/// Where it does not answer, or is not what it must be.
-pub async fn open_ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
-    let (options, access) = (ledger_options(config), config.ledger.access());
-    let opening = cocoon_ledger::open_with(&config.ledger.url, options, &access).await;
-    opening.context("ledger: it cannot be opened")
-}
-
-/// The archive that `config` names, if any.
-///
-/// # Errors
-/// Where its folder is not there.
-pub fn open_archive(config: &Config) -> anyhow::Result<Option<Archive>> {
-    config.ledger.archive.as_ref().map(Archive::open).transpose().context("ledger.archive")
-}
-
-/// What its ledger is made with.
-pub(crate) fn ledger_options(config: &Config) -> cocoon_ledger::Options {
-    cocoon_ledger::Options {
-        grace: Duration::from_millis(config.ledger.grace_ms),
-        ..cocoon_ledger::Options::default()
-    }
-}
 
 /// The certificate that `config` names, if any.
 ///
@@ -72,7 +48,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Arc::new(Keys::load(&config.keys_dir).context("keys_dir: the deployment's secrets cannot be used")?);
     let policy = Arc::new(watch::Sender::new(Arc::new(policy::load(&config)?)));
     let tls = load_tls(&config).await?;
-    let ledger = open_ledger(&config).await?;
+    let ledger = tokio::select! {
+        opened = await_ledger(&config) => opened?,
+        () = signals.next() => {
+            tracing::info!("told to end before the ledger was there");
+            return Ok(());
+        }
+    };
+    let ledger_calls = LedgerCalls::default();
+    let ledger: Arc<dyn Ledger> = Arc::new(Measured::new(ledger, Arc::new(ledger_calls.clone())));
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("listen: {}", config.listen))?;
     let ops_listener = TcpListener::bind(config.ops_listen)
@@ -97,6 +81,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         policy: policy.subscribe(),
         places: (Arc::clone(&places), config.max_in_flight),
         ledger: Arc::clone(&ledger),
+        ledger_calls,
     }));
     let redelivery = Arc::new(Redelivery::default());
     let reconciler = Reconciler {

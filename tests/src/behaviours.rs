@@ -35,6 +35,8 @@ mod many;
 mod meddled_answers;
 mod openai;
 mod other_endpoints;
+mod redis_gone;
+mod redis_late;
 mod refused_receipts;
 mod refused_requests;
 mod relay;
@@ -104,6 +106,10 @@ fn main() -> std::process::ExitCode {
             a_backend_that_dies_is_paid_to_its_last_checkpoint, a_tampered_answer_is_not_handed_on, an_answer_under_another_nonce_is_not_handed_on,
             a_store_that_is_down_is_503;
         archive: it_is_whole_and_the_ledger_goes_on_on_sqlite, it_is_whole_and_the_ledger_goes_on_on_redis;
+        redis_gone: killed_under_streams, hanging_under_streams;
+        redis_late: one_that_is_not_there_is_waited_for, one_that_reads_its_file_is_waited_for,
+            one_that_never_comes_ends_the_start, one_that_must_not_be_used_ends_the_start_at_once,
+            a_start_that_waits_ends_when_told;
         hang_up: a_client_that_hangs_up_pays_for_what_was_generated;
         shapes: a_client_that_closes_at_done_pays_once, a_client_that_hangs_up_after_the_first_token_pays_once,
             ten_thousand_tiny_chunks_arrive, a_slow_reader_costs_no_memory, a_prompt_of_a_mebibyte_is_refused;

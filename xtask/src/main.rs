@@ -33,6 +33,7 @@ mod system;
 mod test;
 mod up;
 mod up_env;
+mod valkey;
 mod vendor;
 
 use std::process::ExitCode;

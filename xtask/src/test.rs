@@ -7,7 +7,7 @@ use clap::Args;
 use crate::console::{Steps, seconds};
 use crate::places::Places;
 use crate::run::{cargo, run};
-use crate::{contract, engine, evidence, model, node, python, system};
+use crate::{contract, engine, evidence, model, node, python, system, valkey};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -35,6 +35,7 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
     let node_modules = node::for_tests(places)?;
     let dashboard_modules = node::for_dashboard(places)?;
     let voltage_verify = evidence::for_tests(places)?;
+    let valkey = valkey::for_tests(places)?;
     times.add("set-up", steps.finish("there"));
 
     steps.begin("engine");
@@ -62,7 +63,8 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
         .env("COCOON_TEST_NODE_MODULES", &node_modules)
         .env("COCOON_TEST_DASHBOARD_MODULES", &dashboard_modules)
         .env("COCOON_TEST_CHROMIUM", &chromium)
-        .env("COCOON_TEST_VOLTAGE_VERIFY", &voltage_verify);
+        .env("COCOON_TEST_VOLTAGE_VERIFY", &voltage_verify)
+        .env("COCOON_TEST_VALKEY_SERVER", &valkey);
     contract::name_binaries(&mut tests, &places.release);
     if options.full {
         tests.env("COCOON_TEST_FULL", "1");

@@ -15,6 +15,7 @@ mod finished;
 mod health;
 mod key_registry;
 mod limits;
+mod measured;
 mod model;
 mod periods;
 pub mod redis;
@@ -46,6 +47,7 @@ pub use key_registry::{
     Revoked,
 };
 pub use limits::{Budget, Holder, Limit, Limits, Period};
+pub use measured::{CallEnd, Measured, Observer};
 pub use model::*;
 pub use replay::{Replay, Replayed};
 pub use report::{Finding, ShardReport, Subject};

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::hop::http_client;
+use crate::ledger_calls::LedgerCalls;
 use crate::metrics::Watched;
 use crate::route::Fleet;
 use crate::route::tests::attested as known_keyset;
@@ -71,6 +72,7 @@ impl Bench {
             policy: policy.subscribe(),
             places: (Arc::new(Semaphore::new(1)), 1),
             ledger: Arc::clone(&ledger),
+            ledger_calls: LedgerCalls::default(),
         });
         let verifier = Arc::new(Verifier {
             client: http_client(),

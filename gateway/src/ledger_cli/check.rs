@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::print;
 use crate::config::Config;
-use crate::run;
+use crate::open_ledger::{open_archive, open_ledger};
 
 /// A shard's report as JSON. Amounts in nanoTON, as decimal strings.
 #[derive(Serialize)]
@@ -40,7 +40,7 @@ struct FindingView {
 
 pub(super) async fn check(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let config = Config::load(config)?;
-    let (ledger, archive) = (run::open_ledger(&config).await?, run::open_archive(&config)?);
+    let (ledger, archive) = (open_ledger(&config).await?, open_archive(&config)?);
     let mut reports = Vec::new();
     for shard in ledger.shards().all() {
         let begin = replayed(ledger.as_ref(), archive.as_ref(), shard).await?;

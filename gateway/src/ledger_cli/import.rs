@@ -7,11 +7,11 @@ use cocoon_ledger::transfer;
 
 use super::{ANSWERS_STAY, place, print, tell};
 use crate::config::Config;
-use crate::run;
+use crate::open_ledger::open_archive;
 
 pub(super) async fn import(config: &Path, from: &Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
-    let archive = run::open_archive(&config)?;
+    let archive = open_archive(&config)?;
     let place = place(&config);
     let done = transfer::import(&place, from, archive.as_ref(), &mut tell).await;
     let done = done.context("the ledger is not imported")?;

@@ -17,8 +17,9 @@ use cocoon_ledger::transfer::{Place, Progress};
 use cocoon_ledger::{Archive, Ledger};
 use cocoon_receipts::AccountId;
 
+use crate::account;
 use crate::config::Config;
-use crate::{account, run};
+use crate::open_ledger::{self, open_archive, open_ledger};
 
 /// What is in no export.
 const ANSWERS_STAY: &str = "answers kept under idempotency keys are not carried";
@@ -85,7 +86,7 @@ pub enum LedgerCommand {
 pub async fn execute(command: LedgerCommand) -> anyhow::Result<ExitCode> {
     match command {
         LedgerCommand::Account { config, account: name } => {
-            let ledger = run::open_ledger(&Config::load(&config)?).await?;
+            let ledger = open_ledger(&Config::load(&config)?).await?;
             let state = ledger.account(&name).await?;
             print(&serde_json::to_string(&account::view(name, &state))?)?;
         }
@@ -95,7 +96,7 @@ pub async fn execute(command: LedgerCommand) -> anyhow::Result<ExitCode> {
         LedgerCommand::Export { config, to } => export::export(&config, &to).await?,
         LedgerCommand::Import { config, from } => import::import(&config, &from).await?,
         LedgerCommand::ResumeWithdrawals { config } => {
-            let ledger = run::open_ledger(&Config::load(&config)?).await?;
+            let ledger = open_ledger(&Config::load(&config)?).await?;
             for shard in ledger.shards().all() {
                 if let Some(reason) = ledger.withdrawals_stopped(shard).await? {
                     ledger.resume_withdrawals(shard).await?;
@@ -110,14 +111,14 @@ pub async fn execute(command: LedgerCommand) -> anyhow::Result<ExitCode> {
 /// The ledger and its archive, for commands that are of no use without one.
 async fn open(config: &Path) -> anyhow::Result<(Arc<dyn Ledger>, Archive)> {
     let config = Config::load(config)?;
-    let archive = run::open_archive(&config)?.context("set ledger.archive to the folder of the archive")?;
-    Ok((run::open_ledger(&config).await?, archive))
+    let archive = open_archive(&config)?.context("set ledger.archive to the folder of the archive")?;
+    Ok((open_ledger(&config).await?, archive))
 }
 
 /// Where the configuration has its ledger.
 fn place(config: &Config) -> Place {
     let (url, access) = (config.ledger.url.clone(), config.ledger.access());
-    Place { url, options: run::ledger_options(config), access }
+    Place { url, options: open_ledger::options(config), access }
 }
 
 /// A line on standard error. Who no longer reads it does not stop the work.

@@ -1,6 +1,7 @@
-//! A TCP relay that sees every byte between gateway and backend, and can change it.
+//! A TCP relay that sees every byte between two processes, and can change it: gateway and backend, or gateway and Redis.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,6 +12,7 @@ use tokio::task::JoinSet;
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
+    /// To whom the connection was made; Redis, where that is behind the relay.
     ToBackend,
     ToGateway,
 }
@@ -23,6 +25,7 @@ type Change = dyn Fn(Direction, &mut Vec<u8>) + Send + Sync;
 /// Ends with its connections when dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
+    accepted: Arc<AtomicUsize>,
     recorded: Recorded,
     change: Arc<Mutex<Option<Arc<Change>>>>,
     _task: JoinSet<()>,
@@ -33,13 +36,15 @@ impl Proxy {
     pub(crate) async fn start(target: u16) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
+        let accepted = Arc::new(AtomicUsize::new(0));
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let change: Arc<Mutex<Option<Arc<Change>>>> = Arc::default();
         let mut task = JoinSet::new();
-        let (record, changes) = (Arc::clone(&recorded), Arc::clone(&change));
+        let (count, record, changes) = (Arc::clone(&accepted), Arc::clone(&recorded), Arc::clone(&change));
         task.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { continue };
                 let (client_read, client_write) = client.into_split();
                 let (server_read, server_write) = server.into_split();
@@ -52,11 +57,20 @@ impl Proxy {
                 }
             }
         });
-        Ok(Self { address, recorded, change, _task: task })
+        Ok(Self { address, accepted, recorded, change, _task: task })
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections that were made to it so far, whether or not its target took them.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     /// Every byte that went this way so far, connections mixed in the order of arrival.

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{AppendOnlyFile, Process, eventually, free_port};
 
@@ -48,6 +49,18 @@ impl RedisServer {
     }
 
     pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
+        self.begin(&[])?;
+        // While it reads its file it listens, and answers `-LOADING`.
+        self.until_it_answers("+PONG").await
+    }
+
+    /// The same with a server that takes `pause` for every command in its file; ready when it says that it reads it.
+    pub(crate) async fn restart_slowly(&mut self, pause: Duration) -> anyhow::Result<()> {
+        self.begin(&["--key-load-delay", &pause.as_micros().to_string()])?;
+        self.until_it_answers("-LOADING").await
+    }
+
+    fn begin(&mut self, more: &[&str]) -> anyhow::Result<()> {
         self.kill()?;
         let mut command = Command::new("redis-server");
         command
@@ -55,17 +68,21 @@ impl RedisServer {
             .args(["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"])
             // The file stays one, in the order of the commands, for tests that read it or cut it back.
             .args(["--auto-aof-rewrite-percentage", "0"])
+            .args(more)
             .arg("--dir")
             .arg(&self.dir);
         self.process = Some(Process::start_silent(&mut command, &self.dir.join("redis.log"))?);
+        Ok(())
+    }
+
+    async fn until_it_answers(&self, expected: &str) -> anyhow::Result<()> {
         let port = self.port;
-        // While it reads its file it listens, and answers `-LOADING`.
-        eventually("redis-server serves", Duration::from_secs(20), || async move {
-            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+        eventually(&format!("redis-server answers {expected}"), Duration::from_secs(20), || async move {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
             stream.write_all(b"PING\r\n").await?;
-            let mut answer = [0; 7];
+            let mut answer = vec![0; expected.len()];
             stream.read_exact(&mut answer).await?;
-            Ok((&answer == b"+PONG\r\n").then_some(()))
+            Ok((answer == expected.as_bytes()).then_some(()))
         })
         .await
     }

@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) policy: String,
     /// Puts a [`Proxy`] between gateway and backend, either way: requests, and receipts from the outbox.
     pub(crate) proxy: bool,
+    /// Puts a [`Proxy`] between the gateway and its Redis.
+    pub(crate) store_proxy: bool,
     /// What the gateway logs; `info` where there is nothing.
     pub(crate) gateway_log: Option<&'static str>,
     /// A second backend of the gateway, by its origin.
@@ -57,6 +59,7 @@ impl Default for Settings {
             backend: String::new(),
             policy: String::new(),
             proxy: false,
+            store_proxy: false,
             gateway_log: None,
             second_backend: None,
         }
@@ -86,6 +89,8 @@ pub(crate) struct Stack {
     pub(crate) backend: Option<Process>,
     pub(crate) redis: Option<RedisServer>,
     pub(crate) proxy: Option<Proxy>,
+    /// From the gateway to Redis.
+    pub(crate) store_proxy: Option<Proxy>,
     /// From the backend's outbox to the gateway's ops listener.
     pub(crate) outbox_proxy: Option<Proxy>,
     /// API key of [`ACCOUNT`].
@@ -112,11 +117,16 @@ impl Stack {
             true => (Some(Proxy::start(backend_port).await?), Some(Proxy::start(ops_port).await?)),
             false => (None, None),
         };
+        let store_proxy = match &redis {
+            Some(redis) if settings.store_proxy => Some(Proxy::start(redis.port()).await?),
+            _ => None,
+        };
         let mut stack = Self {
             gateway: None,
             backend: None,
             redis,
             proxy,
+            store_proxy,
             outbox_proxy,
             key: String::new(),
             admin_key: String::new(),
@@ -306,9 +316,10 @@ impl Stack {
         std::fs::create_dir_all(self.path("backend"))?;
         printed(gateway_binary()?.args(["keys", "init", "--dir"]).arg(&keys))?;
         self.write_policy(&[&self.dev_root()?], &settings.policy)?;
-        let ledger = match &self.redis {
-            Some(redis) => redis.url(),
-            None => format!("sqlite:{}", self.path("ledger.db").display()),
+        let ledger = match (&self.store_proxy, &self.redis) {
+            (Some(proxy), _) => format!("redis://{}", proxy.address()),
+            (None, Some(redis)) => redis.url(),
+            (None, None) => format!("sqlite:{}", self.path("ledger.db").display()),
         };
         let backend_url = self.proxy.as_ref().map_or_else(|| self.backend_url(), Proxy::url);
         let second =

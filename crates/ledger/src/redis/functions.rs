@@ -1,9 +1,10 @@
 //! Calls of our function library.
 
-use ::redis::{Cmd, RedisError, Value, cmd, from_redis_value};
+use ::redis::{Cmd, RedisError, Value, cmd};
 
-use super::access::{Access, Timeouts};
-use super::library;
+use super::access::Access;
+use super::durable::Durable;
+use super::library::{self, load_command};
 use super::link::{Link, lacks_function, redis_error, strings, unless_refused};
 use super::start::Durability;
 use super::wire::Route;
@@ -88,15 +89,7 @@ impl Function {
 pub(super) struct Functions {
     link: Link,
     /// Where replies are awaited until they are durable; none where every reply is.
-    patient: Option<Patient>,
-}
-
-/// A connection of its own, as waiting on it makes what follows wait too.
-#[derive(Debug)]
-struct Patient {
-    link: Link,
-    durability: Durability,
-    wait_ms: u64,
+    durable: Option<Durable>,
 }
 
 impl Functions {
@@ -104,16 +97,11 @@ impl Functions {
         let (route, timeouts) = (Route::new(url, access).await?, access.timeouts);
         let link = Link::connect(&route, timeouts).await?;
         let durability = super::start::check(&link).await?;
-        let patient = match durability {
+        let durable = match durability {
             Durability { waits_for_disk: false, replicas: 0 } => None,
-            _ => {
-                // `everysec` flushes once a second, and a second time where the first is under way.
-                let longer = Timeouts { response: timeouts.response * 2, ..timeouts };
-                let wait_ms = u64::try_from(timeouts.response.as_millis()).unwrap_or(u64::MAX).max(1);
-                Some(Patient { link: link.beside(&route, longer).await?, durability, wait_ms })
-            }
+            _ => Some(Durable::beside(&link, &route, timeouts, durability).await?),
         };
-        let functions = Self { link, patient };
+        let functions = Self { link, durable };
         let load = load_command();
         functions.link.everywhere(&load).await.map_err(not_loaded)?;
         Ok(functions)
@@ -146,38 +134,10 @@ impl Functions {
     }
 
     pub(super) async fn durably(&self, command: &Cmd) -> Result<Value, LedgerError> {
-        let Some(Patient { link, durability, wait_ms }) = &self.patient else {
-            return self.once_loaded(command).await;
-        };
-        let replicas = durability.replicas;
-        let mut both = ::redis::pipe();
-        both.add_command(command.clone());
-        if durability.waits_for_disk {
-            both.cmd("WAITAOF").arg(1).arg(replicas).arg(*wait_ms);
-        } else {
-            both.cmd("WAIT").arg(replicas).arg(*wait_ms);
+        match &self.durable {
+            Some(durable) => durable.call(command).await,
+            None => self.once_loaded(command).await,
         }
-        let (reply, waited): (Value, Value) = match link.query_all(&both).await {
-            Err(error) if lacks_function(&error) => {
-                self.reload(command).await?;
-                link.pipeline(&both).await?
-            }
-            reply => reply.map_err(redis_error)?,
-        };
-        let (on_disk, on_replicas): (u32, u32) = match durability.waits_for_disk {
-            true => from_redis_value(waited),
-            false => from_redis_value(waited).map(|replicas: u32| (1, replicas)),
-        }
-        .map_err(|error| LedgerError::Corrupt(error.to_string()))?;
-        if on_disk < 1 {
-            return Err(LedgerError::Unavailable("the write is not on disk yet".to_owned()));
-        }
-        if on_replicas < replicas {
-            return Err(LedgerError::Unavailable(format!(
-                "the write is on {on_replicas} of {replicas} replicas yet"
-            )));
-        }
-        Ok(reply)
     }
 
     async fn once_loaded(&self, command: &Cmd) -> Result<Value, LedgerError> {
@@ -194,12 +154,6 @@ impl Functions {
     async fn reload(&self, command: &Cmd) -> Result<(), LedgerError> {
         self.link.beside_of(command, &load_command()).await.map(drop).map_err(not_loaded)
     }
-}
-
-fn load_command() -> Cmd {
-    let mut load = cmd("FUNCTION");
-    load.arg("LOAD").arg("REPLACE").arg(library::text());
-    load
 }
 
 fn not_loaded(error: RedisError) -> LedgerError {

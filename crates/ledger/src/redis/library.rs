@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use ::redis::{Cmd, cmd};
 use cocoon_receipts::Digest;
 
 /// The name in the sources, of the library and before each of its functions.
@@ -34,6 +35,13 @@ static TEXT: LazyLock<String> = LazyLock::new(|| SOURCES.replace(PLAIN_NAME, &NA
 /// The library as a server is given it.
 pub(super) fn text() -> &'static str {
     &TEXT
+}
+
+/// Gives it to a server.
+pub(super) fn load_command() -> Cmd {
+    let mut load = cmd("FUNCTION");
+    load.arg("LOAD").arg("REPLACE").arg(text());
+    load
 }
 
 /// The name on a server of the function that the sources call `function`.

@@ -43,7 +43,7 @@ impl Link {
         let link =
             Self { wire, breaker, calls: Arc::new(Semaphore::new(MAX_CALLS)), deadline: timeouts.deadline() };
         // Where there is nobody, and where the password is wrong, it shows now.
-        within(link.deadline, link.wire.ping()).await.map_err(redis_error)?;
+        within(link.deadline, link.wire.ping()).await.map_err(not_opened)?;
         Ok(link)
     }
 
@@ -95,6 +95,14 @@ impl Link {
             false => self.guarded(Part(String::new()), self.wire.ping()).await,
         };
         pinged.map_err(redis_error)
+    }
+
+    /// The part with which `command` may be sent in one pipeline; none for a key of a cluster that is in no shard.
+    pub(super) fn together(&self, command: &Cmd) -> Option<Part> {
+        match self.wire.is_cluster() {
+            true => tag_of(command).map(Part),
+            false => Some(Part(String::new())),
+        }
     }
 
     /// Whether everything answered when it was last asked.
@@ -152,7 +160,7 @@ fn tag_of(command: &Cmd) -> Option<String> {
 }
 
 /// An error of the way to the server, or of one that has nothing to say yet.
-fn is_gone(error: &RedisError) -> bool {
+pub(super) fn is_gone(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Io | ErrorKind::ClusterConnectionNotFound | ErrorKind::MasterNameNotFoundBySentinel => {
             true
@@ -176,6 +184,9 @@ fn known_gone() -> RedisError {
 /// function calls.
 const PASSING: [&str; 5] = ["NOREPLICAS", "MISCONF", "OOM", "READONLY", "MASTERDOWN"];
 
+/// How a function fails whose user may not do what it does: Redis before 7.2 says the first, later ones and Valkey the other.
+const NOT_ALLOWED: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
+
 /// A failing function or an unreadable reply means the server holds something else than we put there; what another
 /// try may get past is `Unavailable`.
 pub(super) fn redis_error(error: RedisError) -> LedgerError {
@@ -185,6 +196,7 @@ pub(super) fn redis_error(error: RedisError) -> LedgerError {
         ErrorKind::InvalidClientConfig
         | ErrorKind::AuthenticationFailed
         | ErrorKind::Server(ServerErrorKind::NoPerm) => LedgerError::Configuration(message),
+        _ if NOT_ALLOWED.iter().any(|words| message.contains(words)) => LedgerError::Configuration(message),
         // A function that was stopped by one of these has written nothing: it is refused before its first write.
         _ if error.code().is_some_and(|code| PASSING.contains(&code)) => LedgerError::Unavailable(message),
         _ if error.code() == Some("WRONGTYPE") || message.contains("@user_function") => {
@@ -193,6 +205,22 @@ pub(super) fn redis_error(error: RedisError) -> LedgerError {
         _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => LedgerError::Configuration(message),
         _ => LedgerError::Unavailable(message),
     }
+}
+
+/// The same for the first words to a server. That TLS finds wrong with it, or it with us, stays wrong until somebody changes a
+/// file; later it is no more than an outage, which certificates that are renewed get past.
+pub(super) fn not_opened(error: RedisError) -> LedgerError {
+    match io_kind(&error) {
+        Some(std::io::ErrorKind::InvalidData) => LedgerError::Configuration(format!("TLS: {error}")),
+        _ => redis_error(error),
+    }
+}
+
+fn io_kind(error: &RedisError) -> Option<std::io::ErrorKind> {
+    // As the client keeps it: an error that is shared.
+    let shared =
+        std::error::Error::source(error)?.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    Some(shared.downcast_ref::<std::io::Error>()?.kind())
 }
 
 /// A command that this server does not have or does not allow, which no other try gets past.
@@ -232,6 +260,9 @@ mod tests {
             assert!(matches!(error(code, "not now"), LedgerError::Unavailable(_)), "{code}");
         }
         assert!(matches!(error("ERR", "attempt to index a nil value"), LedgerError::Corrupt(_)));
+        for denied in NOT_ALLOWED {
+            assert!(matches!(error("ERR", denied), LedgerError::Configuration(_)), "{denied}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod books;
 mod breaker;
 mod create;
 mod documents;
+mod durable;
 mod functions;
 mod health;
 mod key_registry;

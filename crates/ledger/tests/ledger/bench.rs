@@ -13,7 +13,7 @@ use cocoon_ledger::{
 };
 use cocoon_receipts::{AccountId, BasisPoints, Digest, KeyId, NanoTon, ReceiptId, RequestId, Usage};
 
-use crate::redis_server::RedisServer;
+use crate::redis_server::{DURABLE, RedisServer};
 
 /// When every test begins.
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
@@ -111,15 +111,23 @@ impl Bench {
         Self::on(format!("sqlite:{}", path.display()), ()).await
     }
 
+    /// As the user who may do no more than a ledger needs.
     pub(crate) async fn redis() -> Self {
-        let server = RedisServer::start();
-        Self::on(server.url(), server).await
+        Self::of_user(RedisServer::start()).await
+    }
+
+    pub(crate) async fn valkey() -> Self {
+        Self::of_user(RedisServer::valkey(&DURABLE)).await
+    }
+
+    async fn of_user(server: RedisServer) -> Self {
+        Self::on(server.url_of_user(), server).await
     }
 
     /// A new ledger on a server that many tests use, one after the other.
     pub(crate) async fn redis_on(server: &RedisServer) -> Self {
         redis::cmd("FLUSHALL").exec(&mut server.client()).unwrap();
-        Self::on(server.url(), ()).await
+        Self::on(server.url_of_user(), ()).await
     }
 
     async fn on(url: String, store: impl Any + Send + Sync) -> Self {

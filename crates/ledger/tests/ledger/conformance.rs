@@ -1,4 +1,4 @@
-//! Every sentence of the table of operations, on both stores.
+//! Every sentence of the table of operations, on both stores, and on both servers that the second can be on.
 
 mod answers;
 mod booking;
@@ -16,9 +16,10 @@ mod withdrawals;
 
 use crate::bench::{Bench, accounts};
 use crate::moving::carried;
+use crate::redis_server::RedisServer;
 use crate::{archived, invariants};
 
-macro_rules! on_both_stores {
+macro_rules! on_every_store {
     ($($module:ident: $($behaviour:ident)*;)*) => {
         mod embedded {
             $($(#[tokio::test]
@@ -36,10 +37,27 @@ macro_rules! on_both_stores {
                 super::at_rest(&bench).await;
             })*)*
         }
+        mod valkey {
+            $($(#[tokio::test]
+            async fn $behaviour() {
+                let bench = super::Bench::valkey().await;
+                super::$module::$behaviour(&bench).await;
+                super::at_rest(&bench).await;
+            })*)*
+        }
+
+        /// All of it on one server, one after the other.
+        pub(crate) async fn on_one_server(server: &RedisServer) {
+            $($({
+                let bench = Bench::redis_on(server).await;
+                Box::pin($module::$behaviour(&bench)).await;
+                Box::pin(at_rest(&bench)).await;
+            })*)*
+        }
     };
 }
 
-on_both_stores! {
+on_every_store! {
     answers:
         an_answer_is_kept_for_its_key_and_request
         a_request_that_ended_unkept_is_not_run_again

@@ -1,6 +1,8 @@
 //! What a ledger must do, whichever store it is in, and what it must survive.
 
 #[cfg(test)]
+mod acl;
+#[cfg(test)]
 mod archived;
 #[cfg(test)]
 mod archives;
@@ -45,10 +47,22 @@ mod random;
 #[cfg(test)]
 mod redis_cluster;
 #[cfg(test)]
+mod redis_sentinel;
+#[cfg(test)]
 mod redis_server;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod sentinel;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod valkey;
 #[cfg(test)]
 mod versions;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+mod writers;

@@ -1,15 +1,13 @@
 //! A Redis Cluster of the test's own: three primaries, and a replica of each.
 
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
-
 use redis::{Connection, cmd};
 
-use crate::redis_server::{DURABLE, RedisServer};
+use crate::redis_server::{
+    DURABLE, RedisServer, SECRET, USER, free_port, has_good_replica, is_replica_in_step, until,
+};
 
 pub(crate) const PRIMARIES: usize = 3;
 const SLOTS: usize = 16_384;
-const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct RedisCluster {
     /// The primaries it began with, then the replica of each.
@@ -18,7 +16,7 @@ pub(crate) struct RedisCluster {
 
 impl RedisCluster {
     /// Ready when it returns. A shard whose primary is gone takes nothing with it.
-    pub(crate) fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let nodes: Vec<RedisServer> = (0..2 * PRIMARIES).map(|_| node()).collect();
         let cluster = Self { nodes };
         let first = &cluster.nodes[0];
@@ -34,56 +32,50 @@ impl RedisCluster {
             let (from, to) = (index * SLOTS / PRIMARIES, (index + 1) * SLOTS / PRIMARIES - 1);
             ask::<String>(node, &["ADDSLOTSRANGE", &from.to_string(), &to.to_string()]);
         }
-        cluster.until("everyone knows everyone", |cluster| {
+        until("everyone knows everyone", || {
             cluster.nodes.iter().all(|node| {
                 let info: String = ask(node, &["INFO"]);
                 info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:6")
             })
-        });
+        })
+        .await;
         for (primary, replica) in ids.iter().zip(&cluster.nodes[PRIMARIES..]) {
             ask::<String>(replica, &["REPLICATE", primary]);
         }
         for replica in &cluster.nodes[PRIMARIES..] {
-            cluster.until("a replica follows", |_| is_replica_in_step(replica));
+            until("a replica follows", || is_replica_in_step(replica)).await;
         }
         for primary in &cluster.nodes[..PRIMARIES] {
-            cluster.until("a primary counts on its replica", |_| has_good_replica(primary));
+            until("a primary counts on its replica", || has_good_replica(primary)).await;
         }
         cluster
     }
 
+    /// For [`USER`].
     pub(crate) fn url(&self) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-        format!("redis-cluster://{}", nodes.join(","))
+        format!("redis-cluster://{USER}:{SECRET}@{}", nodes.join(","))
     }
 
-    /// Makes the replica of `pair` the primary, without asking anyone.
-    pub(crate) fn take_over(&self, node: usize) {
+    /// Makes the replica `node` the primary, without asking anyone, while its primary is gone; ready when all others know.
+    pub(crate) async fn take_over(&self, node: usize, gone: usize) {
+        let id: String = ask(&self.nodes[node], &["MYID"]);
         ask::<String>(&self.nodes[node], &["FAILOVER", "TAKEOVER"]);
-    }
-
-    fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + LIMIT;
-        while !condition(self) {
-            assert!(Instant::now() < deadline, "not in time: {what}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let others = || self.nodes.iter().enumerate().filter(|(index, _)| *index != gone);
+        until("everyone knows the new primary", || others().all(|(_, other)| is_primary_to(other, &id)))
+            .await;
     }
 }
 
-pub(crate) fn is_replica_in_step(node: &RedisServer) -> bool {
-    let info: String = cmd("INFO").arg("replication").query(&mut node.client()).unwrap();
-    info.contains("role:slave") && info.contains("master_link_status:up")
-}
-
-/// Whether it takes writes again: `min-replicas-to-write` are in step.
-fn has_good_replica(node: &RedisServer) -> bool {
-    let info: String = cmd("INFO").arg("replication").query(&mut node.client()).unwrap();
-    info.contains("min_slaves_good_slaves:1")
+/// Whether `node` takes the node `id` for a primary.
+fn is_primary_to(node: &RedisServer, id: &str) -> bool {
+    let known: String = ask(node, &["NODES"]);
+    let flags = known.lines().find_map(|line| line.strip_prefix(id)?.split_whitespace().nth(1));
+    flags.is_some_and(|flags| flags.split(',').any(|flag| flag == "master"))
 }
 
 fn node() -> RedisServer {
-    let bus = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let bus = free_port().to_string();
     let more = [
         "--cluster-enabled",
         "yes",

@@ -16,7 +16,7 @@ fn place(url: String) -> Place {
 
 #[tokio::test]
 async fn a_ledger_is_carried_into_a_cluster_and_back() {
-    let (cluster, files) = (RedisCluster::start(), tempfile::tempdir().unwrap());
+    let (cluster, files) = (RedisCluster::start().await, tempfile::tempdir().unwrap());
     let ((first, _first), (last, _last)) = (empty(To::Embedded), empty(To::Embedded));
     let (first, within, last) = (place(first), place(cluster.url()), place(last));
     let ledger = cocoon_ledger::open(&first.url, first.options.clone()).await.unwrap();
