@@ -12,7 +12,7 @@ use cocoon_ledger::{
     Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement, Shard,
     ShardCount, Work,
 };
-use cocoon_receipts::{AccountId, BasisPoints, Digest, KeyId, NanoTon, ReceiptId, RequestId, Usage};
+use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, ReceiptId, RequestId, Usage};
 
 use crate::redis_server::RedisServer;
 
