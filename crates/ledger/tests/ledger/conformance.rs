@@ -71,6 +71,7 @@ on_every_store! {
         a_deposit_is_booked_once_per_logical_time_and_hash
         a_grant_is_booked_once_per_id_and_apart_from_deposits
         a_balance_that_would_reach_2_to_the_53_is_refused
+        what_would_bring_a_balance_back_to_2_to_the_53_is_refused
         sums_beyond_2_to_the_53_are_exact
         amounts_and_counts_that_no_double_holds_are_refused;
     holds:

@@ -1,7 +1,7 @@
 //! Money that comes in, and how large a number may get.
 
-use cocoon_ledger::{Booked, Grant, LedgerError};
-use cocoon_receipts::NanoTon;
+use cocoon_ledger::{ADDRESS_DELAY, Booked, Grant, LedgerError, Withdrawal, WithdrawalEnded};
+use cocoon_receipts::{AccountId, NanoTon};
 
 use crate::bench::*;
 
@@ -39,6 +39,28 @@ pub(super) async fn a_balance_that_would_reach_2_to_the_53_is_refused(bench: &Be
     // What was refused left no trace, so it can be booked now.
     let booked = bench.ledger.credit(&one_too_many).await.unwrap();
     assert_eq!(booked, Booked::Booked { balance: NanoTon(2) });
+}
+
+pub(super) async fn what_would_bring_a_balance_back_to_2_to_the_53_is_refused(bench: &Bench) {
+    let most = (1 << 53) - 1;
+    let alice: AccountId = name("alice");
+    bench.fund("alice", 1000).await;
+    bench.ledger.set_payout_address(&alice, &name(ADDRESSES[0])).await.unwrap();
+    bench.pass(ADDRESS_DELAY).await;
+    let request = bench.expired("alice", Some(10)).await;
+    let withdrawal = Withdrawal { account: alice, intent: bench.request(), amount: NanoTon(10) };
+    bench.ledger.withdraw_begin(&withdrawal).await.unwrap();
+    bench.fund("alice", most - 980).await;
+    let (refund, intent) = (bench.settlement("alice", request, 0), withdrawal.intent);
+    let undo = async || bench.ledger.withdraw_undo(&withdrawal.account, intent).await;
+    assert!(matches!(bench.ledger.settle(&refund).await, Err(LedgerError::Overflow)));
+    assert!(matches!(undo().await, Err(LedgerError::Overflow)));
+    assert_eq!(bench.balance("alice").await, (most, 0));
+    let room = bench.bound("alice", 20).await;
+    assert_eq!(bench.settle(&bench.settlement("alice", room, 20)).await, charged(20));
+    assert_eq!(bench.settle(&refund).await, charged(0));
+    assert_eq!(undo().await.unwrap(), WithdrawalEnded::Ended);
+    assert_eq!(bench.balance("alice").await, (most, 0));
 }
 
 pub(super) async fn sums_beyond_2_to_the_53_are_exact(bench: &Bench) {

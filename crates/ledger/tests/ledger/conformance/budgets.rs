@@ -222,12 +222,16 @@ pub(super) async fn a_receipt_without_a_hold_belongs_to_the_time_of_its_request(
     let ahead = request_made_at(bench.now_ms() + 3 * DAY_MS, 77);
     settle(bench, ahead, 5).await;
     assert_eq!(of_key(bench).await.0, of(5, 45, 45, 45));
+    let ahead = request_made_at(bench.now_ms() + 3 * DAY_MS, 78);
+    bench.ledger.release(&release("alice", ahead)).await.unwrap();
+    settle(bench, ahead, 2).await;
+    assert_eq!(of_key(bench).await.0, of(7, 47, 47, 47));
     // What was released is charged to the time of its reserve.
-    let released = take(bench, Limits::default(), 100).await;
+    let released = request_made_at(bench.now_ms() - DAY_MS, 79);
+    bench.ledger.reserve(&reserve("alice", released, 100)).await.unwrap();
     bench.ledger.release(&release("alice", released)).await.unwrap();
-    go_to(bench, MONDAY + 2, 0).await;
     settle(bench, released, 7).await;
-    assert_eq!(of_key(bench).await.0, of(0, 52, 52, 52));
+    assert_eq!(of_key(bench).await.0, of(14, 54, 54, 54));
 }
 
 pub(super) async fn without_a_ceiling_a_quarter_of_the_least_rest_is_held(bench: &Bench) {

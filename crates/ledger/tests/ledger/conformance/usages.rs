@@ -203,6 +203,8 @@ pub(super) async fn a_corrected_request_keeps_its_place(bench: &Bench) {
     let seen: Vec<_> =
         listed.iter().map(|record| (record.request, record.receipt, record.charged.0)).collect();
     assert_eq!(seen, [(later.request, Some(later.receipt), 7), (request, Some(late.receipt), 100)]);
+    let kept = bench.ledger.receipt(&name("alice"), late.receipt).await.unwrap().unwrap();
+    assert_eq!(kept.charged.0, 100, "what was paid in all");
 }
 
 pub(super) async fn a_thousand_requests_are_remembered(bench: &Bench) {
@@ -245,7 +247,11 @@ pub(super) async fn a_receipt_is_kept_eight_days_for_its_account(bench: &Bench) 
     assert_eq!(of_request.receipt, settlement.receipt, "the one that it was charged by");
     let at_no_cost = bench.ledger.receipt(&alice, second.receipt).await.unwrap().unwrap();
     assert_eq!((at_no_cost.charged.0, at_no_cost.jws), (0, second.receipt_jws));
-    for (account, receipt) in [(&bob, settlement.receipt), (&alice, bench.receipt())] {
+    let dave = name("dave");
+    assert_eq!(bench.shard("alice"), bench.shard("dave"), "where receipts of both are kept together");
+    for (account, receipt) in
+        [(&bob, settlement.receipt), (&dave, settlement.receipt), (&alice, bench.receipt())]
+    {
         assert_eq!(bench.ledger.receipt(account, receipt).await.unwrap(), None);
     }
     assert_eq!(bench.ledger.receipt_of(&bob, settlement.request).await.unwrap(), None);
