@@ -11,7 +11,7 @@ use cocoon_ledger::{
     Ledger, Limits, Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement,
     Shard, ShardCount, Work,
 };
-use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, ReceiptId, RequestId, Usage};
+use cocoon_receipts::{AccountId, BasisPoints, Digest, KeyId, NanoTon, ReceiptId, RequestId, Usage};
 
 use crate::redis_server::{DURABLE, RedisServer};
 
