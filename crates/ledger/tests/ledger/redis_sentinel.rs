@@ -40,8 +40,15 @@ impl RedisSentinel {
             .expect("install redis-server");
         let sentinel = Self { process, port, _folder: folder };
         until("the sentinel answers", || sentinel.client().is_ok()).await;
-        // It looks as seldom as ten seconds apart otherwise, and makes a primary that is back a replica only after eight.
-        for (what, ms) in [("info-period", "200"), ("publish-period", "200"), ("ask-period", "200")] {
+        // It looks as seldom as ten seconds apart otherwise, makes a primary that is back a replica only after eight, and does
+        // nothing for half a minute where a busy machine kept it waiting for two.
+        let periods = [
+            ("info-period", "200"),
+            ("publish-period", "200"),
+            ("ask-period", "200"),
+            ("tilt-trigger", "60000"),
+        ];
+        for (what, ms) in periods {
             sentinel.ask::<()>(&["DEBUG", what, ms]).unwrap();
         }
         until("the sentinel knows the replica", || {
