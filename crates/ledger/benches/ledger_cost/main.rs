@@ -60,7 +60,8 @@ async fn by_journal(entries: u64) -> anyhow::Result<()> {
         let line = async |entries: u64| {
             let measured = load.run(store.ledger()).await?;
             let size = store.size()?;
-            anyhow::Ok(row(&format!("| {kind} | {entries} | {} | {} |", size.disk, size.memory), &measured))
+            row(&format!("| {kind} | {entries} | {} | {} |", size.disk, size.memory), &measured);
+            anyhow::Ok(())
         };
         line(0).await?;
         store.lengthen_journal(entries)?;
