@@ -219,7 +219,7 @@ impl Failure {
     #[must_use]
     pub fn with_topup(mut self, topup: Option<TopUp>) -> Self {
         if self.api.status == 402 {
-            self.api.body.error.topup = topup;
+            self.api.body.error.topup = topup.map(Box::new);
         }
         self
     }

@@ -28,7 +28,8 @@ pub struct ErrorDetail {
     pub code: Option<String>,
     /// With a 402 of a deployment that says how to pay in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub topup: Option<TopUp>,
+    #[schema(value_type = Option<TopUp>)]
+    pub topup: Option<Box<TopUp>>,
 }
 
 /// A failure as a caller sees it: a status and a body.
