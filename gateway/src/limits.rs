@@ -122,6 +122,8 @@ mod tests {
                 Limits { budget: Some(Budget { amount: NanoTon(amount), period }), ..Limits::default() };
             let used = used(&limits, &standing, now_ms);
             assert_eq!((used.running, used.requests, used.tokens), (2, None, None));
+            let Spent { daily, weekly, monthly, total } = used.spent;
+            assert_eq!([daily, weekly, monthly, total], [1, 20, 300, 4000].map(NanoTon));
             let left = used.budget.unwrap();
             (left.spent.0, left.held.0, left.remaining.0, left.resets_at)
         };

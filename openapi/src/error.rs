@@ -28,6 +28,7 @@ pub struct ErrorDetail {
     pub code: Option<String>,
     /// With a 402 of a deployment that says how to pay in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TopUp>)]
     pub topup: Option<Box<TopUp>>,
 }
 
