@@ -245,8 +245,8 @@ mod tests {
     /// One public key in 64 begins with a hyphen in base64url.
     #[test]
     fn a_signer_that_looks_like_an_option_is_taken() {
-        let key = std::iter::repeat_with(|| cocoon_receipts::SigningKey::generate().unwrap().public())
-            .map(|public| public.to_base64url())
+        let key = std::iter::repeat_with(|| cocoon_receipts::SigningKey::generate().unwrap())
+            .map(|key| key.public().to_base64url())
             .find(|text| text.starts_with('-'))
             .unwrap();
         let taken = options(&["--policy-signer", &key]).unwrap().common.policy_signer;
