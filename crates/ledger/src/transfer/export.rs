@@ -46,7 +46,7 @@ pub async fn export(
 }
 
 async fn open(place: &Place) -> Result<Box<dyn Source>, TransferError> {
-    let Place { url, options, access } = place;
+    let Place { url, options, .. } = place;
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = Path::new(path);
         // To open it would make one.
@@ -56,7 +56,7 @@ async fn open(place: &Place) -> Result<Box<dyn Source>, TransferError> {
         return Ok(Box::new(Snapshot::of(path, options.clone()).await?));
     }
     crate::only_redis(url)?;
-    Ok(Box::new(RedisLedger::connect_with(url, options.clone(), access).await?))
+    Ok(Box::new(RedisLedger::connect_with(url, options.clone(), &place.patient_access()).await?))
 }
 
 async fn write(

@@ -46,12 +46,12 @@ pub async fn import(
 }
 
 async fn open(place: &Place) -> Result<Box<dyn Target>, TransferError> {
-    let Place { url, options, access } = place;
+    let Place { url, options, .. } = place;
     if let Some(path) = url.strip_prefix("sqlite:") {
         return Ok(Box::new(Embedded::fill(path, options.clone()).await?));
     }
     crate::only_redis(url)?;
-    Ok(Box::new(RedisLedger::fill(url, options.clone(), access).await?))
+    Ok(Box::new(RedisLedger::fill(url, options.clone(), &place.patient_access()).await?))
 }
 
 async fn fill(

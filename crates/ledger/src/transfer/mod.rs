@@ -22,17 +22,21 @@ pub use import::import;
 pub use progress::{Progress, Step};
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::redis::Access;
+use crate::redis::{Access, Timeouts};
 use crate::{ArchiveError, CheckError, Ledger, LedgerError, Options, Shard, ShardCount};
 use record::Record;
 
 /// Records that are handed over at once, and about how many bytes of what may be long.
 const PAGE: usize = 500;
 const PAGE_BYTES: usize = 4 << 20;
+
+/// How long a Redis may take for one page at least.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Pages that wait for whoever writes them.
 const PAGES_AHEAD: usize = 4;
@@ -44,6 +48,14 @@ pub struct Place {
     pub url: String,
     pub options: Options,
     pub access: Access,
+}
+
+impl Place {
+    /// Nobody waits for one of its calls alone: a server that is busy is given time.
+    fn patient_access(&self) -> Access {
+        let Timeouts { connect, response } = self.access.timeouts;
+        Access { timeouts: Timeouts { connect, response: response.max(PATIENCE) }, ..self.access.clone() }
+    }
 }
 
 /// What came of an export or an import.
