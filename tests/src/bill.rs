@@ -112,7 +112,7 @@ pub(crate) async fn a_balance_too_low_is_402() -> anyhow::Result<()> {
     let gateway = "billing.topup_url = \"https://pay.test/in\"".to_owned();
     let stack = Stack::start(Settings { gateway, ..Settings::default() }).await?;
     let key = stack.make_key(&["--account", "poor", "--grant", "1000"])?;
-    let client = crate::harness::Client::new(stack.base_url(), key);
+    let client = crate::harness::Client::new(stack.base_url(), key.clone());
     let body = chat("hello", json!({ "max_tokens": 1000 }));
     let (status, headers, answer) = client.complete(&body).await?;
     ensure!(stack.outbox().unwrap_or_default().is_empty(), "no backend was asked");
@@ -120,6 +120,10 @@ pub(crate) async fn a_balance_too_low_is_402() -> anyhow::Result<()> {
     ensure!(headers["x-should-retry"] == "false", "{headers:?}");
     let topup = &answer["error"]["topup"];
     ensure!(topup["url"] == "https://pay.test/in", "{answer}");
+    let credits =
+        reqwest::Client::new().get(format!("{}/credits", stack.base_url())).bearer_auth(&key).send().await?;
+    let credits: Value = credits.json().await?;
+    ensure!(credits["data"]["topup"] == json!({ "url": "https://pay.test/in" }), "{credits}");
     // Exactly what is missing: with it the request runs.
     let missing = topup["amount"].as_str().context("no amount")?;
     stack.keys_command("grant", &["--account", "poor", "--amount", missing])?;

@@ -133,13 +133,33 @@ pub(crate) async fn an_account_sees_its_own_and_a_key_its_own() -> anyhow::Resul
         }
         let (_, about) = get(key, "/key", None).await?;
         let spent = if count == 1 { charged.to_string() } else { "0".to_owned() };
+        let start = claims.iat - claims.iat % 86_400;
+        let (_, costs) = get(key, &format!("/organization/costs?start_time={start}"), None).await?;
+        let buckets = costs["data"].as_array().context("no buckets")?;
+        let results: Vec<&Value> =
+            buckets.iter().filter_map(|bucket| bucket["results"].as_array()).flatten().collect();
+        ensure!(results.len() == count, "what another key paid: {costs}");
+        ensure!(results.iter().all(|result| result["amount"]["nano"] == spent.as_str()), "{costs}");
         ensure!(about["data"]["usage_nano"]["daily"] == spent.as_str(), "{about}");
     }
+    // A second request, on a second page.
+    ensure!(stack.client().complete(&chat("one", json!({ "max_tokens": 8 }))).await?.0 == 200);
+    stack.settled_account().await?;
+    let (_, newest) = get(own, "/requests?limit=1", None).await?;
+    ensure!(
+        newest["has_more"] == true && newest["data"].as_array().is_some_and(|data| data.len() == 1),
+        "{newest}"
+    );
+    let after = newest["last_id"].as_str().context("no cursor")?;
+    let (_, older) = get(own, &format!("/requests?limit=1&after={after}"), None).await?;
+    ensure!(older["data"][0]["id"] == request && older["has_more"] == false, "{older}");
+
     let (_, credits) = get(own, "/credits", None).await?;
     ensure!(credits["data"].get("topup").is_none(), "nobody said how to pay in: {credits}");
     let account = stack.account().await?;
     ensure!(credits["data"]["balance"] == account.balance.to_string(), "{credits}");
-    ensure!(credits["data"]["charged"] == charged.to_string(), "{credits}");
+    ensure!(credits["data"]["charged"] == account.charged.to_string(), "{credits}");
+    ensure!(credits["data"]["withdrawing"] == "0" && credits["data"]["withdrawn"] == "0", "{credits}");
     let (_, old) = get(own, "/dashboard/billing/subscription", None).await?;
     ensure!(old["hard_limit_usd"].as_f64() == Some(10.0), "{old}");
     let (status, old) =
