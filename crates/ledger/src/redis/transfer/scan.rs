@@ -117,6 +117,8 @@ fn note(accounts: &mut Accounts, name: &str) -> Option<()> {
             "accounts",
             "withdrawals",
             "withdrawals-stopped",
+            "retention",
+            "cursors",
         ];
         return whole.contains(&name).then_some(());
     };
