@@ -48,7 +48,7 @@ mod tests {
         let path = folder.join(name).with_extension("toml");
         let text = format!(
             "listen = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"\nkeys_dir = \"keys\"\npolicy = \"policy.toml\"\n\
-             operator_share_bps = 9000\nbackends = []\n[ledger]\nurl = \"{url}\"\n[prices]\n"
+             operator_share_bps = 9000\nbackends = [{{ url = \"http://127.0.0.1:1\" }}]\n[ledger]\nurl = \"{url}\"\n[prices]\n"
         );
         std::fs::write(&path, text).unwrap();
         (path, url)
