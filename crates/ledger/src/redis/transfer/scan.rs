@@ -162,6 +162,8 @@ mod tests {
             k.clock(),
             k.journal(),
             k.stopped(),
+            k.retention(),
+            k.cursors(),
             k.hold(request),
             k.kept_of(3),
             k.caps(&account),
@@ -176,7 +178,7 @@ mod tests {
         assert_eq!(found.used, BTreeSet::from([key, Whose::Account]));
         assert_eq!(found.windows, BTreeSet::from([(Width::Hour, 12)]));
         assert_eq!(accounts.len(), 1);
-        for other in ["retention", "later:alice", "usage:years:1:alice", "used:alice|x|y"] {
+        for other in ["later", "later:alice", "usage:years:1:alice", "used:alice|x|y"] {
             assert_eq!(note(&mut accounts, other), None, "{other}");
         }
     }
