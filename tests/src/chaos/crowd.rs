@@ -46,6 +46,11 @@ impl Crowd {
         Self { ended, tally, clients }
     }
 
+    /// Whether a request has ended so by now.
+    pub(super) fn has_met(&self, end: &str) -> bool {
+        self.tally.ends().contains_key(end)
+    }
+
     /// Waits until each has ended its last request.
     pub(super) async fn end(mut self) -> anyhow::Result<BTreeMap<String, u64>> {
         self.ended.store(true, Ordering::Relaxed);
