@@ -16,7 +16,7 @@ use crate::harness::{GRANT, SecondGateway, Settings, Stack, Store, Written, even
 
 /// Accounts and what they have: the first are soon at their end.
 const ACCOUNTS: [(&str, u64); 4] =
-    [("ann", 60_000), ("ben", 200_000), ("cleo", 4_000_000), ("dora", 400_000_000)];
+    [("ann", 35_000), ("ben", 200_000), ("cleo", 4_000_000), ("dora", 400_000_000)];
 
 /// Commands that each cut takes at the least.
 const CUT: usize = 300;
