@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { drawnPixels, faults, inaccessible, launch, logIn, open, ORIGIN, overflows, picture, reach, SCREENS, settled } from "./dashboard_browser.mjs";
+import { drawnPixels, faults, inaccessible, launch, logIn, open, ORIGIN, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
 import { tampered } from "./dashboard_fixture.mjs";
 
 const { COCOON_API_KEY: KEY, COCOON_ADMIN_KEY: ADMIN, COCOON_MODEL: MODEL } = process.env;
@@ -61,17 +61,6 @@ async function used(width, start, group, limit) {
     for (const result of results) (found[result[group]] ??= []).push(result.cost);
   }
   return found;
-}
-
-/** What the page says of the newest request's receipt. */
-async function checked(page) {
-  await page.getByRole("button", { name: "Refresh" }).click();
-  await settled(page);
-  await page.getByRole("button", { name: /^Check the receipt/ }).first().click();
-  await settled(page);
-  const said = await page.getByRole("dialog").innerText();
-  await page.keyboard.press("Escape");
-  return said.replace(/^Receipt\s*✕\s*/, "");
 }
 
 const steps = {
@@ -157,11 +146,11 @@ const steps = {
         Object.assign(list.data[0], forge(list.data[0]));
         await route.fulfill({ response, json: list });
       });
-      const said = await checked(page);
+      const said = await receiptVerdict(page);
       assert.ok(said.startsWith("✗") && said.includes(why), said);
       await page.unrouteAll({ behavior: "wait" });
     }
-    assert.match(await checked(page), /^✓/);
+    assert.match(await receiptVerdict(page), /^✓/);
   },
 
   async a_key_is_made_used_rotated_and_revoked(page, secrets) {

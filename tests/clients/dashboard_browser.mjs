@@ -69,6 +69,17 @@ export async function settled(page) {
   await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
 }
 
+/** What the page says of the newest request's receipt, once it has loaded everything anew. */
+export async function receiptVerdict(page) {
+  await page.getByRole("button", { name: "Refresh" }).click();
+  await settled(page);
+  await page.getByRole("button", { name: /^Check the receipt/ }).first().click();
+  await settled(page);
+  const said = await page.getByRole("dialog").innerText();
+  await page.keyboard.press("Escape");
+  return said.replace(/^Receipt\s*✕\s*/, "");
+}
+
 /** Presses Tab until `target` has the focus. */
 export async function reach(page, target) {
   for (let presses = 0; presses < 120; presses += 1) {

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { drawnPixels, faults, inaccessible, launch, logIn, open, overflows, picture, reach, SCREENS, settled } from "./dashboard_browser.mjs";
+import { drawnPixels, faults, inaccessible, launch, logIn, open, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
 import { fixture, HOSTILE, KEY, LIMITS, NO_LIMITS, refusal } from "./dashboard_fixture.mjs";
 
 const panel = (page, name) => page.getByRole("region", { name, exact: true });
@@ -119,16 +119,16 @@ const states = {
         [{ finish: "length " }, "✗", "another way to end"],
       ];
       for (const [change, sign, why] of cases) {
-        const said = await checked(page, api, { ...first, ...change });
+        const said = await verdictOf(page, api, { ...first, ...change });
         assert.ok(said.startsWith(sign) && said.includes(why), `${JSON.stringify(change).slice(0, 90)}: ${said}`);
       }
       document = api.backend.document;
       api.backend.document = { ...document, keyset: other.document.keyset };
-      assert.match(await checked(page, api, first), /^✗[^]*not the one that the receipt names/);
+      assert.match(await verdictOf(page, api, first), /^✗[^]*not the one that the receipt names/);
       api.backend.document = refusal(503, "The store is down.");
-      assert.match(await checked(page, api, first), /^\?[^]*could not be fetched: The store is down\./);
+      assert.match(await verdictOf(page, api, first), /^\?[^]*could not be fetched: The store is down\./);
       api.backend.document = document;
-      const good = await checked(page, api, first);
+      const good = await verdictOf(page, api, first);
       assert.match(good, /Proven in this browser/);
       assert.match(good, /Not proven here[^]*development evidence[^]*cocoon-connect verify/);
     });
@@ -362,16 +362,10 @@ const states = {
   },
 };
 
-/** What the page says of this request's receipt, once the list has been loaded anew with it. */
-async function checked(page, api, request) {
+/** What the page says of the receipt of this request, which takes the newest one's place. */
+async function verdictOf(page, api, request) {
   api.requests.splice(0, 1, request);
-  await page.getByRole("button", { name: "Refresh" }).click();
-  await settled(page);
-  await page.getByRole("button", { name: /^Check the receipt/ }).first().click();
-  await settled(page);
-  const said = await page.getByRole("dialog").innerText();
-  await page.keyboard.press("Escape");
-  return said.replace(/^Receipt\s*✕\s*/, "");
+  return await receiptVerdict(page);
 }
 
 const browser = await launch();

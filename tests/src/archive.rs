@@ -42,11 +42,11 @@ async fn it_is_whole_and_the_ledger_goes_on(store: Store) -> anyhow::Result<()> 
     stack.start_gateway()?;
     stack.wait_ready().await?;
     eventually("the journal is replayed from the archive on", Duration::from_secs(20), || async {
-        Ok((metric(&stack, "cocoon_ledger_checked_seconds").await? > 0).then_some(()))
+        Ok((stack.metric("cocoon_ledger_checked_seconds").await? > 0).then_some(()))
     })
     .await?;
-    ensure!(metric(&stack, "cocoon_ledger_drift").await? == 0);
-    ensure!(metric(&stack, "cocoon_ledger_behind").await? == 0, "what was archived is not lost");
+    ensure!(stack.metric("cocoon_ledger_drift").await? == 0);
+    ensure!(stack.metric("cocoon_ledger_behind").await? == 0, "what was archived is not lost");
     let (ended_well, printed) = stack.ledger_command("check", &[])?;
     ensure!(ended_well && printed.contains("5 entries, 1 accounts, 64 shards: nothing differs"), "{printed}");
 
@@ -91,10 +91,4 @@ fn receipts(segment: &Path) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(segment)?;
     let lines = text.lines().skip(1).map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
     Ok(lines.iter().filter_map(|line| line["receipt"].as_str().map(str::to_owned)).collect())
-}
-
-async fn metric(stack: &Stack, name: &str) -> anyhow::Result<i64> {
-    let text = reqwest::get(format!("{}/metrics", stack.ops_url())).await?.text().await?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
-    Ok(line.trim().parse()?)
 }

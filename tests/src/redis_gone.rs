@@ -74,13 +74,13 @@ async fn gone(way: Way) -> anyhow::Result<()> {
     is_down(&stack).await?;
     // What a burst of requests needs of memory by itself is there after the first of them.
     refuse(&stack, refused / 4).await?;
-    let (memory, tasks) = (gateway(&stack)?.resident()?, metric(&stack, "cocoon_tasks").await?);
+    let (memory, tasks) = (gateway(&stack)?.resident()?, stack.metric("cocoon_tasks").await?);
     let known = median(refuse(&stack, refused).await?);
     ensure!(known < RESPONSE / 2, "refused after {known:?} though Redis was known to be gone");
     let grown = gateway(&stack)?.resident()?.saturating_sub(memory);
     ensure!(grown < GROWTH, "{grown} KiB more after {refused} refused requests");
     eventually("no task is left of refused requests", SLACK, || async {
-        Ok((metric(&stack, "cocoon_tasks").await? <= tasks + 2).then_some(()))
+        Ok((stack.metric("cocoon_tasks").await? <= tasks + 2).then_some(()))
     })
     .await?;
     for stream in &mut streams {
@@ -105,10 +105,10 @@ async fn gone(way: Way) -> anyhow::Result<()> {
     stack.wait_ready().await?;
     let (status, _, answer) = stack.client().complete(&chat("hi", json!({}))).await?;
     ensure!(status == 200, "{answer}");
-    ensure!(gateway(&stack)?.pid() == pid && metric(&stack, "cocoon_ledger_up").await? == 1);
+    ensure!(gateway(&stack)?.pid() == pid && stack.metric("cocoon_ledger_up").await? == 1);
     ensure!(lines(&gateway(&stack)?.log(), "answers again") == 1, "and one that it is back");
     let unavailable = "cocoon_ledger_calls_total{call=\"reserve\",outcome=\"unavailable\"}";
-    ensure!(metric(&stack, unavailable).await? >= refused as u64, "refusals are counted");
+    ensure!(stack.metric(unavailable).await? >= i64::try_from(refused)?, "refusals are counted");
     let charged = billed(&stack).await?;
     println!(
         "{way:?} for {outage:?}: {refused} refused, the first within {found_out:?}, half of the rest within {known:?}; \
@@ -167,7 +167,7 @@ async fn is_down(stack: &Stack) -> anyhow::Result<()> {
     ensure!(ready.status() == 503, "{}", ready.status());
     let health: Value = ready.json().await?;
     ensure!(health["ledger"] == "down" && health["status"] == "not_ready", "{health}");
-    ensure!(metric(stack, "cocoon_ledger_up").await? == 0);
+    ensure!(stack.metric("cocoon_ledger_up").await? == 0);
     Ok(())
 }
 
@@ -193,12 +193,6 @@ async fn billed(stack: &Stack) -> anyhow::Result<u64> {
     ensure!(account.charged.0 == sum && account.shortfall == NanoTon::ZERO, "{account:?} {sum}");
     ensure!(account.balance.0 == GRANT - sum && account.held == NanoTon::ZERO, "{account:?} {sum}");
     Ok(sum)
-}
-
-async fn metric(stack: &Stack, name: &str) -> anyhow::Result<u64> {
-    let text = reqwest::get(format!("{}/metrics", stack.ops_url())).await?.text().await?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    Ok(line.with_context(|| format!("no {name} in\n{text}"))?.parse()?)
 }
 
 fn gateway(stack: &Stack) -> anyhow::Result<&Process> {

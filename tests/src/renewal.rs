@@ -48,7 +48,7 @@ pub(crate) async fn fresh_nonces_come_before_a_verdict_runs_out() -> anyhow::Res
     .await?;
     let verified =
         format!("cocoon_backend_verifications_total{{backend=\"{}\",", backend(&stack).await?.backend);
-    let metrics = reqwest::get(format!("{}/metrics", stack.ops_url())).await?.text().await?;
+    let metrics = stack.metrics().await?;
     let counted: Vec<&str> = metrics.lines().filter(|line| line.starts_with(&verified)).collect();
     ensure!(counted.iter().any(|line| line.contains("outcome=\"verified\"")), "{counted:?}");
     let asked = |text: &[u8]| {

@@ -175,7 +175,7 @@ impl Scene {
         ensure!(refused["verdict"] == "refused" && refused["check"] == check, "{models:#}");
         ensure!(refused["keyset"] == keyset && refused["since"].is_u64(), "{models:#}");
 
-        let metrics = reqwest::get(format!("{}/metrics", self.stack.ops_url())).await?.text().await?;
+        let metrics = self.stack.metrics().await?;
         let gauge = format!("cocoon_backend_attested{{backend=\"{backend}\",");
         let value = metrics.lines().find(|line| line.starts_with(&gauge)).context("no gauge")?;
         ensure!(value.ends_with(" 0"), "{value}");

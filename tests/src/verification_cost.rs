@@ -18,9 +18,8 @@ pub(crate) async fn of_development_evidence() -> anyhow::Result<()> {
         ..Settings::default()
     };
     let stack = Stack::start(settings).await?;
-    let url = format!("{}/metrics", stack.ops_url());
     let metrics = eventually("there are enough", Duration::from_secs(120), || async {
-        let metrics = reqwest::get(&url).await?.text().await?;
+        let metrics = stack.metrics().await?;
         let count = value(&metrics, "cocoon_attestation_verify_seconds_count")?;
         Ok((count >= VERIFICATIONS).then_some(metrics))
     })

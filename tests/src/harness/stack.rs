@@ -166,6 +166,18 @@ impl Stack {
         format!("http://127.0.0.1:{}", self.ops_port)
     }
 
+    /// What the gateway's `/metrics` say.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
+        Ok(reqwest::get(format!("{}/metrics", self.ops_url())).await?.text().await?)
+    }
+
+    /// The value of one of them, by its name and labels.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<i64> {
+        let text = self.metrics().await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("no {name} in\n{text}"))?.parse()?)
+    }
+
     pub(crate) fn backend_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.backend_port)
     }
