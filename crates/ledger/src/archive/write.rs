@@ -7,6 +7,7 @@ use cocoon_receipts::Digest;
 use super::checkpoint::ShardCheckpoint;
 use super::segment::{Line, SegmentWriter};
 use super::{Archive, ArchiveError, blocking};
+use crate::report::Subject;
 use crate::retention::MAX_TRIM;
 use crate::{
     ChainHead, Finding, JournalEntry, Ledger, LedgerError, Pace, Replay, Shard, ShardReport, check_shard,
@@ -36,7 +37,8 @@ pub struct Archived {
     pub entries: u64,
     /// Of them, those whose receipt is beside them.
     pub receipts: u64,
-    /// And those whose receipt the store had forgotten: more than eight days went by since the pass before.
+    /// And those whose receipt the store had forgotten, because more than eight days went by since the pass before, or had
+    /// changed.
     pub without_receipt: u64,
     /// Entries that left the store.
     pub trimmed: u64,
@@ -136,11 +138,20 @@ impl Pass<'_> {
         blocking(move || writer.finish(&archive)).await.map(Some)
     }
 
+    /// Where the store has another text than the one that was journaled, there is none.
     async fn receipts_of(&mut self, entries: &[JournalEntry]) -> Result<Vec<Option<String>>, LedgerError> {
         let ids: Vec<_> = entries.iter().filter_map(|entry| entry.receipt).collect();
         let mut sent = self.ledger.sent_receipts(self.shard, &ids).await?.into_iter();
-        let receipts: Vec<_> =
-            entries.iter().map(|entry| entry.receipt.and_then(|_| sent.next().flatten())).collect();
+        let mut receipts = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let kept = entry.receipt.and_then(|_| sent.next().flatten());
+            let its_own = |kept: &String| Some(Digest::of(&[kept.as_bytes()])) == entry.receipt_digest;
+            if kept.as_ref().is_some_and(|kept| !its_own(kept)) {
+                let subject = Subject::Entry(entry.id.clone());
+                self.findings.push(Finding::count(subject, "its receipt as it was sent", 1, 0));
+            }
+            receipts.push(kept.filter(its_own));
+        }
         let there = receipts.iter().flatten().count();
         self.receipts += there as u64;
         self.without_receipt += (ids.len() - there) as u64;

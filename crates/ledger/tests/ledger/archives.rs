@@ -128,6 +128,22 @@ async fn a_receipt_that_was_not_archived_in_time_is_missed() {
     assert_eq!(archives.verify().await.unwrap().without_receipt, 2);
 }
 
+/// It is missed, and not put beside an entry that it did not make.
+#[tokio::test]
+async fn a_receipt_that_the_store_has_changed_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let archives = Archives::of(Bench::embedded_at(&path).await);
+    archives.use_it().await;
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute("UPDATE kept_receipt SET jws = jws || 'x' WHERE charged = 30", []).unwrap();
+    let archived = archives.pass(Duration::ZERO).await;
+    assert_eq!((archived.receipts, archived.without_receipt, archived.trimmed), (1, 1, 0));
+    assert_eq!(archived.report.found, 1, "{:?}", archived.report);
+    let verified = archives.verify().await.unwrap();
+    assert_eq!((verified.receipts, verified.without_receipt), (1, 1));
+}
+
 /// Two passes at once: one chain, whoever is slower.
 #[tokio::test]
 async fn of_two_that_archive_at_once_one_is_believed() {
@@ -181,7 +197,10 @@ async fn nothing_in_an_archive_is_changed_unnoticed() {
         for bytes in damaged {
             std::fs::write(path, &bytes).unwrap();
             let outcome = archives.verify().await;
-            assert!(matches!(outcome, Err(ArchiveError::Damaged { .. })), "{path:?}: {outcome:?}");
+            let Err(ArchiveError::Damaged { path: named, .. }) = outcome else {
+                panic!("{path:?}: {outcome:?}")
+            };
+            assert_eq!(&named, path);
         }
         std::fs::remove_file(path).unwrap();
         assert!(matches!(archives.verify().await, Err(ArchiveError::Io { .. })), "{path:?}");
@@ -190,6 +209,56 @@ async fn nothing_in_an_archive_is_changed_unnoticed() {
     archives.verify().await.unwrap();
     std::fs::write(files[0].with_file_name("00000009-left.checkpoint.json"), "{}").unwrap();
     assert_eq!(archives.verify().await.unwrap().unnamed, 1);
+}
+
+/// Writes a file as that of this text.
+fn forged(path: &Path, text: &str) -> Digest {
+    let digest = Digest::of(&[text.as_bytes()]);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    std::fs::write(path.with_file_name(name.replace(&digest_in(path), &digest.to_string())), text).unwrap();
+    digest
+}
+
+fn digest_in(path: &Path) -> String {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    name.split_once('-').unwrap().1.split_once('.').unwrap().0.to_owned()
+}
+
+/// Although every digest is right.
+#[tokio::test]
+async fn what_is_of_another_place_or_another_format_is_refused() {
+    let archives = Archives::of(Bench::embedded().await);
+    archives.use_it().await;
+    archives.pass(Archiving::KEEP).await;
+    let head = archives.head().await.unwrap();
+    let files = archives.files();
+    let [checkpoint, segment] = &files[..] else { panic!("{files:?}") };
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let (whole, entries, of) = (read(checkpoint), read(segment), archives.shard.0);
+    let (shard, other) = (format!(r#""shard":{of}"#), format!(r#""shard":{}"#, of + 1));
+    let (receipt, changed) = (r#"},"receipt":"0"#, r#"},"receipt":"1"#);
+    let in_segment =
+        [(shard.as_str(), other.as_str()), (r#""number":1"#, r#""number":2"#), ("journal/1", "journal/2")];
+    let in_checkpoint = [
+        (shard.as_str(), other.as_str()),
+        (r#""number":1"#, r#""number":2"#),
+        ("checkpoint/1", "checkpoint/2"),
+    ];
+    let refused = async |text: &str| {
+        let named = ChainHead { digest: forged(checkpoint, text), ..head.clone() };
+        let outcome = archives.archive.verify(archives.shard, Some(&named)).await;
+        assert!(matches!(outcome, Err(ArchiveError::Damaged { .. })), "{text} {outcome:?}");
+    };
+    for (there, instead) in in_segment.into_iter().chain([(receipt, changed)]) {
+        let other = entries.replacen(there, instead, 1);
+        assert_ne!(other, entries, "{there}");
+        refused(&whole.replace(&digest_in(segment), &forged(segment, &other).to_string())).await;
+    }
+    for (there, instead) in in_checkpoint {
+        let other = whole.replacen(there, instead, 1);
+        assert_ne!(other, whole, "{there}");
+        refused(&other).await;
+    }
 }
 
 /// Who can write the folder can make all digests right but the one that the ledger has.
@@ -202,23 +271,16 @@ async fn a_history_that_was_written_anew_is_not_the_ledgers() {
     let files = archives.files();
     let [checkpoint, segment] = &files[..] else { panic!("{files:?}") };
 
-    let forged = |path: &Path, ending: &str, text: String| -> Digest {
-        let digest = Digest::of(&[text.as_bytes()]);
-        std::fs::write(path.with_file_name(format!("00000001-{digest}.{ending}")), text).unwrap();
-        digest
-    };
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
     // The deposit is larger, in the journal and in what it makes.
     let entries = read(segment).replacen(r#""amount":"1000""#, r#""amount":"1001""#, 1);
     assert_ne!(entries, read(segment));
-    let segment_digest = forged(segment, "journal.jsonl", entries);
-    let old = segment.to_str().unwrap().split('-').next_back().unwrap().split('.').next().unwrap().to_owned();
-    let honest = read(checkpoint).replace(&old, &segment_digest.to_string());
+    let honest = read(checkpoint).replace(&digest_in(segment), &forged(segment, &entries).to_string());
     let richer = honest
         .replace(r#""balance":"930""#, r#""balance":"931""#)
         .replace(r#""deposited":"1000""#, r#""deposited":"1001""#);
     for (text, is_made) in [(honest, false), (richer, true)] {
-        let digest = forged(checkpoint, "checkpoint.json", text);
+        let digest = forged(checkpoint, &text);
         let named = ChainHead { digest, ..head.clone() };
         let outcome = archives.archive.verify(archives.shard, Some(&named)).await;
         assert_eq!(outcome.is_ok(), is_made, "{outcome:?}");
