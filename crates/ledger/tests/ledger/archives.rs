@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Archive, ArchiveError, Archived, Archiving, ChainHead, CheckError, Pace, Replay, Shard, Verified, Watch,
-    archive_shard, check_shard,
+    Archive, ArchiveError, Archived, Archiving, ChainHead, CheckError, MAX_TRIM, Pace, Replay, Shard,
+    Verified, Watch, archive_shard, check_shard,
 };
 use cocoon_receipts::{Digest, NanoTon};
 
@@ -126,6 +126,20 @@ async fn a_receipt_that_was_not_archived_in_time_is_missed() {
     let archived = archives.pass(Archiving::KEEP).await;
     assert_eq!((archived.receipts, archived.without_receipt), (0, 2));
     assert_eq!(archives.verify().await.unwrap().without_receipt, 2);
+}
+
+#[tokio::test]
+async fn a_pass_drops_more_than_one_call_of_the_store_does() {
+    let archives = Archives::of(Bench::embedded().await);
+    let entries = 2 * MAX_TRIM + 2;
+    for _ in 0..entries {
+        archives.bench.fund("alice", 1).await;
+    }
+    archives.bench.pass(Duration::from_secs(1)).await;
+    let how = Archiving { keep: Duration::ZERO, segment: Archiving::SEGMENT, pace: Pace::FULL };
+    let archived =
+        archive_shard(archives.bench.ledger.as_ref(), &archives.archive, archives.shard, how).await.unwrap();
+    assert_eq!((archived.segments, archived.trimmed), (1, u64::from(entries) - 1));
 }
 
 /// It is missed, and not put beside an entry that it did not make.
