@@ -21,8 +21,8 @@ const COLUMNS = [
   { title: "Project", class: "words" },
   { title: "Key", class: "whole" },
   { title: "Made", class: "whole" },
-  { title: "May use", class: "words" },
-  { title: "State", class: "whole" },
+  { title: "May use", class: "words long" },
+  { title: "State", class: "words long" },
   { title: "Actions", hidden: true, class: "whole" },
 ];
 
