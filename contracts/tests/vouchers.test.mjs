@@ -82,13 +82,6 @@ test('amounts at the end of their range are compared, not wrapped', async () => 
   assert.equal((await channel.send('PartialRefund', { from: RECEIVER, amount: largest })).exitCode, ERROR.amount);
 });
 
-test('two redeems that overtake each other pay the newer amount', async () => {
-  const older = channel.sign(TON);
-  assert.ok((await redeem(2n * TON)).accepted);
-  assert.equal((await redeem(TON, { signature: older })).exitCode, ERROR.stale);
-  assert.equal((await channel.state()).settled, 2n * TON);
-});
-
 const opening = (terms, workchain) => new PayChannel(chain, { ...TERMS, ...terms }, workchain).send('Deposit', { from: PAYER, value: TON });
 
 test('no money comes into a channel whose key has a small order, however it is written', async () => {

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { Address, Cell, Dictionary, beginCell, external } from '@ton/core';
-import { Blockchain, internal } from '@ton/sandbox';
+import { Blockchain, Executor, internal } from '@ton/sandbox';
 
 /** Unix time at which every chain here begins; after the current prices came into force. */
 export const BEGIN = 1_790_000_000;
@@ -58,21 +58,40 @@ function configuration(base, { storage, gas, forward }, globalId) {
   return beginCell().storeDictDirect(parameters).endCell();
 }
 
+/** One emulator and one configuration to start from serve all chains of a test file. */
+const EXECUTOR = await Executor.create();
+const { config: BASE } = await Blockchain.create({ executor: EXECUTOR, config: 'slim' });
+
+/** Prices are in 1/65536 nanoTON; what is taken is rounded up. */
+const over = (price) => (price + 65_535n) / 65_536n;
+
 export class Chain {
   #blockchain;
 
   /** @param {{prices?: 'old' | 'current', globalId?: number}} options */
   static async create({ prices = 'current', globalId = MAINNET } = {}) {
     const chain = new Chain();
-    const { config } = await Blockchain.create({ config: 'slim' });
     chain.prices = PRICES[prices];
-    chain.#blockchain = await Blockchain.create({ config: configuration(config, chain.prices, globalId) });
+    const config = configuration(BASE, chain.prices, globalId);
+    chain.#blockchain = await Blockchain.create({ executor: EXECUTOR, config });
     chain.#blockchain.now = BEGIN;
     return chain;
   }
 
   get now() { return this.#blockchain.now; }
   set now(time) { this.#blockchain.now = time; }
+
+  /** NanoTON for `gas`, of which 100 have a price of their own. */
+  gasFee(gas) {
+    const { flat, unit } = this.prices.gas;
+    return gas <= 100n ? flat : flat + over(unit * (gas - 100n));
+  }
+
+  /** NanoTON for storing an account for a time in seconds. */
+  rent({ cells, bits }, seconds) {
+    const { cell, bit } = this.prices.storage;
+    return over((cells * cell + bits * bit) * BigInt(seconds));
+  }
 
   snapshot() { return this.#blockchain.snapshot(); }
   restore(snapshot) { return this.#blockchain.loadFrom(snapshot); }
@@ -81,8 +100,8 @@ export class Chain {
    * Delivers an internal message and all that follow from it.
    * @returns {Promise<Receipt>} of the transaction on `to`
    */
-  async send({ from, to, value, body = Cell.EMPTY, init, bounce = true, bounced = false }) {
-    const message = internal({ from, to, value, body, stateInit: init, bounce, bounced });
+  async send({ from, to, value, body = Cell.EMPTY, init, bounce = true, bounced = false, extra }) {
+    const message = internal({ from, to, value, body, stateInit: init, bounce, bounced, ec: extra });
     const { transactions } = await this.#blockchain.sendMessage(message);
     return new Receipt(transactions);
   }
@@ -100,6 +119,9 @@ export class Chain {
 
   /** The data of a contract; undefined if it is not deployed. */
   async data(address) { return (await this.#blockchain.getContract(address)).accountState?.state?.data; }
+
+  /** The code of a contract that is deployed. */
+  async code(address) { return (await this.#blockchain.getContract(address)).accountState.state.code; }
 
   /** What an account stores, as rent is charged for it: `{ cells, bits }`. */
   async stored(address) {

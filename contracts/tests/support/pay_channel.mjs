@@ -59,17 +59,21 @@ export function voucherCell({ domain = VOUCHER_DOMAIN, globalId = MAINNET, chann
   return beginCell().storeUint(domain, 32).storeInt(globalId, 32).storeAddress(channel).storeCoins(cumulative).endCell();
 }
 
+const isVoucher = (name) => name === 'Redeem' || name === 'RedeemAndClose';
+
 /** The body of operation `name`; `fields` beyond those it has are ignored. */
 export function body(name, { queryId = 42n, amount = 0n, cumulative = amount, signature } = {}) {
   const builder = beginCell().storeUint(OP[name], 32).storeUint(queryId, 64);
   if (name === 'PartialRefund') builder.storeCoins(amount);
-  if (name === 'Redeem' || name === 'RedeemAndClose') {
+  if (isVoucher(name)) {
     builder.storeCoins(amount).storeCoins(cumulative).storeBuffer(signature, 64);
   }
   return builder.endCell();
 }
 
 export class PayChannel {
+  #rentReserve;
+
   constructor(chain, terms = TERMS, workchain = 0) {
     this.chain = chain;
     this.terms = terms;
@@ -88,7 +92,7 @@ export class PayChannel {
    * The message carries the channel's code and terms, so that it deploys the channel if need be.
    */
   send(name, { from, value = AMPLE, bounce = true, ...fields }) {
-    const signature = fields.signature ?? this.sign(fields.cumulative ?? fields.amount ?? 0n);
+    const { amount = 0n, cumulative = amount, signature = isVoucher(name) ? this.sign(cumulative) : undefined } = fields;
     const message = { from, to: this.address, value, bounce, init: this.init };
     return this.chain.send({ ...message, body: body(name, { ...fields, signature }) });
   }
@@ -115,6 +119,11 @@ export class PayChannel {
     return stack.readBigNumber();
   }
 
-  async rentReserve() { return (await this.chain.get(this.address, 'rent_reserve')).readBigNumber(); }
+  /** The same as long as prices are. */
+  async rentReserve() {
+    this.#rentReserve ??= (await this.chain.get(this.address, 'rent_reserve')).readBigNumber();
+    return this.#rentReserve;
+  }
+
   balance() { return this.chain.balance(this.address); }
 }
