@@ -9,13 +9,18 @@ import { Chain } from './support/chain.mjs';
 import { assertCovered } from './support/invariants.mjs';
 import { DAY, OP, PAYER, PayChannel, RECEIVER, STATE, STRANGER, TON } from './support/pay_channel.mjs';
 
-const RUNS = 30;
+const RUNS = process.env.COCOON_TEST_FULL === undefined ? 20 : 200;
 const LENGTH = { minLength: 5, maxLength: 30, size: 'max' };
+const ENOUGH_AFTER_CLOSE = 5;
 /** The same messages in every run; another number tries others. */
 const SEED = Number(process.env.COCOON_CONTRACTS_SEED ?? 20260812);
 
 const YEAR = 365 * DAY;
-const amount = fc.oneof(fc.bigInt(0n, 12n * TON), fc.constantFrom(0n, 1n, TON, 5n * TON));
+
+const mostly = (often, seldom) => fc.oneof({ weight: 5, arbitrary: often }, { weight: 1, arbitrary: seldom });
+
+/** For a redeem, beyond what is settled: now and then an old voucher. */
+const amount = mostly(fc.bigInt(0n, 2n * TON), fc.oneof(fc.bigInt(-3n * TON, 12n * TON), fc.constantFrom(0n, 1n)));
 /** What ends a channel comes seldom: after it there is little to see. */
 function weighted(weights) {
   return Object.entries(weights).map(([op, weight]) => ({ weight, arbitrary: fc.constant(op) }));
@@ -24,10 +29,10 @@ function weighted(weights) {
 const message = fc.record({
   op: fc.oneof(...weighted({ Deposit: 5, Redeem: 8, PartialRefund: 3, StartClose: 2, Finalize: 2, RedeemAndClose: 1, ReceiverClose: 1, Sweep: 1, junk: 1 })),
   // Mostly those who may: a sequence of refusals shows nothing.
-  from: fc.oneof({ weight: 3, arbitrary: fc.constant('whose it is') }, { weight: 1, arbitrary: fc.constantFrom(PAYER, RECEIVER, STRANGER) }),
-  value: fc.oneof(fc.constant(6n * TON), fc.bigInt(0n, TON / 100n), fc.bigInt(0n, 6n * TON)),
+  from: mostly(fc.constant('whose it is'), fc.constantFrom(PAYER, RECEIVER, STRANGER)),
+  value: mostly(fc.bigInt(TON, 6n * TON), fc.bigInt(0n, TON / 100n)),
   amount,
-  above: fc.oneof(fc.constant(0n), fc.bigInt(-TON, TON)),
+  above: mostly(fc.bigInt(0n, TON), fc.bigInt(-TON, 0n)),
   bounce: fc.boolean(),
   wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 3 * DAY }), fc.constantFrom(DAY, YEAR)),
 });
@@ -43,10 +48,12 @@ class Books {
   /** Taken since the last message that topped the reserve up. */
   rent = 0n;
   accepted = 0;
+  afterClose = 0;
 
   async send(channel, { op, from, value, amount, above, bounce }) {
     const sender = from === 'whose it is' ? (OWNER[op] ?? RECEIVER) : from;
     const before = (await channel.chain.data(channel.address)) ? await channel.state() : { state: STATE.open, deposited: 0n };
+    if (before.state === STATE.closed) this.afterClose += 1;
     const receipt = op === 'junk' ? await junk(channel, sender, value, bounce) : await this.#operate(channel, { op, from: sender, value, amount, above, bounce });
     this.rent = receipt.accepted ? 0n : this.rent + receipt.rent;
     if (!receipt.accepted) return;
@@ -66,9 +73,11 @@ class Books {
   }
 
   #operate(channel, { op, amount, above, ...rest }) {
-    const cumulative = amount + above < 0n ? 0n : amount + above;
-    if (op.startsWith('Redeem') && cumulative > this.newestVoucher) this.newestVoucher = cumulative;
-    return channel.send(op, { ...rest, amount, cumulative });
+    const redeems = op.startsWith('Redeem');
+    const asked = positive(redeems ? this.paid + amount : amount);
+    const cumulative = positive(asked + above);
+    if (redeems && cumulative > this.newestVoucher) this.newestVoucher = cumulative;
+    return channel.send(op, { ...rest, amount: asked, cumulative });
   }
 
   async check(channel) {
@@ -79,6 +88,8 @@ class Books {
     assert.equal(this.deposited, this.paid + this.refunded + (deposited - settled));
   }
 }
+
+const positive = (amount) => (amount < 0n ? 0n : amount);
 
 function junk(channel, from, value, bounce) {
   const body = beginCell().storeUint(0, 32).storeStringTail('deposit').endCell();
@@ -101,14 +112,15 @@ for (const prices of ['current', 'old']) {
         for (const one of [{ op: 'Deposit', from: PAYER, value: 10n * TON, amount: 0n, above: 0n, bounce: true, wait: 0 }, ...messages]) {
           chain.now += one.wait;
           await books.send(channel, one);
+          sent += 1;
           if (await chain.data(channel.address)) await books.check(channel);
+          if (books.afterClose > ENOUGH_AFTER_CLOSE) break;
         }
         accepted += books.accepted;
-        sent += messages.length + 1;
       }),
       { numRuns: RUNS, seed: SEED },
     );
     t.diagnostic(`${accepted} of ${sent} messages were accepted`);
-    assert.ok(accepted * 4 > sent, `only ${accepted} of ${sent} messages were accepted`);
+    assert.ok(accepted * 3 > sent, `only ${accepted} of ${sent} messages were accepted`);
   });
 }
