@@ -25,7 +25,8 @@ async function isNoticed({ edits, tests }, folder) {
   const files = tests.map((name) => `${import.meta.dirname}/tests/${name}.test.mjs`);
   // The runner tells its children that they are under one; this one is not.
   const { NODE_TEST_CONTEXT, ...variables } = env;
-  const run = spawnSync(execPath, ['--test', '--test-reporter=tap', ...files], { env: { ...variables, COCOON_CONTRACTS_BUILD: folder }, encoding: 'utf8' });
+  const options = { env: { ...variables, COCOON_CONTRACTS_BUILD: folder }, encoding: 'utf8' };
+  const run = spawnSync(execPath, ['--test', '--test-reporter=tap', ...files], options);
   const failures = [...run.stdout.matchAll(/^not ok \d+ - (.*)$/gm)].map(([, name]) => name);
   return { noticed: run.status !== 0 && failures.length > 0, failures };
 }

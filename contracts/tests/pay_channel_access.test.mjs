@@ -2,25 +2,29 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { ok, testAccess } from './support/access.mjs';
 import { Chain } from './support/chain.mjs';
-import { DAY, ERROR, OP, PAYER, PayChannel, RECEIVER, STRANGER, TON } from './support/pay_channel.mjs';
 import { assertCovered } from './support/invariants.mjs';
+import { DAY, ERROR, OP, PAYER, PayChannel, RECEIVER, STRANGER, TON } from './support/pay_channel.mjs';
 
 const SENDERS = { payer: PAYER, receiver: RECEIVER, stranger: STRANGER };
-const { state, notPayer, notReceiver, tooEarly, amount } = ERROR;
-const ok = 0;
 
-/** What payer, receiver and a stranger are told: 0 where the operation is theirs. */
+const all = (code) => [code, code, code];
+const payer = (code) => [code, ERROR.notPayer, ERROR.notPayer];
+const receiver = (code) => [ERROR.notReceiver, code, ERROR.notReceiver];
+const state = all(ERROR.state);
+const { amount, tooEarly } = ERROR;
+
+/** What they are told. New: nothing is deposited yet. Closing: a second before close_at. Due: at close_at. */
 const TOLD = {
-  //                new: nothing deposited                 open                               closing                             due: closing, at close_at            closed
-  Deposit:        { new: [ok, ok, ok],                     open: [ok, ok, ok],                closing: [state, state, state],     due: [state, state, state],           closed: [state, state, state] },
-  Redeem:         { new: [notReceiver, amount, notReceiver], open: [notReceiver, ok, notReceiver], closing: [notReceiver, ok, notReceiver], due: [notReceiver, ok, notReceiver], closed: [state, state, state] },
-  RedeemAndClose: { new: [notReceiver, amount, notReceiver], open: [notReceiver, ok, notReceiver], closing: [notReceiver, ok, notReceiver], due: [notReceiver, ok, notReceiver], closed: [state, state, state] },
-  ReceiverClose:  { new: [notReceiver, ok, notReceiver],   open: [notReceiver, ok, notReceiver], closing: [notReceiver, ok, notReceiver], due: [notReceiver, ok, notReceiver], closed: [state, state, state] },
-  PartialRefund:  { new: [notReceiver, amount, notReceiver], open: [notReceiver, ok, notReceiver], closing: [notReceiver, ok, notReceiver], due: [notReceiver, ok, notReceiver], closed: [state, state, state] },
-  StartClose:     { new: [ok, notPayer, notPayer],         open: [ok, notPayer, notPayer],    closing: [state, state, state],     due: [state, state, state],           closed: [state, state, state] },
-  Finalize:       { new: [state, state, state],            open: [state, state, state],       closing: [tooEarly, tooEarly, tooEarly], due: [ok, ok, ok],               closed: [state, state, state] },
-  Sweep:          { new: [state, state, state],            open: [state, state, state],       closing: [state, state, state],     due: [state, state, state],           closed: [ok, notPayer, notPayer] },
+  Deposit: { new: all(ok), open: all(ok), closing: state, due: state, closed: state },
+  Redeem: { new: receiver(amount), open: receiver(ok), closing: receiver(ok), due: receiver(ok), closed: state },
+  RedeemAndClose: { new: receiver(amount), open: receiver(ok), closing: receiver(ok), due: receiver(ok), closed: state },
+  ReceiverClose: { new: receiver(ok), open: receiver(ok), closing: receiver(ok), due: receiver(ok), closed: state },
+  PartialRefund: { new: receiver(amount), open: receiver(ok), closing: receiver(ok), due: receiver(ok), closed: state },
+  StartClose: { new: payer(ok), open: payer(ok), closing: state, due: state, closed: state },
+  Finalize: { new: state, open: state, closing: all(tooEarly), due: all(ok), closed: state },
+  Sweep: { new: state, open: state, closing: state, due: state, closed: payer(ok) },
 };
 
 let chain;
@@ -43,36 +47,9 @@ before(async () => {
   snapshots.closed = chain.snapshot();
 });
 
-for (const [op, byState] of Object.entries(TOLD)) {
-  for (const [name, told] of Object.entries(byState)) {
-    test(`${op} when ${name}`, async () => {
-      for (const [index, who] of Object.keys(SENDERS).entries()) {
-        await chain.restore(snapshots[name]);
-        // A message that is refused still deploys, which gives nobody anything.
-        const stored = (await chain.data(channel.address)) ?? channel.init.data;
-        const balance = await channel.balance();
-        const receipt = await channel.send(op, { from: SENDERS[who], amount: 2n * TON });
-        assert.equal(receipt.exitCode, told[index], `${op} by ${who} when ${name}`);
-        if (told[index] === ok) {
-          assert.ok(receipt.accepted && receipt.actionCode === 0 && receipt.skippedActions === 0);
-          await assertCovered(channel);
-        } else {
-          await assertRefused(receipt, SENDERS[who], stored, balance);
-        }
-      }
-    });
-  }
-}
+testAccess(TOLD, SENDERS, () => ({ chain, contract: channel, snapshots }), { amount: 2n * TON }, assertCovered);
 
 test('the table has every operation', () => {
   const answers = ['Paid', 'Refund', 'Excesses'];
   assert.deepEqual(Object.keys(TOLD), Object.keys(OP).filter((op) => !answers.includes(op)));
 });
-
-/** A refused message changes nothing, and its value goes back to where it came from. */
-async function assertRefused(receipt, sender, stored, balance) {
-  assert.ok(receipt.bounced);
-  assert.deepEqual(receipt.sent.map(({ to }) => to.toString()), [sender.toString()]);
-  assert.equal((await chain.data(channel.address)).toString(), stored.toString());
-  assert.ok((await channel.balance()) >= balance - receipt.rent);
-}

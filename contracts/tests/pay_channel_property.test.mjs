@@ -26,8 +26,11 @@ function weighted(weights) {
   return Object.entries(weights).map(([op, weight]) => ({ weight, arbitrary: fc.constant(op) }));
 }
 
+const OPERATIONS = weighted({
+  Deposit: 5, Redeem: 8, PartialRefund: 3, StartClose: 2, Finalize: 2, RedeemAndClose: 1, ReceiverClose: 1, Sweep: 1, junk: 1,
+});
 const message = fc.record({
-  op: fc.oneof(...weighted({ Deposit: 5, Redeem: 8, PartialRefund: 3, StartClose: 2, Finalize: 2, RedeemAndClose: 1, ReceiverClose: 1, Sweep: 1, junk: 1 })),
+  op: fc.oneof(...OPERATIONS),
   // Mostly those who may: a sequence of refusals shows nothing.
   from: mostly(fc.constant('whose it is'), fc.constantFrom(PAYER, RECEIVER, STRANGER)),
   value: mostly(fc.bigInt(TON, 6n * TON), fc.bigInt(0n, TON / 100n)),
@@ -54,7 +57,9 @@ class Books {
     const sender = from === 'whose it is' ? (OWNER[op] ?? RECEIVER) : from;
     const before = (await channel.chain.data(channel.address)) ? await channel.state() : { state: STATE.open, deposited: 0n };
     if (before.state === STATE.closed) this.afterClose += 1;
-    const receipt = op === 'junk' ? await junk(channel, sender, value, bounce) : await this.#operate(channel, { op, from: sender, value, amount, above, bounce });
+    const receipt = op === 'junk'
+      ? await junk(channel, sender, value, bounce)
+      : await this.#operate(channel, { op, from: sender, value, amount, above, bounce });
     this.rent = receipt.accepted ? 0n : this.rent + receipt.rent;
     if (!receipt.accepted) return;
     this.accepted += 1;

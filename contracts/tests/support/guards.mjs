@@ -25,6 +25,14 @@ const START_CLOSE_OPEN = `            assert (st.state == STATE_OPEN) throw ERR_
             val keep`;
 const SWEEP = `            assert (st.state == STATE_CLOSED) throw ERR_STATE;
             assert (in.senderAddress == terms.payer) throw ERR_NOT_PAYER;`;
+const CHANNEL = 'channel: contract.getAddress(),';
+const ZERO_ADDRESS = `channel: address("0:${'0'.repeat(64)}"),`;
+const PAID_BOUNCE = `        bounce: BounceMode.NoBounce,
+        value: 0,
+        dest: receiver,`;
+const REFUND_BOUNCE = `        bounce: BounceMode.NoBounce,
+        value: amount,`;
+const bounceable = (message) => message.replace('NoBounce', 'Only256BitsOfBody');
 const SIGNED = 'isSignatureValid(voucherHash(cumulative), signature as slice, payerKey)';
 const NO_BOUNDS = 'assert (valueCoins >= fees + keep - before) throw ERR_LOW_VALUE;';
 
@@ -59,7 +67,7 @@ export const GUARDS = [
   guard('signature', VOUCHERS, channel(`    assert (${SIGNED}) throw ERR_SIGNATURE;\n`)),
   guard('domain', VOUCHERS, ...alsoSignedAs('VOUCHER_DOMAIN + 1', 'globalId()')),
   guard('network', VOUCHERS, ...alsoSignedAs('VOUCHER_DOMAIN', '-3')),
-  guard('channel', VOUCHERS, channel('channel: contract.getAddress(),', 'channel: address("0:0000000000000000000000000000000000000000000000000000000000000000"),')),
+  guard('channel', VOUCHERS, channel(CHANNEL, ZERO_ADDRESS)),
   guard('settled moves', PROPERTY, channel('    self.settled = amount;\n')),
 
   // Keys and terms.
@@ -72,9 +80,12 @@ export const GUARDS = [
   guard('weak keys: order 8, the other', VOUCHERS, keys('(y == MINUS_Y_OF_ORDER_8)', 'false')),
   guard('weak keys: the sign of x', VOUCHERS, keys('key & ~SIGN_OF_X', 'key')),
   guard('close delay', VOUCHERS, channel('    assert (self.closeDelay <= MAX_CLOSE_DELAY) throw ERR_TERMS;\n')),
-  guard('payer in the basechain', VOUCHERS, channel('    assert (self.payer.getWorkchain() == BASECHAIN) throw ERR_TERMS;\n')),
-  guard('receiver in the basechain', VOUCHERS, channel('    assert (self.receiver.getWorkchain() == BASECHAIN) throw ERR_TERMS;\n')),
-  guard('channel in the basechain', VOUCHERS, channel('    assert (contract.getAddress().getWorkchain() == BASECHAIN) throw ERR_TERMS;\n')),
+  guard('payer in the basechain', VOUCHERS,
+    channel('    assert (self.payer.getWorkchain() == BASECHAIN) throw ERR_TERMS;\n')),
+  guard('receiver in the basechain', VOUCHERS,
+    channel('    assert (self.receiver.getWorkchain() == BASECHAIN) throw ERR_TERMS;\n')),
+  guard('channel in the basechain', VOUCHERS,
+    channel('    assert (contract.getAddress().getWorkchain() == BASECHAIN) throw ERR_TERMS;\n')),
 
   // Who and when.
   guard('receiver only', ACCESS, channel('    assert (sender == terms.receiver) throw ERR_NOT_RECEIVER;\n')),
@@ -97,7 +108,7 @@ export const GUARDS = [
   guard('the balance is reserved', PROPERTY,
     funds('    reserveToncoinsOnBalance(keep, RESERVE_MODE_EXACT_AMOUNT | RESERVE_MODE_BOUNCE_ON_ACTION_FAIL);\n')),
   guard('the refund is whole', OPERATIONS, channel('SEND_MODE_PAY_FEES_SEPARATELY | SEND_MODE_BOUNCE', 'SEND_MODE_BOUNCE')),
-  guard('gas has a bound', VALUE, channel('fun Redeem.fees(): coins { return feesOf(6600, 1) }', 'fun Redeem.fees(): coins { return feesOf(5700, 1) }')),
+  guard('gas has a bound', VALUE, channel('feesOf(6600, 1)', 'feesOf(5700, 1)')),
   guard('messages are paid for', VALUE, funds(' + messages * calculateForwardFee(BASECHAIN, 0, 0)', '')),
   guard('gas prices are the chain\'s', VALUE, funds('calculateGasFee(BASECHAIN, gas)', '400 * gas')),
   guard('message prices are the chain\'s', VALUE, funds('calculateForwardFee(BASECHAIN, 0, 0)', '66667')),
@@ -112,19 +123,20 @@ export const GUARDS = [
   guard('bounced messages are not obeyed', PITFALLS,
     channel('fun onInternalMessage(', '@on_bounced_policy("manual")\nfun onInternalMessage('),
     channel('fun onBouncedMessage(_: InMessageBounced) {\n}\n')),
-  guard('a payout does not bounce', PITFALLS,
-    channel('        bounce: BounceMode.NoBounce,\n        value: 0,\n        dest: receiver,', '        bounce: BounceMode.Only256BitsOfBody,\n        value: 0,\n        dest: receiver,')),
-  guard('a refund does not bounce', PITFALLS,
-    channel('        bounce: BounceMode.NoBounce,\n        value: amount,', '        bounce: BounceMode.Only256BitsOfBody,\n        value: amount,')),
+  guard('a payout does not bounce', PITFALLS, channel(PAID_BOUNCE, bounceable(PAID_BOUNCE))),
+  guard('a refund does not bounce', PITFALLS, channel(REFUND_BOUNCE, bounceable(REFUND_BOUNCE))),
 
   // Registry.
   guard('registry: owner only', REGISTRY_ACCESS, registry('    assert (sender == self.owner) throw ERR_NOT_OWNER;\n')),
-  guard('registry: publisher only', REGISTRY_ACCESS, registry('            assert (in.senderAddress == st.publisher) throw ERR_NOT_PUBLISHER;\n')),
+  guard('registry: publisher only', REGISTRY_ACCESS,
+    registry('            assert (in.senderAddress == st.publisher) throw ERR_NOT_PUBLISHER;\n')),
   guard('registry: the next epoch', EPOCHS, registry('            assert (msg.epoch == st.lastEpoch + 1) throw ERR_EPOCH;\n')),
-  guard('registry: no policy before its time', REGISTRY, registry('            assert (blockchain.now() >= pending.activeAt) throw ERR_TOO_EARLY;\n')),
+  guard('registry: no policy before its time', REGISTRY,
+    registry('            assert (blockchain.now() >= pending.activeAt) throw ERR_TOO_EARLY;\n')),
   guard('registry: 48 hours', REGISTRY, gone('registry_types.tolk', '48 * 3600', '47 * 3600')),
   guard('registry: policies only go up', REGISTRY, registry('            assert (msg.version > policy.version) throw ERR_VERSION;\n')),
-  guard('registry: price tables only go up', REGISTRY, registry('            assert (msg.number > published.pricesNumber) throw ERR_VERSION;\n')),
+  guard('registry: price tables only go up', REGISTRY,
+    registry('            assert (msg.number > published.pricesNumber) throw ERR_VERSION;\n')),
   guard('registry: activated once', REGISTRY, registry('hash: pending.hash, pending: null }', 'hash: pending.hash, pending }')),
   guard('registry: cancelled for good', REGISTRY, registry('            policy.pending = null;\n')),
   guard('registry: the message pays', REGISTRY, funds(NO_BOUNDS)),
