@@ -113,8 +113,8 @@ test('junk and external messages are refused, what is marked as bounced changes 
     }
   }
   await assert.rejects(chain.sendExternal(registry.address, body('AppendRoot', { epoch: 1 })), /not accepted/);
-  const bounced = { from: PUBLISHER, to: registry.address, value: 10n ** 9n, body: body('AppendRoot', { epoch: 1 }), bounce: false, bounced: true };
-  assert.ok((await chain.send(bounced)).accepted);
+  const append = { from: PUBLISHER, to: registry.address, value: 10n ** 9n, body: body('AppendRoot', { epoch: 1 }) };
+  assert.ok((await chain.send({ ...append, bounce: false, bounced: true })).accepted);
   assert.equal((await chain.data(registry.address)).toString(), stored.toString());
 });
 
@@ -153,7 +153,9 @@ for (const prices of ['current', 'old']) {
     for (const [op, fields] of changes) most = max(most, (await accepted(op, fields)).gas);
     chain.now += POLICY_DELAY;
     most = max(most, (await accepted('ActivatePolicy', {})).gas);
-    for (const op of ['SetGateways', 'SetChannelCode', 'SetPublisher']) most = max(most, (await accepted(op, { publisher: STRANGER })).gas);
+    for (const op of ['SetGateways', 'SetChannelCode', 'SetPublisher']) {
+      most = max(most, (await accepted(op, { publisher: STRANGER })).gas);
+    }
     const change = (await registry.required('SetPrices')) - chain.prices.forward.lump;
     assert.ok(chain.gasFee(most) <= change && chain.gasFee(most) * 5n >= change * 4n, `${most} gas`);
   });

@@ -71,14 +71,15 @@ export class Registry {
 
   async policy() {
     const stack = await this.#get('policy');
-    const [version, hash, pendingVersion, pendingHash] = [stack.readNumber(), stack.readBigNumber(), stack.readNumber(), stack.readBigNumber()];
+    const [version, hash] = [stack.readNumber(), stack.readBigNumber()];
+    const [pendingVersion, pendingHash] = [stack.readNumber(), stack.readBigNumber()];
     return { version, hash, pendingVersion, pendingHash, activeAt: stack.readNumber() };
   }
 
   async published() {
     const stack = await this.#get('published');
-    const [number, prices, gateways, channelCode] = [stack.readNumber(), stack.readBigNumber(), stack.readBigNumber(), stack.readBigNumber()];
-    return { number, prices, gateways, channelCode };
+    const [number, prices] = [stack.readNumber(), stack.readBigNumber()];
+    return { number, prices, gateways: stack.readBigNumber(), channelCode: stack.readBigNumber() };
   }
 
   /** The last epoch, and the peaks as numbers, the smallest mountain first. */
