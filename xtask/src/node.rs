@@ -1,5 +1,5 @@
 //! Node.js: some of the clients that the tests drive the gateway with are written for it, and the dashboard's library
-//! comes as one of its packages.
+//! comes as one of its packages. The contracts' compiler and the official TVM come as packages too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,11 @@ pub(crate) fn for_tests(places: &Places) -> anyhow::Result<PathBuf> {
 /// The `node_modules` with what the dashboard takes from others.
 pub(crate) fn for_dashboard(places: &Places) -> anyhow::Result<PathBuf> {
     packages(places, &places.root.join("gateway/dashboard/vendor"), "node-dashboard")
+}
+
+/// The `node_modules` with what compiles the contracts and runs them.
+pub(crate) fn for_contracts(places: &Places) -> anyhow::Result<PathBuf> {
+    packages(places, &places.root.join("contracts"), "node-contracts")
 }
 
 /// The `node_modules` with what the lists in `lists` name, by the hashes there; made once and kept under `kept_as`.

@@ -34,6 +34,7 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
     let instructor = python::for_tests(places, "requirements-instructor.txt")?;
     let node_modules = node::for_tests(places)?;
     let dashboard_modules = node::for_dashboard(places)?;
+    let contracts_modules = node::for_contracts(places)?;
     let voltage_verify = evidence::for_tests(places)?;
     let valkey = valkey::for_tests(places)?;
     times.add("set-up", steps.finish("there"));
@@ -62,6 +63,7 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
         .env("COCOON_TEST_PYTHON_INSTRUCTOR", &instructor)
         .env("COCOON_TEST_NODE_MODULES", &node_modules)
         .env("COCOON_TEST_DASHBOARD_MODULES", &dashboard_modules)
+        .env("COCOON_TEST_CONTRACTS_MODULES", &contracts_modules)
         .env("COCOON_TEST_CHROMIUM", &chromium)
         .env("COCOON_TEST_VOLTAGE_VERIFY", &voltage_verify)
         .env("COCOON_TEST_VALKEY_SERVER", &valkey);
