@@ -132,7 +132,8 @@ impl FromStr for Shown {
         if text.contains(':') {
             return Ok(Self { address: Address::from_raw(text)?, bounceable: None, test_only: false });
         }
-        // 48 characters are 36 bytes without padding or spare bits, so that an address has one text in each alphabet.
+        // 48 characters are 36 bytes without padding or spare bits, so that an address has one text in each
+        // alphabet.
         let alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
         if text.len() != 48 || !text.bytes().all(alphabet) {
             return Err(AddressError::Form);

@@ -1,20 +1,21 @@
 //! Bags of cells (TVM whitepaper, section 5.3; `serialized_boc` in block.tlb), with bounds.
 //!
-//! `tonlib-core` trusts the counts and indices of what it parses, and drops deep trees by recursion. So the bytes are walked
-//! here first, without making anything, and only what is sound reaches it.
+//! `tonlib-core` trusts the counts and indices of what it parses, and drops deep trees by recursion. So the
+//! bytes are walked here first, without making anything, and only what is sound reaches it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tonlib_core::cell::{ArcCell, BagOfCells};
 
-/// Longest bag that is looked at, bytes. The largest transaction of a wallet, 255 messages in and as many out, has 100 KiB.
+/// Longest bag that is looked at, bytes. The largest transaction of a wallet, 255 messages in and as many
+/// out, has 100 KiB.
 pub const MAX_BOC_BYTES: usize = 512 * 1024;
 
 /// Most cells in a bag.
 pub const MAX_BOC_CELLS: usize = 8192;
 
-/// Deepest tree of cells. The chain refuses messages deeper than this (ConfigParam 43, `max_msg_cells` and depth 512); a
-/// transaction adds the dictionary of its messages on top.
+/// Deepest tree of cells. The chain refuses messages deeper than this (ConfigParam 43, `max_msg_cells` and
+/// depth 512); a transaction adds the dictionary of its messages on top.
 pub const MAX_BOC_DEPTH: u16 = 544;
 
 const MAGIC: [u8; 4] = [0xb5, 0xee, 0x9c, 0x72];
@@ -42,8 +43,8 @@ pub enum BocError {
 
 /// The root of a bag of one root.
 ///
-/// Library references are let through, as code may be one; pruned branches and Merkle cells are not, since what they stand
-/// for is not there.
+/// Library references are let through, as code may be one; pruned branches and Merkle cells are not, since
+/// what they stand for is not there.
 ///
 /// # Errors
 /// [`BocError`], in time linear in the length.
@@ -134,7 +135,8 @@ fn check(bytes: &[u8]) -> Result<(), BocError> {
     check_cells(&mut data, cells, width)
 }
 
-/// Every cell is whole and refers to later ones only, so that there is no cycle; none is deeper than the bound.
+/// Every cell is whole and refers to later ones only, so that there is no cycle; none is deeper than the
+/// bound.
 fn check_cells(data: &mut Rest<'_>, cells: usize, width: usize) -> Result<(), BocError> {
     let mut above = vec![0_u16; cells];
     for index in 0..cells {

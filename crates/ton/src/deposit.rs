@@ -1,7 +1,7 @@
 //! Which transactions of the treasury's wallet are deposits.
 //!
-//! A deposit is credited only if money has come in to stay and the comment says for whom; anything else stays on the wallet,
-//! unclaimed, and is never sent back by itself, since it may come from an exchange.
+//! A deposit is credited only if money has come in to stay and the comment says for whom; anything else stays
+//! on the wallet, unclaimed, and is never sent back by itself, since it may come from an exchange.
 
 use cocoon_receipts::NanoTon;
 

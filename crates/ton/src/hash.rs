@@ -8,8 +8,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use tonlib_core::TonHash;
 use tonlib_core::cell::Cell;
 
-/// SHA-256 of a cell's standard representation (TVM whitepaper, section 3.1.5). In text base64, as toncenter and explorers
-/// write it.
+/// SHA-256 of a cell's standard representation (TVM whitepaper, section 3.1.5). In text base64, as toncenter
+/// and explorers write it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellHash(pub [u8; 32]);
 

@@ -22,8 +22,9 @@ pub type Signature = [u8; 64];
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey([u8; 32]);
 
-/// The y coordinates of the points whose order divides 8, as RFC 8032 writes them, and their encodings at or above the
-/// field's prime; libsodium's `ge25519_has_small_order` has the same list. `contracts/weak_keys.tolk` refuses the same keys.
+/// The y coordinates of the points whose order divides 8, as RFC 8032 writes them, and their encodings at or
+/// above the field's prime; libsodium's `ge25519_has_small_order` has the same list.
+/// `contracts/weak_keys.tolk` refuses the same keys.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     number(0),
     number(1),
@@ -55,9 +56,8 @@ const fn near_prime(lowest: u8) -> [u8; 32] {
 }
 
 impl PublicKey {
-    /// # Errors
-    /// [`KeyError::Weak`] for zero, the identity and every other point of small order, in any encoding: the TVM refuses two
-    /// of them, and only since version 14.
+    /// # Errors [`KeyError::Weak`] for zero, the identity and every other point of small order, in any
+    /// encoding: the TVM refuses two of them, and only since version 14.
     pub fn new(bytes: [u8; 32]) -> Result<Self, KeyError> {
         let mut y = bytes;
         // The highest bit is the sign of x.
@@ -122,8 +122,9 @@ impl fmt::Debug for KeyPair {
 mod tests {
     use super::*;
 
-    /// Points of order 1, 2, 4 and 8 from RFC 8032's curve equation, with their second encodings and both signs of x; worked
-    /// out from the equation in `contracts/tests/support/ed25519.mjs`, printed by `goldens/make.mjs`.
+    /// Points of order 1, 2, 4 and 8 from RFC 8032's curve equation, with their second encodings and both
+    /// signs of x; worked out from the equation in `contracts/tests/support/ed25519.mjs`, printed by
+    /// `goldens/make.mjs`.
     const WEAK: &str = include_str!("../goldens/weak_keys.txt");
 
     #[test]

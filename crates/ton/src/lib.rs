@@ -1,8 +1,9 @@
-//! TON as Cocoon uses it: addresses, vouchers, the two contracts of `contracts/`, the treasury's wallet, deposits, and a
-//! client of the chain. Cells and their hashes are `tonlib-core`'s. Nothing here decides who is owed what.
+//! TON as Cocoon uses it: addresses, vouchers, the two contracts of `contracts/`, the treasury's wallet,
+//! deposits, and a client of the chain. Cells and their hashes are `tonlib-core`'s. Nothing here decides who
+//! is owed what.
 //!
-//! All that comes from outside has a bound: [`boc`] says what is accepted as a bag of cells, and every reader below
-//! refuses bits and references that its scheme does not name.
+//! All that comes from outside has a bound: [`boc`] says what is accepted as a bag of cells, and every reader
+//! below refuses bits and references that its scheme does not name.
 
 mod address;
 pub mod boc;

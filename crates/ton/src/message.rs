@@ -11,8 +11,8 @@ use crate::{Address, ArcCell, CellError, CellHash};
 /// A message between contracts, or from outside in or out.
 #[derive(Clone)]
 pub struct Message {
-    /// Of the message's cell. An external message has another one on the chain if it was normalised on the way (TEP-467):
-    /// its body's hash stays.
+    /// Of the message's cell. An external message has another one on the chain if it was normalised on the
+    /// way (TEP-467): its body's hash stays.
     pub hash: CellHash,
     pub direction: Direction,
     /// Whether it brings a contract's `StateInit`.
@@ -137,8 +137,8 @@ fn skip_state_init(reader: &mut Reader<'_>) -> Result<bool, CellError> {
     Ok(true)
 }
 
-/// What a contract is asked to send: `MessageRelaxed`, whose sender and times the chain fills in. The body is in the message's
-/// own cell: another one would be paid for.
+/// What a contract is asked to send: `MessageRelaxed`, whose sender and times the chain fills in. The body is
+/// in the message's own cell: another one would be paid for.
 pub(crate) fn to_send(
     to: &Address,
     value: NanoTon,

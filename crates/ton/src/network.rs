@@ -33,7 +33,8 @@ const MAINNET_ZEROSTATE: CellHash = CellHash([
     0x1f, 0x32, 0x3d, 0x84, 0x9d, 0xa5, 0x12, 0x39, 0x73, 0x7e, 0x32, 0x1f, 0xb0, 0x55, 0x69,
 ]);
 
-/// The network that a configuration names. An endpoint is of this network by what its chain says, never by its URL.
+/// The network that a configuration names. An endpoint is of this network by what its chain says, never by
+/// its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// Money is real. Nothing but this value lets an endpoint of it be used.
@@ -41,7 +42,8 @@ pub enum Network {
     /// Any other chain.
     Test {
         global_id: GlobalId,
-        /// Root hash of its first block, which tells chains with the same `global_id` apart; not compared where none.
+        /// Root hash of its first block, which tells chains with the same `global_id` apart; not compared
+        /// where none.
         zerostate: Option<CellHash>,
     },
 }
@@ -61,8 +63,8 @@ impl Network {
         }
     }
 
-    /// Whether a chain that says this of itself is this network. Mainnet is never taken for a test network, whatever the
-    /// fields of [`Self::Test`] say.
+    /// Whether a chain that says this of itself is this network. Mainnet is never taken for a test network,
+    /// whatever the fields of [`Self::Test`] say.
     #[must_use]
     pub fn is(self, global_id: GlobalId, zerostate: CellHash) -> bool {
         let expected = match self {

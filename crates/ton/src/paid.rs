@@ -1,7 +1,7 @@
 //! What a batch has really paid, by the transaction that ran it.
 //!
-//! A mined batch is not a paid batch: actions that fail are passed over while the transaction succeeds. So only a message
-//! that went out counts.
+//! A mined batch is not a paid batch: actions that fail are passed over while the transaction succeeds. So
+//! only a message that went out counts.
 
 use std::collections::HashMap;
 
@@ -89,11 +89,11 @@ fn payout_id(body: &ArcCell) -> Result<PayoutId, CellError> {
     Ok(id)
 }
 
-/// The payout that came back with this transaction of `wallet`: its id, who sent it back, and the nanoTON that are left after
-/// fees. None where it is no bounce of a payout.
+/// The payout that came back with this transaction of `wallet`: its id, who sent it back, and the nanoTON that
+/// are left of it after fees. None where it is no bounce of a payout.
 ///
-/// Whether that account was paid under that id is for the caller to see: whoever was never paid can send nothing back, but
-/// a message that says it is bounced is made by the chain alone, so that its id is one of the wallet's own.
+/// Nobody can forge one: the chain clears that mark on all that contracts send, and sets it on what it returns
+/// itself. What is owed again is what came back, not more.
 #[must_use]
 pub fn bounced_payout(wallet: &Address, transaction: &Transaction) -> Option<(PayoutId, Address, NanoTon)> {
     let message = transaction.in_message.as_ref()?;

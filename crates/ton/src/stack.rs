@@ -57,7 +57,8 @@ impl StackValue {
         }
     }
 
-    /// Of an answer's `stack`: `["num", "0x…"]`, `["cell", {"bytes": …}]`, `["tuple", {"elements": […]}]` and the like.
+    /// Of an answer's `stack`: `["num", "0x…"]`, `["cell", {"bytes": …}]`, `["tuple", {"elements": […]}]` and
+    /// the like.
     ///
     /// # Errors
     /// [`StackError`].

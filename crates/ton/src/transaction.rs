@@ -72,8 +72,8 @@ impl Transaction {
         Ok(Self::parse(&boc::decode(bytes)?)?)
     }
 
-    /// # Errors
-    /// [`CellError`] where the cell is no ordinary transaction: ticks, tocks and the like are of no contract here.
+    /// # Errors [`CellError`] where the cell is no ordinary transaction: ticks, tocks and the like are of no
+    /// contract here.
     pub fn parse(cell: &ArcCell) -> Result<Self, CellError> {
         let mut reader = Reader::new(cell)?;
         reader.tag(4, 0b0111, "Transaction")?;

@@ -19,13 +19,14 @@ pub enum VoucherError {
     Cell(#[from] CellError),
 }
 
-/// `Voucher` of `contracts/schema.tlb`. The cell is never sent: the channel makes it anew before it checks the signature, so
-/// that a voucher is worth nothing on another network or channel.
+/// `Voucher` of `contracts/schema.tlb`. The cell is never sent: the channel makes it anew before it checks
+/// the signature, so that a voucher is worth nothing on another network or channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Voucher {
     pub global_id: GlobalId,
     pub channel: Address,
-    /// Ceiling of all that the receiver may claim from the channel, not in addition to earlier vouchers. NanoTON, above 0.
+    /// Ceiling of all that the receiver may claim from the channel, not in addition to earlier vouchers.
+    /// NanoTON, above 0.
     pub cumulative: NanoTon,
 }
 

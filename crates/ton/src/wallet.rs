@@ -12,11 +12,12 @@ use crate::{Address, ArcCell, BocError, CellError, CellHash, GlobalId, KeyPair, 
 /// Most payouts in a batch: a list of actions has no more.
 pub const MAX_PAYOUTS: usize = 255;
 
-/// Begins the body of every payout, which is this and the id: `payout#50410101 id:uint64`. A bounce brings both back.
+/// Begins the body of every payout, which is this and the id: `payout#50410101 id:uint64`. A bounce brings
+/// both back.
 pub const PAYOUT_OP: u32 = 0x5041_0101;
 
-/// Fees on top of the value, which is therefore exact; and an action that fails is passed over. W5 asks for the latter in
-/// what comes from outside: else one bad action would block the wallet for ever.
+/// Fees on top of the value, which is therefore exact; and an action that fails is passed over. W5 asks for
+/// the latter in what comes from outside: else one bad action would block the wallet for ever.
 const SEND_MODE: u64 = 1 + 2;
 
 const SIGNED_FROM_OUTSIDE: u64 = 0x7369_676e;
@@ -33,7 +34,8 @@ pub struct Payout {
     pub to: Address,
     /// NanoTON that arrive, above 0; fees come on top.
     pub amount: NanoTon,
-    /// Whether it comes back where there is no contract; to an account that is not deployed yet it must not be set.
+    /// Whether it comes back where there is no contract; to an account that is not deployed yet it must not
+    /// be set.
     pub bounce: bool,
 }
 
@@ -188,9 +190,8 @@ pub struct WalletState {
 impl WalletState {
     /// From the account's data.
     ///
-    /// # Errors
-    /// [`CellError`] where it is not a W5 wallet's, one that takes no signatures, or one with extensions, which may send
-    /// without a seqno.
+    /// # Errors [`CellError`] where it is not a W5 wallet's, one that takes no signatures, or one with
+    /// extensions, which may send without a seqno.
     pub fn parse(data: &ArcCell) -> Result<Self, CellError> {
         let mut reader = Reader::new(data)?;
         if !reader.bit()? {

@@ -26,7 +26,7 @@ fn a_bag_reads_back_with_and_without_checksum() {
     let root = decode(&foreign()).unwrap();
     let written = encode(&root).unwrap();
     assert_eq!(CellHash::of(&decode(&written).unwrap()), CellHash::of(&root));
-    let plain = BagOfCells::new(&[root.clone()]).serialize(false).unwrap();
+    let plain = BagOfCells::new(std::slice::from_ref(&root)).serialize(false).unwrap();
     assert_eq!(CellHash::of(&decode(&plain).unwrap()), CellHash::of(&root));
 }
 

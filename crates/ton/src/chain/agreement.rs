@@ -13,9 +13,11 @@ pub enum Disagreement {
     Differ,
 }
 
-/// Asks one endpoint after the other until two of different operators have answered alike, and returns that answer.
+/// Asks one endpoint after the other until two of different operators have answered alike, and returns that
+/// answer.
 ///
-/// Compare what cannot differ between honest endpoints that are equally far: a transaction's hash, an account's code and data.
+/// Compare what cannot differ between honest endpoints that are equally far: a transaction's hash, an
+/// account's code and data.
 ///
 /// # Errors
 /// [`Disagreement`]; asking again later may help, crediting anyway may not be right.

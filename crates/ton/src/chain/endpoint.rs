@@ -41,8 +41,8 @@ impl fmt::Debug for ApiKey {
 pub struct EndpointUrl(Url);
 
 impl EndpointUrl {
-    /// # Errors
-    /// [`ChainError::Configuration`] unless it is an origin of http or https. A key in the URL would be logged by others.
+    /// # Errors [`ChainError::Configuration`] unless it is an origin of http or https. A key in the URL would
+    /// be logged by others.
     pub fn parse(text: &str) -> Result<Self, ChainError> {
         let url: Url = text.parse().map_err(|_| ChainError::Configuration("not a URL"))?;
         let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();

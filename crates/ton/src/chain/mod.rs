@@ -1,7 +1,7 @@
 //! Talking to the chain, through endpoints that may lag, lie, limit or fail.
 //!
-//! Transactions are parsed and hashed from their own bytes and must follow one another; everything else that an endpoint says
-//! is only as true as the endpoint. What matters is asked of two ([`agreed`]).
+//! Transactions are parsed and hashed from their own bytes and must follow one another; everything else that
+//! an endpoint says is only as true as the endpoint. What matters is asked of two ([`agreed`]).
 
 mod agreement;
 mod answers;
@@ -60,8 +60,8 @@ pub struct Head {
 /// A chain.
 #[async_trait]
 pub trait Chain: Send + Sync {
-    /// Hands a message from outside to the chain. Ok says that it was taken, not that it will be executed; sending the same
-    /// bytes again is harmless.
+    /// Hands a message from outside to the chain. Ok says that it was taken, not that it will be executed;
+    /// sending the same bytes again is harmless.
     ///
     /// # Errors
     /// [`ChainError::NotAccepted`] may also mean that it was executed before.
@@ -71,9 +71,9 @@ pub trait Chain: Send + Sync {
     /// [`ChainError`].
     async fn account(&self, address: &Address) -> Result<Account, ChainError>;
 
-    /// Transactions of an account from the newest to older ones, at most `limit` and [`MAX_PAGE`]; each is the one before
-    /// it in the account's history, so that none is left out. `from` is the first to be returned; none for the newest.
-    /// To go on, pass the last one's [`Transaction::previous`].
+    /// Transactions of an account from the newest to older ones, at most `limit` and [`MAX_PAGE`]; each is
+    /// the one before it in the account's history, so that none is left out. `from` is the first to be
+    /// returned; none for the newest. To go on, pass the last one's [`Transaction::previous`].
     ///
     /// # Errors
     /// [`ChainError::Broken`] where they do not follow one another.

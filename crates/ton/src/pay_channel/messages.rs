@@ -6,14 +6,14 @@ use crate::reader::Reader;
 use crate::writer::Writer;
 use crate::{ArcCell, CellError, Signature};
 
-/// `PayChannelOperation`, `PayChannelAnswer` and `Excesses` of `contracts/schema.tlb`, each with a `query_id` that the answer
-/// repeats. Amounts are nanoTON.
+/// `PayChannelOperation`, `PayChannelAnswer` and `Excesses` of `contracts/schema.tlb`, each with a `query_id`
+/// that the answer repeats. Amounts are nanoTON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelMessage {
     /// Anyone, while open: all that the message brings above its needs is deposited.
     Deposit,
-    /// The receiver: `amount` in all, above what is settled and at most `cumulative` and what is deposited. The signature is
-    /// the payer's over the voucher for `cumulative`.
+    /// The receiver: `amount` in all, above what is settled and at most `cumulative` and what is deposited.
+    /// The signature is the payer's over the voucher for `cumulative`.
     Redeem { amount: NanoTon, cumulative: NanoTon, signature: Signature },
     /// The receiver: the same, and the rest back to the payer.
     RedeemAndClose { amount: NanoTon, cumulative: NanoTon, signature: Signature },

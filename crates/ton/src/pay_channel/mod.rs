@@ -1,5 +1,5 @@
-//! PayChannel: a payer deposits, a receiver claims what the payer's vouchers allow. The rules are the contract's,
-//! `contracts/pay_channel.tolk`; the cells are those of `contracts/schema.tlb`.
+//! PayChannel: a payer deposits, a receiver claims what the payer's vouchers allow. The rules are the
+//! contract's, `contracts/pay_channel.tolk`; the cells are those of `contracts/schema.tlb`.
 
 mod acceptance;
 mod getters;

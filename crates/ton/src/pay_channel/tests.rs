@@ -213,11 +213,14 @@ fn a_voucher_of_the_channel_is_what_redeem_carries() {
 proptest! {
     #[test]
     fn every_storage_reads_back(
-        phase in 0_u64..3, deposited: u64, settled: u64, close_at: u32, payer: [u8; 32], seed: [u8; 32], receiver: [u8; 32],
-        close_delay: u32, salt: u64,
+        phase in 0_u64..3, deposited: u64, settled: u64, close_at: u32, payer: [u8; 32], seed: [u8; 32],
+        receiver: [u8; 32], close_delay: u32, salt: u64,
     ) {
         let state = ChannelState {
-            phase: Phase::from_number(phase).unwrap(), deposited: NanoTon(deposited), settled: NanoTon(settled), close_at,
+            phase: Phase::from_number(phase).unwrap(),
+            deposited: NanoTon(deposited),
+            settled: NanoTon(settled),
+            close_at,
         };
         let terms = ChannelTerms {
             payer: Address::new(Workchain::Basechain, payer),
@@ -231,7 +234,10 @@ proptest! {
     }
 
     #[test]
-    fn no_bits_panic(data in proptest::collection::vec(any::<u8>(), 0..127), inner in proptest::collection::vec(any::<u8>(), 0..127)) {
+    fn no_bits_panic(
+        data in proptest::collection::vec(any::<u8>(), 0..127),
+        inner in proptest::collection::vec(any::<u8>(), 0..127),
+    ) {
         let inner = Writer::new().bytes(&inner).cell().unwrap();
         let cell = Writer::new().bytes(&data).reference(&inner).cell().unwrap();
         let _ = (ChannelStorage::parse(&cell), ChannelMessage::parse(&cell));

@@ -4,7 +4,8 @@ use crate::reader::Reader;
 use crate::writer::Writer;
 use crate::{Address, ArcCell, CellError, CellHash};
 
-/// `RegistryOperation` of `contracts/schema.tlb`, each with a `query_id` that `Excesses` repeats. Hashes are SHA-256.
+/// `RegistryOperation` of `contracts/schema.tlb`, each with a `query_id` that `Excesses` repeats. Hashes are
+/// SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegistryMessage {
     /// The owner. Replaces a policy that waits; the delay of 48 hours begins anew.

@@ -1,5 +1,5 @@
-//! Registry: what a deployment has published, and a commitment to every epoch's journal. The rules are the contract's,
-//! `contracts/registry.tolk`; the cells are those of `contracts/schema.tlb`.
+//! Registry: what a deployment has published, and a commitment to every epoch's journal. The rules are the
+//! contract's, `contracts/registry.tolk`; the cells are those of `contracts/schema.tlb`.
 
 mod getters;
 mod messages;

@@ -104,19 +104,30 @@ fn what_get_methods_answer_is_read() {
 
 proptest! {
     #[test]
-    fn no_bits_panic(data in proptest::collection::vec(any::<u8>(), 0..127), inner in proptest::collection::vec(any::<u8>(), 0..127)) {
+    fn no_bits_panic(
+        data in proptest::collection::vec(any::<u8>(), 0..127),
+        inner in proptest::collection::vec(any::<u8>(), 0..127),
+    ) {
         let inner = Writer::new().bytes(&inner).cell().unwrap();
         let cell = Writer::new().bytes(&data).reference(&inner).reference(&inner).reference(&inner).cell().unwrap();
         let _ = (RegistryStorage::parse(&cell), RegistryMessage::parse(&cell));
     }
 
     #[test]
-    fn every_storage_reads_back(last: u32, version: u32, pending in proptest::option::of(any::<(u32, [u8; 32], u32)>()), hashes: [[u8; 32]; 3]) {
+    fn every_storage_reads_back(
+        last: u32, version: u32, hashes: [[u8; 32]; 3],
+        pending in proptest::option::of(any::<(u32, [u8; 32], u32)>()),
+    ) {
         let pending = pending.map(|(version, hash, active_at)| PendingPolicy { version, hash, active_at });
         let storage = RegistryStorage {
             epochs: Epochs { last, peaks: vec![hashes[0]; last.count_ones() as usize] },
             policy: Policy { version, hash: hashes[1], pending },
-            published: Published { prices_number: last, prices_hash: hashes[0], gateways_hash: hashes[1], channel_code_hash: CellHash(hashes[2]) },
+            published: Published {
+                prices_number: last,
+                prices_hash: hashes[0],
+                gateways_hash: hashes[1],
+                channel_code_hash: CellHash(hashes[2]),
+            },
             ..RegistryStorage::new(roles())
         };
         prop_assert_eq!(RegistryStorage::parse(&storage.cell().unwrap()), Ok(storage));

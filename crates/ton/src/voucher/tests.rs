@@ -4,7 +4,8 @@ use serde::Deserialize;
 use super::*;
 use crate::Shown;
 
-/// Made with @ton/core and @ton/crypto by `goldens/make.mjs`, from what the contracts' tests sign and the contract accepts.
+/// Made with @ton/core and @ton/crypto by `goldens/make.mjs`, from what the contracts' tests sign and the
+/// contract accepts.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Golden {
@@ -36,7 +37,8 @@ fn cell_hash_and_signature_are_those_of_ton_core() {
     for golden in goldens() {
         let voucher = voucher(&golden);
         let cell = voucher.cell().unwrap();
-        // Fift's way to write bits; a byte boundary ends in no underscore. Domain, network and channel are 36 bits off one.
+        // Fift's way to write bits; a byte boundary ends in no underscore. Domain, network and channel are 36
+        // bits off one.
         let bytes = hex::encode_upper(cell.data());
         let written = golden.bits.trim_end_matches('_');
         assert!(bytes.starts_with(&written[..written.len() - 1]), "{bytes} {written}");
@@ -76,7 +78,9 @@ fn a_voucher_for_nothing_is_neither_signed_nor_taken() {
 
 proptest! {
     #[test]
-    fn what_is_signed_verifies_and_no_turned_bit_does(global_id: i32, hash: [u8; 32], cumulative in 1_u64.., bit in 0_usize..512) {
+    fn what_is_signed_verifies_and_no_turned_bit_does(
+        global_id: i32, hash: [u8; 32], cumulative in 1_u64.., bit in 0_usize..512,
+    ) {
         let channel = Address::new(crate::Workchain::Basechain, hash);
         let voucher = Voucher { global_id: GlobalId(global_id), channel, cumulative: NanoTon(cumulative) };
         let signed = voucher.sign(&payer()).unwrap();
