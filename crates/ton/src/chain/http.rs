@@ -27,6 +27,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) struct Http {
     client: Client,
     url: String,
+    key: Option<ApiKey>,
     timeout: Duration,
 }
 
@@ -65,7 +66,7 @@ impl Http {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(|_| ChainError::Configuration("no TLS for it"))?;
-        Ok(Self { client, url: url.rpc(), timeout })
+        Ok(Self { client, url: url.rpc(), key: key.cloned(), timeout })
     }
 
     /// The `result` of `method`.
@@ -89,7 +90,7 @@ impl Http {
         let (status, retry_after) = (response.status(), retry_after(response.headers()));
         if status != StatusCode::OK {
             let text = match bounded(response, MAX_ERROR_BYTES).await {
-                Ok(bytes) => error_text(&bytes),
+                Ok(bytes) => self.without_key(&error_text(&bytes)),
                 // What failed stays known by its status.
                 Err(_) => String::new(),
             };
@@ -101,8 +102,16 @@ impl Http {
         if envelope.ok {
             return Ok(envelope.result);
         }
-        let text = envelope.error.as_str().unwrap_or_default();
-        Err(ChainError::from_answer(envelope.code.unwrap_or(500), text, retry_after))
+        let text = self.without_key(envelope.error.as_str().unwrap_or_default());
+        Err(ChainError::from_answer(envelope.code.unwrap_or(500), &text, retry_after))
+    }
+
+    /// An endpoint that refuses a key may repeat it, and errors are logged.
+    fn without_key(&self, text: &str) -> String {
+        match &self.key {
+            Some(key) if !key.secret().is_empty() => text.replace(key.secret(), "(the key)"),
+            _ => text.to_owned(),
+        }
     }
 }
 

@@ -153,6 +153,22 @@ async fn transactions_that_do_not_follow_one_another_are_refused() {
     }
 }
 
+#[tokio::test]
+async fn an_error_that_repeats_the_key_does_not_carry_it_on() {
+    let text = "API key geheim is not known";
+    let in_answer = json!({"ok": false, "error": text, "code": 403}).to_string();
+    let server = Scripted::start(-3, [error(403, text), Script::Answer(200, "", in_answer)]).await;
+    let config = EndpointConfig { api_key: Some(ApiKey::new("geheim".to_owned())), ..server.config("one") };
+    let endpoint = endpoint(config).unwrap();
+    for _ in 0..2 {
+        let refused = endpoint.account(&treasury()).await.unwrap_err();
+        assert_eq!(
+            refused,
+            ChainError::Refused { status: 403, text: "API key (the key) is not known".to_owned() }
+        );
+    }
+}
+
 #[test]
 fn an_endpoint_is_an_origin_without_secrets() {
     for text in ["https://toncenter.example", "http://127.0.0.1:8100", "http://127.0.0.1:8100/"] {
