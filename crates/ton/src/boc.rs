@@ -14,8 +14,8 @@ pub const MAX_BOC_BYTES: usize = 512 * 1024;
 /// Most cells in a bag.
 pub const MAX_BOC_CELLS: usize = 8192;
 
-/// Deepest tree of cells. The chain refuses messages deeper than this (ConfigParam 43, `max_msg_cells` and
-/// depth 512); a transaction adds the dictionary of its messages on top.
+/// Deepest tree of cells. No message from outside (`max_ext_msg_depth`) and nothing that a contract makes
+/// (`max_vm_data_depth`) is deeper than 512 (ConfigParam 43); a transaction adds the dictionary of its messages.
 pub const MAX_BOC_DEPTH: u16 = 544;
 
 const MAGIC: [u8; 4] = [0xb5, 0xee, 0x9c, 0x72];

@@ -9,7 +9,7 @@ use cocoon_receipts::NanoTon;
 
 use crate::reader::Reader;
 use crate::{
-    Address, ArcCell, Batch, CellError, Direction, Internal, Message, PAYOUT_OP, Payout, PayoutId,
+    Address, ArcCell, Batch, CellError, Compute, Direction, Internal, Message, PAYOUT_OP, Payout, PayoutId,
     Transaction,
 };
 
@@ -35,6 +35,8 @@ pub enum NotAPayment {
     OtherAccount,
     #[error("the transaction was not begun by this batch")]
     OtherMessage,
+    #[error("the transaction was aborted: the wallet's seqno may stand, and the batch may still run")]
+    Aborted,
     #[error("a message went out under payout {0:?} to another payee or with another amount")]
     Differs(PayoutId),
     #[error("payout {0:?} went out twice")]
@@ -59,6 +61,10 @@ pub fn paid_batch(
         Some(Message { direction: Direction::In { to }, body, .. })
             if to == wallet && crate::CellHash::of(body) == batch.body_hash => {}
         _ => return Err(NotAPayment::OtherMessage),
+    }
+    // What an action phase that failed undoes includes the seqno, so that nothing here is owed again yet.
+    if transaction.aborted || !matches!(transaction.compute, Compute::Ran { success: true, .. }) {
+        return Err(NotAPayment::Aborted);
     }
     let mut found = HashMap::new();
     for message in &transaction.out_messages {

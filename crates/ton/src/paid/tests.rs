@@ -22,6 +22,13 @@ fn what_went_out_is_paid_and_what_was_passed_over_is_not_though_the_transaction_
 }
 
 #[test]
+fn a_batch_that_may_run_again_is_not_judged() {
+    assert_eq!(judged(|_, transaction| transaction.aborted = true), Err(NotAPayment::Aborted));
+    let failed = Compute::Ran { success: false, exit_code: 137 };
+    assert_eq!(judged(|_, transaction| transaction.compute = failed), Err(NotAPayment::Aborted));
+}
+
+#[test]
 fn a_message_with_another_payee_or_amount_is_not_the_payout() {
     let elsewhere = Address::new(Workchain::Basechain, [5; 32]);
     let differs = Err(NotAPayment::Differs(PayoutId(3)));
