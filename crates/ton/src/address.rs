@@ -109,7 +109,11 @@ impl Address {
             .to_base64_url_flags(!bounceable, test_only)
     }
 
-    fn from_raw(text: &str) -> Result<Self, AddressError> {
+    /// Reads the raw form alone, such as `0:` and 64 hexadecimal characters.
+    ///
+    /// # Errors
+    /// [`AddressError`].
+    pub fn from_raw(text: &str) -> Result<Self, AddressError> {
         let (workchain, hash) = text.split_once(':').ok_or(AddressError::Form)?;
         let workchain = match workchain {
             "0" => Workchain::Basechain,

@@ -8,6 +8,7 @@
 mod address;
 pub mod boc;
 pub mod chain;
+mod comment;
 mod deposit;
 mod hash;
 mod key;
@@ -28,6 +29,7 @@ mod writer;
 
 pub use address::{Address, AddressError, Shown, Workchain};
 pub use boc::BocError;
+pub use comment::{FLOAT_COMMENT, account_of_comment, deposit_comment};
 pub use deposit::{Deposit, MAX_COMMENT_BYTES, NotADeposit, deposit};
 pub use hash::{CellHash, NotAHash};
 pub use key::{KeyError, KeyPair, PublicKey, Signature};

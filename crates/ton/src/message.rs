@@ -42,6 +42,8 @@ pub struct Internal {
     pub from: Address,
     pub to: Address,
     pub value: NanoTon,
+    /// What its sender has paid for the rest of its way, on top of the value.
+    pub forward_fee: NanoTon,
     /// Logical time at which it was sent.
     pub created_lt: u64,
 }
@@ -96,10 +98,10 @@ fn internal(reader: &mut Reader<'_>) -> Result<Internal, CellError> {
     reader.maybe_reference()?;
     // `ihr_fee`, of which version 12 of the chain made flags.
     reader.skip_coins()?;
-    let _forward_fee = reader.coins()?;
+    let forward_fee = reader.coins()?;
     let created_lt = reader.uint(64)?;
     let _created_at = reader.u32()?;
-    Ok(Internal { bounce, bounced, from, to, value, created_lt })
+    Ok(Internal { bounce, bounced, from, to, value, forward_fee, created_lt })
 }
 
 /// `ext_in_msg_info$10` or `ext_out_msg_info$11`, after their first bit.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use cocoon_receipts::NanoTon;
+
 use crate::reader::Reader;
-use crate::{ArcCell, CellError, CellHash, Message, boc};
+use crate::{ArcCell, CellError, CellHash, Direction, Message, boc};
 
 /// Most messages that one transaction sends: the chain allows 255 actions.
 const MAX_OUT_MESSAGES: usize = 255;
@@ -33,6 +35,8 @@ pub struct Transaction {
     pub aborted: bool,
     /// Whether there was a bounce phase, whatever came of it.
     pub has_bounce_phase: bool,
+    /// What the chain took from the account: gas, rent, and the part of what messages cost that is not theirs.
+    pub total_fees: NanoTon,
     /// Actions that failed and were to be passed over (mode +2); 0 without an action phase.
     pub skipped_actions: u16,
 }
@@ -89,7 +93,9 @@ impl Transaction {
         if out_messages.len() != count {
             return Err(CellError::Value("outmsg_cnt"));
         }
-        let _total_fees = (reader.coins()?, reader.maybe_reference()?);
+        let total_fees = reader.coins()?;
+        // Fees are never in extra currencies.
+        reader.maybe_reference()?;
         let _state_update = reader.reference()?;
         let description = Description::parse(reader.reference()?)?;
         reader.end()?;
@@ -103,8 +109,28 @@ impl Transaction {
             compute: description.compute,
             aborted: description.aborted,
             has_bounce_phase: description.has_bounce_phase,
+            total_fees,
             skipped_actions: description.skipped_actions,
         })
+    }
+
+    /// What the account's balance has changed by, nanoTON: what came in, without what went out and what the chain took.
+    #[must_use]
+    pub fn balance_change(&self) -> i128 {
+        let came = self.in_message.as_ref().map_or(0, |message| carried(message, false));
+        let went: i128 = self.out_messages.iter().map(|message| carried(message, true)).sum();
+        came - went - i128::from(self.total_fees.0)
+    }
+}
+
+/// What a message between accounts carries, with or without what its way is paid with.
+fn carried(message: &Message, with_fee: bool) -> i128 {
+    match &message.direction {
+        Direction::Internal(internal) => {
+            let fee = if with_fee { internal.forward_fee.0 } else { 0 };
+            i128::from(internal.value.0) + i128::from(fee)
+        }
+        Direction::In { .. } | Direction::Out { .. } => 0,
     }
 }
 

@@ -55,6 +55,7 @@ fn a_body_and_a_state_may_be_in_the_message_itself() {
         from: account(1),
         to: account(2),
         value: NanoTon(70_000),
+        forward_fee: NanoTon(5),
         created_lt: 9,
     };
     assert_eq!(message.direction, Direction::Internal(expected));
