@@ -1,0 +1,250 @@
+//! The settler's one configuration: a TOML file, overridden by environment variables `COCOON_SETTLER__KEY` (and
+//! `COCOON_SETTLER__SECTION__KEY`), checked once at start.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cocoon_receipts::NanoTon;
+use cocoon_ton::chain::{ApiKey, EndpointConfig, EndpointUrl};
+use cocoon_ton::{CellHash, GlobalId, Network};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+const ENV_PREFIX: &str = "COCOON_SETTLER__";
+
+/// Longest file of a secret, bytes.
+const MAX_SECRET: u64 = 4096;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {message}")]
+    Syntax { path: PathBuf, message: String },
+    #[error("{key}: {message}")]
+    Value { key: &'static str, message: String },
+    #[error(transparent)]
+    Environment(#[from] cocoon_process::NotAKey),
+}
+
+fn wrong(key: &'static str, message: impl Into<String>) -> ConfigError {
+    ConfigError::Value { key, message: message.into() }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The ledger's URL, as the gateways have it.
+    pub ledger: String,
+    pub network: NetworkConfig,
+    /// Who tells of the chain, in the order of preference.
+    pub endpoints: Vec<ChainEndpoint>,
+    /// File with the wallet's Ed25519 seed: 64 hexadecimal characters, readable by its owner alone.
+    pub wallet_key: PathBuf,
+    /// Where `/metrics` and `/health` are served: never a public address.
+    pub ops_listen: Option<SocketAddr>,
+    #[serde(default)]
+    pub deposits: DepositConfig,
+    #[serde(default)]
+    pub payouts: PayoutConfig,
+    /// How often the chain is looked at.
+    #[serde(default = "default_poll_ms")]
+    pub poll_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    pub name: NetworkName,
+    /// ConfigParam 19 of a test network.
+    pub global_id: Option<i32>,
+    /// Root hash of its first block, base64 or hexadecimal: tells test networks of one number apart.
+    pub zerostate: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkName {
+    /// Money is real. No other value lets an endpoint of it be used.
+    Mainnet,
+    Test,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainEndpoint {
+    /// An origin, under which `/api/v2/jsonRPC` is called.
+    pub url: String,
+    /// Who runs it: two of one operator do not confirm each other.
+    pub operator: String,
+    /// File with the key that its operator has given out.
+    pub api_key: Option<PathBuf>,
+    #[serde(default = "default_timeout_ms")]
+    pub timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DepositConfig {
+    /// Less is not credited, nanoTON.
+    pub minimum: NanoTon,
+    /// From this on two endpoints of different operators must have the transaction; on mainnet there is always a bound.
+    pub confirm_from: Option<NanoTon>,
+}
+
+impl Default for DepositConfig {
+    fn default() -> Self {
+        Self { minimum: NanoTon(10_000_000), confirm_from: None }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PayoutConfig {
+    /// An operator who is owed so much is paid at once, nanoTON.
+    pub at_once: NanoTon,
+    /// Less than this is not worth its fee, nanoTON.
+    pub small: NanoTon,
+    /// What lies between waits so long since the operator's last payout, seconds.
+    pub small_after_s: u64,
+    /// Most that leaves the wallet within 24 hours, nanoTON; on mainnet there is always one.
+    pub daily_cap: Option<NanoTon>,
+    /// Most payouts of a batch.
+    pub most_payouts: usize,
+    /// How long a signed batch may be executed, seconds.
+    pub valid_for_s: u32,
+}
+
+impl Default for PayoutConfig {
+    fn default() -> Self {
+        Self {
+            at_once: NanoTon(1_000_000_000),
+            small: NanoTon(50_000_000),
+            small_after_s: 24 * 60 * 60,
+            daily_cap: None,
+            most_payouts: 100,
+            valid_for_s: 120,
+        }
+    }
+}
+
+fn default_poll_ms() -> u64 {
+    2_000
+}
+
+fn default_timeout_ms() -> u64 {
+    10_000
+}
+
+impl Config {
+    /// # Errors
+    /// [`ConfigError`], which names the key.
+    pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let syntax = |message: String| ConfigError::Syntax { path: path.to_owned(), message };
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
+        cocoon_process::lay_over(&mut table, ENV_PREFIX, environment)?;
+        let config: Self = table.try_into().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let mainnet = self.network()? == Network::Mainnet;
+        if self.endpoints.is_empty() {
+            return Err(wrong("endpoints", "none is named"));
+        }
+        if mainnet && self.payouts.daily_cap.is_none() {
+            return Err(wrong("payouts.daily_cap", "mainnet needs one"));
+        }
+        if mainnet && self.deposits.confirm_from.is_none() {
+            return Err(wrong("deposits.confirm_from", "mainnet needs one"));
+        }
+        let operators: std::collections::BTreeSet<_> = self.endpoints.iter().map(|one| &one.operator).collect();
+        if self.deposits.confirm_from.is_some() && operators.len() < 2 {
+            return Err(wrong("endpoints", "deposits.confirm_from needs two of different operators"));
+        }
+        if self.payouts.at_once < self.payouts.small {
+            return Err(wrong("payouts.at_once", "is below payouts.small"));
+        }
+        if self.payouts.small == NanoTon::ZERO {
+            return Err(wrong("payouts.small", "is 0"));
+        }
+        if !(30..=3600).contains(&self.payouts.valid_for_s) {
+            return Err(wrong("payouts.valid_for_s", "is 30 to 3600"));
+        }
+        if !(1..=crate::plan::MOST_PAYOUTS).contains(&self.payouts.most_payouts) {
+            return Err(wrong("payouts.most_payouts", format!("is 1 to {}", crate::plan::MOST_PAYOUTS)));
+        }
+        if !(10..=60_000).contains(&self.poll_ms) {
+            return Err(wrong("poll_ms", "is 10 to 60000"));
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub fn network(&self) -> Result<Network, ConfigError> {
+        let NetworkConfig { name, global_id, zerostate } = &self.network;
+        match name {
+            NetworkName::Mainnet if global_id.is_none() && zerostate.is_none() => Ok(Network::Mainnet),
+            NetworkName::Mainnet => Err(wrong("network", "mainnet has its number and its first block")),
+            NetworkName::Test => {
+                let global_id = GlobalId(global_id.ok_or_else(|| wrong("network.global_id", "is missing"))?);
+                if global_id.is_mainnet() {
+                    return Err(wrong("network.global_id", "is mainnet's: its name must be \"mainnet\""));
+                }
+                let zerostate = zerostate.as_ref().map(|text| text.parse::<CellHash>()).transpose();
+                let zerostate = zerostate.map_err(|error| wrong("network.zerostate", error.to_string()))?;
+                Ok(Network::Test { global_id, zerostate })
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`ConfigError`], also for an API key that cannot be read.
+    pub fn endpoints(&self) -> Result<Vec<EndpointConfig>, ConfigError> {
+        let network = self.network()?;
+        let endpoint = |one: &ChainEndpoint| {
+            let url = EndpointUrl::parse(&one.url).map_err(|error| wrong("endpoints.url", error.to_string()))?;
+            let api_key = match &one.api_key {
+                None => None,
+                Some(path) => Some(ApiKey::new(secret(path, "endpoints.api_key")?.trim().to_owned())),
+            };
+            let timeout = Duration::from_millis(one.timeout_ms);
+            Ok(EndpointConfig { url, api_key, operator: one.operator.clone(), network, timeout })
+        };
+        self.endpoints.iter().map(endpoint).collect()
+    }
+
+    /// The wallet's seed.
+    ///
+    /// # Errors
+    /// [`ConfigError`], also for a file that others can read.
+    pub fn wallet_seed(&self) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+        let text = secret(&self.wallet_key, "wallet_key")?;
+        let mut seed = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(text.trim(), seed.as_mut_slice())
+            .map_err(|_| wrong("wallet_key", "is not 64 hexadecimal characters"))?;
+        Ok(seed)
+    }
+}
+
+/// The text of a file that nobody but its owner may read.
+fn secret(path: &Path, key: &'static str) -> Result<Zeroizing<String>, ConfigError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let read = |source| ConfigError::Read { path: path.to_owned(), source };
+    let about = std::fs::metadata(path).map_err(read)?;
+    if about.permissions().mode() & 0o077 != 0 {
+        return Err(wrong(key, format!("{} can be read by others: chmod 600", path.display())));
+    }
+    if about.len() > MAX_SECRET {
+        return Err(wrong(key, format!("{} is too long", path.display())));
+    }
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(read)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Who is to be paid next. Everything that it depends on is passed in.
+
+use std::collections::BTreeMap;
+
+use cocoon_ledger::OpenWithdrawal;
+use cocoon_receipts::{NanoTon, OperatorId};
+use cocoon_ton::{Address, Network, Shown};
+
+use crate::config::PayoutConfig;
+use crate::decision::{Begun, Number, Owed, Payee};
+use crate::treasury::Treasury;
+
+/// Most payouts of a batch: with more, its record would be longer than the log takes.
+pub const MOST_PAYOUTS: usize = 200;
+
+/// Upper bound of what a batch costs, nanoTON, under the old prices, which were six times those of today
+/// (`docs/SETTLEMENT.md` has what is measured: 0.52 million for one, 0.17 million each for 250).
+const BATCH_COST: u128 = 5_000_000;
+const PAYOUT_COST: u128 = 1_500_000;
+
+/// Left on the wallet for its rent, nanoTON.
+pub const RESERVE: u128 = 50_000_000;
+
+/// What the ledger says, nanoTON.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owing {
+    /// What operators have earned since the beginning, corrections taken off.
+    pub earned: BTreeMap<OperatorId, i128>,
+    /// In the order in which they began.
+    pub withdrawals: Vec<OpenWithdrawal>,
+    /// What users have, without test credit that they have not used.
+    pub balances: u128,
+    pub withdrawing: u128,
+}
+
+impl Owing {
+    /// What an operator has still to get.
+    #[must_use]
+    pub fn owed(&self, operator: &OperatorId, treasury: &Treasury) -> i128 {
+        let paid = treasury.paid(operator);
+        let gone = i128::try_from(paid.sent + paid.on_its_way).unwrap_or(i128::MAX);
+        self.earned.get(operator).copied().unwrap_or(0) - gone
+    }
+
+    /// What all operators have still to get. One that was paid more than it has earned owes nothing to the others.
+    #[must_use]
+    pub fn owed_to_all(&self, treasury: &Treasury) -> u128 {
+        self.earned.keys().map(|operator| self.owed(operator, treasury).max(0).unsigned_abs()).sum()
+    }
+}
+
+/// Why nobody is paid, or not everybody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Held {
+    #[error("payouts are stopped: {0} transaction(s) of the wallet are unexplained")]
+    Unexplained(usize),
+    #[error("the daily cap of {cap} nanoTON is reached")]
+    DailyCap { cap: u128 },
+    #[error("the wallet has {has} nanoTON and would need {needs}: top it up, or collect what is on its way")]
+    Short { has: i128, needs: u128 },
+    #[error("the platform has {has} nanoTON of its own for fees, and this would cost up to {needs}: send it some with the comment `cocoon-float`")]
+    NoFloat { has: i128, needs: u128 },
+    #[error("{to} sent a payout back and is not paid until it is released")]
+    SentBack { to: Payee },
+    #[error("operator {0} is no address that can be paid")]
+    NotAnAddress(OperatorId),
+}
+
+/// The next batch's payouts, none where nobody is due, and what was held back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub payouts: Vec<Begun>,
+    pub held: Vec<Held>,
+}
+
+/// What is left of the wallet for the platform once everybody had what is theirs, nanoTON.
+#[must_use]
+pub fn platform(owing: &Owing, treasury: &Treasury) -> i128 {
+    let on_its_way = treasury.on_its_way().map_or(0, |batch| {
+        let to_operators = batch.payouts.iter().filter(|begun| matches!(begun.of, Owed::Operator(_)));
+        to_operators.map(|begun| u128::from(begun.amount.0)).sum()
+    });
+    let theirs = owing.balances
+        + owing.withdrawing
+        + owing.owed_to_all(treasury)
+        + on_its_way
+        + treasury.sums().unclaimed;
+    let theirs = i128::try_from(theirs).unwrap_or(i128::MAX);
+    treasury.balance() - treasury.sums().unexplained - theirs
+}
+
+/// Plans the next batch at Unix time `now`; none while one is on its way.
+#[must_use]
+pub fn plan(owing: &Owing, treasury: &Treasury, network: Network, config: &PayoutConfig, now: u32) -> Plan {
+    let mut plan = Plan::default();
+    if treasury.on_its_way().is_some() {
+        return plan;
+    }
+    let unexplained = treasury.unexplained().count();
+    if unexplained > 0 {
+        plan.held.push(Held::Unexplained(unexplained));
+        return plan;
+    }
+    let mut due = due(owing, treasury, network, config, now, &mut plan.held);
+    due.truncate(config.most_payouts.clamp(1, MOST_PAYOUTS));
+    let mut purse = Purse {
+        wallet: treasury.balance(),
+        platform: platform(owing, treasury),
+        today: config.daily_cap.map(|cap| u128::from(cap.0).saturating_sub(treasury.paid_since_a_day(now))),
+        total: 0,
+        cost: BATCH_COST,
+    };
+    let mut id = treasury.next_payout();
+    for (to, amount, of) in due {
+        if let Err(held) = purse.take(amount, config) {
+            plan.held.push(held);
+            continue;
+        }
+        plan.payouts.push(Begun { id, to, amount, of });
+        id = Number(id.0.saturating_add(1));
+    }
+    plan
+}
+
+/// What can be spent in one batch.
+struct Purse {
+    wallet: i128,
+    platform: i128,
+    today: Option<u128>,
+    total: u128,
+    cost: u128,
+}
+
+impl Purse {
+    fn take(&mut self, amount: NanoTon, config: &PayoutConfig) -> Result<(), Held> {
+        let (total, cost) = (self.total + u128::from(amount.0), self.cost + PAYOUT_COST);
+        if let (Some(today), Some(cap)) = (self.today, config.daily_cap)
+            && total > today
+        {
+            return Err(Held::DailyCap { cap: cap.0.into() });
+        }
+        let needs = total + cost + RESERVE;
+        if i128::try_from(needs).is_ok_and(|needs| needs > self.wallet) {
+            return Err(Held::Short { has: self.wallet, needs });
+        }
+        if i128::try_from(cost).is_ok_and(|cost| cost > self.platform) {
+            return Err(Held::NoFloat { has: self.platform, needs: cost });
+        }
+        (self.total, self.cost) = (total, cost);
+        Ok(())
+    }
+}
+
+type Due = (Payee, NanoTon, Owed);
+
+/// Withdrawals first, in the order in which they began; then operators, who is owed most first.
+fn due(
+    owing: &Owing,
+    treasury: &Treasury,
+    network: Network,
+    config: &PayoutConfig,
+    now: u32,
+    held: &mut Vec<Held>,
+) -> Vec<Due> {
+    let mut due = Vec::new();
+    let mut may_be_paid = |to: Payee| {
+        let sent_back = treasury.held().contains(&to);
+        if sent_back {
+            held.push(Held::SentBack { to });
+        }
+        !sent_back
+    };
+    for withdrawal in &owing.withdrawals {
+        // The ledger has checked the address; only who runs this can have given one for another network.
+        let address = withdrawal.address.as_str().parse::<Shown>();
+        let Ok(Shown { address, test_only, .. }) = address else { continue };
+        let to = Payee(address);
+        let for_here = !(test_only && network == Network::Mainnet);
+        if for_here && !treasury.has_withdrawal(&withdrawal.intent) && may_be_paid(to) {
+            let of = Owed::Withdrawal { account: withdrawal.account.clone(), intent: withdrawal.intent };
+            due.push((to, withdrawal.amount, of));
+        }
+    }
+    let mut operators: Vec<(u64, &OperatorId)> = owing
+        .earned
+        .keys()
+        .filter_map(|operator| {
+            let owed = u64::try_from(owing.owed(operator, treasury)).ok()?;
+            is_due(owed, treasury.paid(operator).last, config, now).then_some((owed, operator))
+        })
+        .collect();
+    operators.sort_by(|a, b| b.cmp(a));
+    let mut unpayable = Vec::new();
+    for (owed, operator) in operators {
+        match Address::from_raw(operator.as_str()) {
+            Ok(address) if may_be_paid(Payee(address)) => {
+                due.push((Payee(address), NanoTon(owed), Owed::Operator(operator.clone())));
+            }
+            Ok(_) => {}
+            Err(_) => unpayable.push(Held::NotAnAddress(operator.clone())),
+        }
+    }
+    held.extend(unpayable);
+    due
+}
+
+/// Much is paid at once, little once a day.
+fn is_due(owed: u64, last: u32, config: &PayoutConfig, now: u32) -> bool {
+    let waited = u64::from(now.saturating_sub(last)) >= config.small_after_s;
+    owed >= config.at_once.0 || (owed >= config.small.0 && waited)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! What each transaction of the wallet was. It depends on the transaction and on what was decided before, and on
+//! nothing else: whoever reads it again says the same.
+
+use cocoon_receipts::NanoTon;
+use cocoon_ton::{
+    Address, Batch as SignedBatch, Direction, FLOAT_COMMENT, NotADeposit, NotAPayment, Payout, Transaction,
+    account_of_comment, bounced_payout, deposit, paid_batch,
+};
+
+use crate::decision::{Batch, Class, Entry, Number};
+use crate::treasury::Treasury;
+
+/// Classes a transaction. `minimum`: what is less is not credited.
+pub(crate) fn entry(
+    transaction: &Transaction,
+    wallet: &Address,
+    minimum: NanoTon,
+    treasury: &Treasury,
+) -> Entry {
+    Entry {
+        transaction: transaction.id.into(),
+        at: transaction.now,
+        change: transaction.balance_change(),
+        class: class(transaction, wallet, minimum, treasury),
+    }
+}
+
+fn unexplained(why: impl Into<String>) -> Class {
+    Class::Unexplained { why: why.into() }
+}
+
+fn class(transaction: &Transaction, wallet: &Address, minimum: NanoTon, treasury: &Treasury) -> Class {
+    let Some(message) = &transaction.in_message else { return unexplained("nothing came in") };
+    match &message.direction {
+        Direction::In { .. } => from_outside(transaction, wallet, treasury),
+        Direction::Out { .. } => unexplained("a message that leaves the chain came in"),
+        Direction::Internal(internal) => {
+            if let Some((id, from, amount)) = bounced_payout(wallet, transaction) {
+                return returned(Number(id.0), &from, amount, treasury);
+            }
+            came_in(transaction, wallet, minimum, internal.value)
+        }
+    }
+}
+
+/// The wallet's key has signed it: a batch of ours, or the key is not ours alone.
+fn from_outside(transaction: &Transaction, wallet: &Address, treasury: &Treasury) -> Class {
+    let Some(batch) = treasury.on_its_way() else {
+        return unexplained("the wallet was used while no batch was on its way");
+    };
+    match paid_batch(&signed(batch), wallet, transaction) {
+        Ok(paid) => Class::Paid {
+            seqno: batch.seqno,
+            sent: paid.sent.iter().map(|sent| Number(sent.payout.id.0)).collect(),
+            skipped: paid.skipped.iter().map(|payout| Number(payout.id.0)).collect(),
+        },
+        Err(NotAPayment::Aborted) if transaction.out_messages.is_empty() => Class::Nothing,
+        Err(error) => unexplained(error.to_string()),
+    }
+}
+
+/// As far as it is needed to find what it has paid.
+fn signed(batch: &Batch) -> SignedBatch {
+    SignedBatch {
+        boc: Vec::new(),
+        body_hash: batch.body,
+        seqno: batch.seqno,
+        valid_until: batch.valid_until,
+        payouts: payouts(batch),
+        total: NanoTon(batch.payouts.iter().map(|begun| begun.amount.0).sum()),
+    }
+}
+
+/// A batch's payouts as the wallet makes them. They do not bounce: the payee may not be deployed yet, and what is sent
+/// has been sent.
+pub(crate) fn payouts(batch: &Batch) -> Vec<Payout> {
+    let payout = |begun: &crate::decision::Begun| Payout {
+        id: begun.id.into(),
+        to: begun.to.0,
+        amount: begun.amount,
+        bounce: false,
+    };
+    batch.payouts.iter().map(payout).collect()
+}
+
+fn returned(id: Number, from: &Address, amount: NanoTon, treasury: &Treasury) -> Class {
+    match treasury.sent_payout(id) {
+        Some(begun) if begun.to.0 == *from && amount <= begun.amount => Class::Returned { payout: id, amount },
+        _ => Class::Unclaimed { amount, why: "it came back, and is no payout of this log".to_owned() },
+    }
+}
+
+fn came_in(transaction: &Transaction, wallet: &Address, minimum: NanoTon, value: NanoTon) -> Class {
+    let went_back = transaction.has_bounce_phase;
+    if !transaction.out_messages.is_empty() && !went_back {
+        return unexplained("a message between accounts made the wallet send something");
+    }
+    let why = match deposit(transaction, wallet, minimum) {
+        Ok(deposit) if deposit.comment == FLOAT_COMMENT => return Class::Float { amount: deposit.amount },
+        Ok(deposit) => match account_of_comment(&deposit.comment) {
+            Some(account) => return Class::Deposit { account, amount: deposit.amount },
+            None => "its comment names no account".to_owned(),
+        },
+        // The wallet was not deployed, or had not enough for its gas: what came is still here, or is not.
+        Err(NotADeposit::BouncePhase | NotADeposit::NotRun | NotADeposit::Failed(_) | NotADeposit::Aborted)
+            if went_back =>
+        {
+            return Class::Nothing;
+        }
+        Err(error) => error.to_string(),
+    };
+    Class::Unclaimed { amount: value, why }
+}

@@ -1,0 +1,461 @@
+//! The settler: it reads what happened to the wallet, books it, and pays what is due. It may end at any moment, and
+//! any number of them may run: what one does is done by another as well, once.
+//!
+//! The order is always the same. What the chain did is booked in the ledger first, where every call is idempotent, and
+//! then in the log of decisions; what is to be done to the chain is in the log first, and then done, as often as it
+//! takes. The log takes a record only from who knows all records before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cocoon_ledger::{Appending, Booked, Credit, Ledger, LedgerError, WithdrawalEnded};
+use cocoon_receipts::{Digest, NanoTon};
+use cocoon_ton::chain::{Account, Chain, ChainError, Disagreement, Failover, MAX_PAGE, Status};
+use cocoon_ton::{BatchError, CellError, KeyPair, Network, Transaction, TransactionId, Wallet, WalletState};
+
+use crate::config::{DepositConfig, PayoutConfig};
+use crate::decision::{Batch, Class, Decision, Entry, Opened, Owed, Payee, Place, Read};
+use crate::plan::{Held, Plan, plan};
+use crate::treasury::{Impossible, Treasury};
+use crate::{owing, read};
+
+/// Transactions that are booked with one record.
+const AT_ONCE: usize = 50;
+
+/// A batch is over when a block of the masterchain is so much later than its time, seconds: blocks of the basechain that
+/// it does not have yet may be a little earlier.
+const LAPSE_MARGIN: u64 = 60;
+
+/// Records of the log that are read at once.
+const RECORDS: u32 = 500;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettlerError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error("the log of decisions, record {at}: {source}")]
+    Log { at: u64, source: Impossible },
+    #[error("the log of decisions, record {0}: not a record of this program")]
+    Record(u64),
+    #[error("the log of decisions is that of wallet {wallet} on the network {global_id}")]
+    OtherWallet { wallet: Payee, global_id: i32 },
+    #[error("the chain does not have the transaction up to which all is booked: it is another chain, or an endpoint lies")]
+    OtherChain,
+    #[error("a deposit that is large is not confirmed by a second endpoint: {0}")]
+    Unconfirmed(Disagreement),
+    #[error("the wallet's account is not that of our wallet: {0}")]
+    Wallet(&'static str),
+    #[error("the wallet's transactions come to {booked} nanoTON, and the chain says it has {found}")]
+    Balance { booked: i128, found: NanoTon },
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error(transparent)]
+    Cell(#[from] CellError),
+    #[error("the batch of the log is not what this key signs")]
+    OtherKey,
+}
+
+/// What one step came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The log was moved by another settler: the next step begins with it.
+    Overtaken,
+    /// So many transactions were booked.
+    Booked(usize),
+    /// A batch was decided, and sent.
+    Began { payouts: usize, total: u128 },
+    /// The batch on its way was sent once more.
+    SentAgain,
+    /// The batch on its way is over without having been executed.
+    Lapsed,
+    /// The batch on its way may still be executed.
+    Waits,
+    /// Nothing is due; and what is held back.
+    Idle(Vec<Held>),
+}
+
+/// What all settlers of a treasury have in common.
+pub struct Settings {
+    pub network: Network,
+    pub deposits: DepositConfig,
+    pub payouts: PayoutConfig,
+}
+
+/// One settler.
+pub struct Settler {
+    ledger: Arc<dyn Ledger>,
+    chain: Arc<dyn Chain>,
+    /// For what needs two endpoints.
+    endpoints: Option<Arc<Failover>>,
+    wallet: Wallet,
+    key: KeyPair,
+    settings: Settings,
+    treasury: Treasury,
+    /// Records that `treasury` is made of.
+    records: u64,
+}
+
+impl Settler {
+    /// # Errors
+    /// [`SettlerError::Cell`] never comes of a key.
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        chain: Arc<dyn Chain>,
+        endpoints: Option<Arc<Failover>>,
+        key: KeyPair,
+        settings: Settings,
+    ) -> Result<Self, SettlerError> {
+        let wallet = Wallet::new(key.public(), settings.network.global_id())?;
+        let treasury = Treasury::default();
+        Ok(Self { ledger, chain, endpoints, wallet, key, settings, treasury, records: 0 })
+    }
+
+    #[must_use]
+    pub fn wallet(&self) -> &Wallet {
+        &self.wallet
+    }
+
+    #[must_use]
+    pub fn treasury(&self) -> &Treasury {
+        &self.treasury
+    }
+
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ledger
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Reads the log to its end.
+    ///
+    /// # Errors
+    /// [`SettlerError`], for a log that is not this wallet's too.
+    pub async fn catch_up(&mut self) -> Result<(), SettlerError> {
+        loop {
+            let records = self.ledger.decisions(self.records, RECORDS).await?;
+            if records.is_empty() {
+                break;
+            }
+            for record in records {
+                let decision = serde_json::from_str(&record).map_err(|_| SettlerError::Record(self.records))?;
+                self.take(&decision)?;
+            }
+        }
+        match self.treasury.opened() {
+            Some(opened) if *opened != self.ours() => {
+                Err(SettlerError::OtherWallet { wallet: opened.wallet, global_id: opened.global_id })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ours(&self) -> Opened {
+        Opened { wallet: Payee(self.wallet.address()), global_id: self.settings.network.global_id().0 }
+    }
+
+    fn take(&mut self, decision: &Decision) -> Result<(), SettlerError> {
+        let at = self.records;
+        self.treasury.apply(decision).map_err(|source| SettlerError::Log { at, source })?;
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Adds a decision to the log; false where others were there first, and then nothing was decided.
+    ///
+    /// # Errors
+    /// [`SettlerError`]; the decision may have been added then, and the log tells.
+    pub async fn decide(&mut self, decision: &Decision) -> Result<bool, SettlerError> {
+        let mut after = self.treasury.clone();
+        after.apply(decision).map_err(|source| SettlerError::Log { at: self.records, source })?;
+        let record = serde_json::to_string(decision).map_err(|_| SettlerError::Record(self.records))?;
+        match self.ledger.append_decisions(self.records, &[record]).await? {
+            Appending::Appended { .. } => {
+                self.treasury = after;
+                self.records += 1;
+                Ok(true)
+            }
+            Appending::Moved { .. } => Ok(false),
+        }
+    }
+
+    /// Does the next thing that is to be done. To be called again and again.
+    ///
+    /// # Errors
+    /// [`SettlerError`]; the same step is to be tried again later.
+    pub async fn step(&mut self, now: u32) -> Result<Step, SettlerError> {
+        self.catch_up().await?;
+        if self.treasury.opened().is_none() {
+            let opened = self.ours();
+            return Ok(match self.decide(&Decision::Opened(opened)).await? {
+                true => Step::Booked(0),
+                false => Step::Overtaken,
+            });
+        }
+        let account = self.chain.account(&self.wallet.address()).await?;
+        let unread = self.unread(&account).await?;
+        if !unread.is_empty() {
+            return self.book(&unread).await;
+        }
+        self.check_balance(&account)?;
+        let state = self.wallet_state(&account)?;
+        if self.treasury.on_its_way().is_some() {
+            return self.follow(&account, state).await;
+        }
+        self.begin(&account, state, now).await
+    }
+
+    /// The wallet's transactions after the last one that is booked, the oldest first: their places alone, as there may
+    /// be very many.
+    async fn unread(&self, account: &Account) -> Result<Vec<TransactionId>, SettlerError> {
+        let read_to: Option<TransactionId> = self.treasury.read_to().map(Into::into);
+        let mut unread = Vec::new();
+        let mut next = account.last_transaction;
+        // An endpoint that is behind knows less than is booked.
+        if let (Some(read_to), Some(newest)) = (read_to, next)
+            && newest.lt <= read_to.lt
+        {
+            return if newest == read_to { Ok(unread) } else { Err(ChainError::Broken("an endpoint is behind").into()) };
+        }
+        while let Some(from) = next {
+            if Some(from) == read_to {
+                unread.reverse();
+                return Ok(unread);
+            }
+            let page = self.chain.transactions(&self.wallet.address(), Some(from), MAX_PAGE).await?;
+            for transaction in page {
+                if Some(transaction.id) == read_to {
+                    unread.reverse();
+                    return Ok(unread);
+                }
+                unread.push(transaction.id);
+                next = transaction.previous;
+            }
+        }
+        if read_to.is_some() {
+            return Err(SettlerError::OtherChain);
+        }
+        unread.reverse();
+        Ok(unread)
+    }
+
+    async fn book(&mut self, unread: &[TransactionId]) -> Result<Step, SettlerError> {
+        let batch = &unread[..unread.len().min(AT_ONCE)];
+        let Some(newest) = batch.last() else { return Ok(Step::Booked(0)) };
+        let limit = u8::try_from(batch.len()).unwrap_or(MAX_PAGE);
+        let mut transactions = self.chain.transactions(&self.wallet.address(), Some(*newest), limit).await?;
+        transactions.reverse();
+        if transactions.iter().map(|transaction| transaction.id).ne(batch.iter().copied()) {
+            return Err(ChainError::Broken("a page that does not have what another one had").into());
+        }
+        let mut after = self.treasury.clone();
+        let mut entries = Vec::new();
+        for transaction in &transactions {
+            let entry = read::entry(
+                transaction,
+                &self.wallet.address(),
+                self.settings.deposits.minimum,
+                &after,
+            );
+            let read = Decision::Read(Read { transactions: vec![entry.clone()] });
+            after.apply(&read).map_err(|source| SettlerError::Log { at: self.records, source })?;
+            entries.push(entry);
+        }
+        for (entry, transaction) in entries.iter().zip(&transactions) {
+            self.book_in_ledger(entry, transaction).await?;
+        }
+        let count = entries.len();
+        Ok(match self.decide(&Decision::Read(Read { transactions: entries })).await? {
+            true => Step::Booked(count),
+            false => Step::Overtaken,
+        })
+    }
+
+    /// Before it is in the log: what is done twice here counts once.
+    async fn book_in_ledger(&self, entry: &Entry, transaction: &Transaction) -> Result<(), SettlerError> {
+        match &entry.class {
+            Class::Deposit { account, amount } => {
+                self.confirm(*amount, transaction.id).await?;
+                self.credit(account.clone(), *amount, transaction.id).await?;
+            }
+            Class::Returned { payout, amount } => {
+                if let Some(begun) = self.treasury.payout(*payout)
+                    && let Owed::Withdrawal { account, .. } = &begun.of
+                {
+                    self.credit(account.clone(), *amount, transaction.id).await?;
+                }
+            }
+            Class::Paid { sent, .. } => {
+                for id in sent {
+                    let Some(begun) = self.treasury.payout(*id) else { continue };
+                    if let Owed::Withdrawal { account, intent } = &begun.of
+                        && self.ledger.withdraw_done(account, *intent).await? != WithdrawalEnded::Ended
+                    {
+                        // It is paid, whatever the ledger makes of it: a person has to look.
+                        tracing::error!(%intent, "the ledger does not know a withdrawal that was paid");
+                    }
+                }
+            }
+            Class::Unexplained { why } => {
+                tracing::error!(transaction = %entry.transaction, why, "a transaction of the wallet is unexplained: payouts are stopped");
+            }
+            Class::Unclaimed { amount, why } => {
+                tracing::warn!(transaction = %entry.transaction, %amount, why, "money came that nobody claims");
+            }
+            Class::Float { .. } | Class::Nothing => {}
+        }
+        Ok(())
+    }
+
+    async fn credit(
+        &self,
+        account: cocoon_receipts::AccountId,
+        amount: NanoTon,
+        id: TransactionId,
+    ) -> Result<(), SettlerError> {
+        let credit = Credit { account, amount, lt: id.lt, tx_hash: Digest(id.hash.0) };
+        match self.ledger.credit(&credit).await? {
+            Booked::Booked { .. } | Booked::Already => Ok(()),
+        }
+    }
+
+    /// What is large is believed only if two endpoints of different operators have it.
+    async fn confirm(&self, amount: NanoTon, id: TransactionId) -> Result<(), SettlerError> {
+        let (Some(from), Some(endpoints)) = (self.settings.deposits.confirm_from, &self.endpoints) else {
+            return Ok(());
+        };
+        if amount < from {
+            return Ok(());
+        }
+        let wallet = self.wallet.address();
+        let ask = |endpoint: &'_ cocoon_ton::chain::Endpoint| {
+            // Each hashes what it was given: the same place is the same transaction.
+            let found = endpoint.transactions(&wallet, Some(id), 1);
+            async move { Ok(found.await?.first().map(|transaction| transaction.id)) }
+        };
+        match endpoints.agreed(ask).await {
+            Ok(Some(found)) if found == id => Ok(()),
+            Ok(_) => Err(SettlerError::Unconfirmed(Disagreement::Differ)),
+            Err(error) => Err(SettlerError::Unconfirmed(error)),
+        }
+    }
+
+    /// All transactions are booked: they must come to what the wallet has.
+    fn check_balance(&self, account: &Account) -> Result<(), SettlerError> {
+        let booked = self.treasury.balance();
+        if booked == i128::from(account.balance.0) {
+            return Ok(());
+        }
+        Err(SettlerError::Balance { booked, found: account.balance })
+    }
+
+    /// None before the first batch.
+    fn wallet_state(&self, account: &Account) -> Result<Option<WalletState>, SettlerError> {
+        match &account.status {
+            Status::Uninitialized => Ok(None),
+            Status::Frozen => Err(SettlerError::Wallet("it is frozen")),
+            Status::Active { data, .. } => {
+                let state = WalletState::parse(data)?;
+                if state.key != self.key.public() {
+                    return Err(SettlerError::Wallet("another key"));
+                }
+                Ok(Some(state))
+            }
+        }
+    }
+
+    /// Of the batch on its way: over, or sent once more.
+    async fn follow(&mut self, account: &Account, state: Option<WalletState>) -> Result<Step, SettlerError> {
+        let Some(batch) = self.treasury.on_its_way().cloned() else { return Ok(Step::Waits) };
+        // The chain has come to an end of it without having executed it; and what the wallet did is all booked.
+        let seqno = state.map_or(0, |state| state.seqno);
+        if account.at > u64::from(batch.valid_until) + LAPSE_MARGIN {
+            if seqno != batch.seqno {
+                return Err(SettlerError::Wallet("its number has moved, and no transaction says why"));
+            }
+            return Ok(match self.decide(&Decision::Lapsed { seqno: batch.seqno }).await? {
+                true => Step::Lapsed,
+                false => Step::Overtaken,
+            });
+        }
+        self.send(&batch).await
+    }
+
+    async fn begin(
+        &mut self,
+        account: &Account,
+        state: Option<WalletState>,
+        now: u32,
+    ) -> Result<Step, SettlerError> {
+        let owing = owing::owing(self.ledger.as_ref()).await?;
+        let Plan { payouts, held } =
+            plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, now);
+        if payouts.is_empty() {
+            return Ok(Step::Idle(held));
+        }
+        // By the chain's time: it is the chain that judges it.
+        let at = u32::try_from(account.at).unwrap_or(u32::MAX).max(now);
+        let mut batch = Batch {
+            seqno: state.map_or(0, |state| state.seqno),
+            valid_until: at.saturating_add(self.settings.payouts.valid_for_s),
+            at: now,
+            deploy: state.is_none(),
+            body: cocoon_ton::CellHash([0; 32]),
+            payouts,
+        };
+        batch.body = self.sign(&batch)?.body_hash;
+        if !self.decide(&Decision::Batch(batch.clone())).await? {
+            return Ok(Step::Overtaken);
+        }
+        let total = batch.payouts.iter().map(|begun| u128::from(begun.amount.0)).sum();
+        tracing::info!(seqno = batch.seqno, payouts = batch.payouts.len(), total, "a batch is decided");
+        let payouts = batch.payouts.len();
+        self.send(&batch).await?;
+        Ok(Step::Began { payouts, total })
+    }
+
+    fn sign(&self, batch: &Batch) -> Result<cocoon_ton::Batch, SettlerError> {
+        let payouts = read::payouts(batch);
+        Ok(self.wallet.batch(&self.key, payouts, batch.seqno, batch.valid_until, batch.deploy)?)
+    }
+
+    /// Sends what the log has decided: always the same bytes.
+    async fn send(&self, batch: &Batch) -> Result<Step, SettlerError> {
+        let signed = self.sign(batch)?;
+        if signed.body_hash != batch.body {
+            return Err(SettlerError::OtherKey);
+        }
+        match self.chain.send_boc(&signed.boc).await {
+            Ok(()) => Ok(Step::SentAgain),
+            // It may have been executed a moment ago, or never will be: the chain will tell.
+            Err(ChainError::NotAccepted(why)) => {
+                tracing::debug!(why, "the batch is not accepted");
+                Ok(Step::Waits)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the log is read to the end and every transaction booked, and what stands in a log's way.
+    #[must_use]
+    pub fn read_to(&self) -> Option<Place> {
+        self.treasury.read_to()
+    }
+
+    /// How long to wait before the next step.
+    #[must_use]
+    pub fn pause(step: &Step, poll: Duration) -> Duration {
+        match step {
+            Step::Overtaken | Step::Booked(_) | Step::Lapsed => Duration::ZERO,
+            Step::Began { .. } | Step::SentAgain | Step::Waits | Step::Idle(_) => poll,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

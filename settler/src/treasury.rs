@@ -1,0 +1,366 @@
+//! What the log of decisions comes to: the treasury as it stands. It is made of the log alone, and says no to a log
+//! that cannot have been written by this program.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use cocoon_receipts::{NanoTon, OperatorId, RequestId};
+
+use crate::decision::{Batch, Begun, Class, Decision, Entry, Number, Opened, Owed, Payee, Place};
+
+/// A record that does not follow from those before it: the log is damaged, or of another program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Impossible {
+    #[error("the log begins with something else than whose it is, or says it twice")]
+    Opened,
+    #[error("a batch is decided while another one is on its way")]
+    TwoBatches,
+    #[error("a batch has a payout id that was given before, or none at all")]
+    PayoutId,
+    #[error("a batch pays a withdrawal that is on its way or was paid")]
+    Withdrawal,
+    #[error("a batch ends that is not on its way")]
+    OtherBatch,
+    #[error("an executed batch does not have its payouts, each once")]
+    Payouts,
+    #[error("a transaction is booked that is not after the one before it")]
+    Order,
+    #[error("a payout comes back that was not made, or more of it than was sent")]
+    Returned,
+    #[error("what is explained was explained before, or needed no explanation")]
+    Explained,
+    #[error("what a transaction took is less than nothing")]
+    Fee,
+    #[error("the amounts are larger than all there is")]
+    Overflow,
+}
+
+/// How far a payout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    OnItsWay,
+    Sent,
+    /// Came back, with so much left of it.
+    Returned(NanoTon),
+    /// Was not made, and is owed under another id.
+    Void,
+}
+
+#[derive(Debug, Clone)]
+struct Payout {
+    begun: Begun,
+    stage: Stage,
+}
+
+/// Sums over all transactions, nanoTON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Credited to accounts, what came back of withdrawals included.
+    pub credited: u128,
+    pub float: u128,
+    pub unclaimed: u128,
+    pub to_operators: u128,
+    /// Of what was sent to operators, what came back.
+    pub from_operators: u128,
+    pub withdrawn: u128,
+    /// What the chain took.
+    pub fees: u128,
+    /// What unexplained transactions have changed; nothing more of it once they are explained.
+    pub unexplained: i128,
+    /// What explained ones have changed: the platform's.
+    pub explained: i128,
+}
+
+/// The treasury.
+#[derive(Debug, Clone, Default)]
+pub struct Treasury {
+    opened: Option<Opened>,
+    read_to: Option<Place>,
+    on_its_way: Option<Batch>,
+    payouts: BTreeMap<Number, Payout>,
+    withdrawals: BTreeSet<RequestId>,
+    operators: BTreeMap<OperatorId, Paid>,
+    held: BTreeSet<Payee>,
+    unexplained: BTreeMap<Place, i128>,
+    /// When batches were decided, and what they were to pay: of the last day.
+    recent: VecDeque<(u32, u128)>,
+    balance: i128,
+    sums: Sums,
+}
+
+/// What an operator was paid, nanoTON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Paid {
+    /// Sent and not come back.
+    pub sent: u128,
+    /// In the batch that is on its way.
+    pub on_its_way: u128,
+    /// Unix time of the last batch that was to pay it.
+    pub last: u32,
+}
+
+const DAY: u32 = 24 * 60 * 60;
+
+impl Treasury {
+    /// Takes one more record.
+    ///
+    /// # Errors
+    /// [`Impossible`], and then this is no treasury any more.
+    pub fn apply(&mut self, decision: &Decision) -> Result<(), Impossible> {
+        if self.opened.is_some() == matches!(decision, Decision::Opened(_)) {
+            return Err(Impossible::Opened);
+        }
+        match decision {
+            Decision::Opened(opened) => self.opened = Some(opened.clone()),
+            Decision::Batch(batch) => self.begin(batch)?,
+            Decision::Lapsed { seqno } => {
+                let batch = self.end_batch(*seqno)?;
+                for begun in &batch.payouts {
+                    self.void(begun.id)?;
+                }
+            }
+            Decision::Read(read) => {
+                for entry in &read.transactions {
+                    self.book(entry)?;
+                }
+            }
+            Decision::Explained { transaction } => {
+                let change = self.unexplained.remove(transaction).ok_or(Impossible::Explained)?;
+                self.sums.unexplained -= change;
+                self.sums.explained += change;
+            }
+            Decision::Released { payee } => {
+                self.held.remove(payee);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose log it is; none for an empty one.
+    #[must_use]
+    pub fn opened(&self) -> Option<&Opened> {
+        self.opened.as_ref()
+    }
+
+    /// The last transaction of the wallet that is booked.
+    #[must_use]
+    pub fn read_to(&self) -> Option<Place> {
+        self.read_to
+    }
+
+    /// The batch of which it is not known yet what became of it.
+    #[must_use]
+    pub fn on_its_way(&self) -> Option<&Batch> {
+        self.on_its_way.as_ref()
+    }
+
+    /// What the wallet holds by its transactions, nanoTON.
+    #[must_use]
+    pub fn balance(&self) -> i128 {
+        self.balance
+    }
+
+    #[must_use]
+    pub fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    #[must_use]
+    pub fn paid(&self, operator: &OperatorId) -> Paid {
+        self.operators.get(operator).copied().unwrap_or_default()
+    }
+
+    /// All operators that ever were to be paid.
+    pub fn operators(&self) -> impl Iterator<Item = (&OperatorId, &Paid)> {
+        self.operators.iter()
+    }
+
+    /// Whether a withdrawal is on its way or was paid.
+    #[must_use]
+    pub fn has_withdrawal(&self, intent: &RequestId) -> bool {
+        self.withdrawals.contains(intent)
+    }
+
+    /// Payees that sent money back, and are not paid until a person has looked.
+    #[must_use]
+    pub fn held(&self) -> &BTreeSet<Payee> {
+        &self.held
+    }
+
+    /// Transactions that stop payouts.
+    pub fn unexplained(&self) -> impl Iterator<Item = &Place> {
+        self.unexplained.keys()
+    }
+
+    /// The first id that was never given.
+    #[must_use]
+    pub fn next_payout(&self) -> Number {
+        Number(self.payouts.last_key_value().map_or(1, |(id, _)| id.0.saturating_add(1)))
+    }
+
+    /// A payout of any batch.
+    #[must_use]
+    pub fn payout(&self, id: Number) -> Option<&Begun> {
+        self.payouts.get(&id).map(|payout| &payout.begun)
+    }
+
+    /// What came back of it; none for one that was sent and did not.
+    ///
+    /// A payout that is only on its way, or void, is not there for this.
+    pub(crate) fn sent_payout(&self, id: Number) -> Option<&Begun> {
+        self.payouts.get(&id).filter(|payout| payout.stage == Stage::Sent).map(|payout| &payout.begun)
+    }
+
+    /// What batches of the 24 hours before `now` were to pay, nanoTON.
+    #[must_use]
+    pub fn paid_since_a_day(&self, now: u32) -> u128 {
+        let since = now.saturating_sub(DAY);
+        self.recent.iter().filter(|(at, _)| *at > since).map(|(_, total)| total).sum()
+    }
+
+    fn begin(&mut self, batch: &Batch) -> Result<(), Impossible> {
+        if self.on_its_way.is_some() {
+            return Err(Impossible::TwoBatches);
+        }
+        let mut total = 0;
+        for begun in &batch.payouts {
+            if begun.id < self.next_payout() {
+                return Err(Impossible::PayoutId);
+            }
+            total += u128::from(begun.amount.0);
+            match &begun.of {
+                Owed::Withdrawal { intent, .. } => {
+                    if !self.withdrawals.insert(*intent) {
+                        return Err(Impossible::Withdrawal);
+                    }
+                }
+                Owed::Operator(operator) => {
+                    let paid = self.operators.entry(operator.clone()).or_default();
+                    paid.on_its_way += u128::from(begun.amount.0);
+                    paid.last = paid.last.max(batch.at);
+                }
+            }
+            self.payouts.insert(begun.id, Payout { begun: begun.clone(), stage: Stage::OnItsWay });
+        }
+        if batch.payouts.is_empty() {
+            return Err(Impossible::PayoutId);
+        }
+        while self.recent.front().is_some_and(|(at, _)| *at <= batch.at.saturating_sub(DAY)) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((batch.at, total));
+        self.on_its_way = Some(batch.clone());
+        Ok(())
+    }
+
+    fn end_batch(&mut self, seqno: u32) -> Result<Batch, Impossible> {
+        match self.on_its_way.take() {
+            Some(batch) if batch.seqno == seqno => Ok(batch),
+            _ => Err(Impossible::OtherBatch),
+        }
+    }
+
+    /// From [`Stage::OnItsWay`] to `stage`.
+    fn leave(&mut self, id: Number, stage: Stage) -> Result<Begun, Impossible> {
+        let payout = self.payouts.get_mut(&id).filter(|payout| payout.stage == Stage::OnItsWay);
+        let payout = payout.ok_or(Impossible::Payouts)?;
+        payout.stage = stage;
+        let begun = payout.begun.clone();
+        if let Owed::Operator(operator) = &begun.of {
+            let paid = self.operators.entry(operator.clone()).or_default();
+            paid.on_its_way = paid.on_its_way.checked_sub(begun.amount.0.into()).ok_or(Impossible::Payouts)?;
+        }
+        Ok(begun)
+    }
+
+    fn void(&mut self, id: Number) -> Result<(), Impossible> {
+        if let Owed::Withdrawal { intent, .. } = self.leave(id, Stage::Void)?.of {
+            self.withdrawals.remove(&intent);
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, id: Number) -> Result<u128, Impossible> {
+        let begun = self.leave(id, Stage::Sent)?;
+        let amount = u128::from(begun.amount.0);
+        match begun.of {
+            Owed::Withdrawal { .. } => self.sums.withdrawn += amount,
+            Owed::Operator(operator) => {
+                self.operators.entry(operator).or_default().sent += amount;
+                self.sums.to_operators += amount;
+            }
+        }
+        Ok(amount)
+    }
+
+    fn book(&mut self, entry: &Entry) -> Result<(), Impossible> {
+        if self.read_to.is_some_and(|before| entry.transaction.lt <= before.lt) {
+            return Err(Impossible::Order);
+        }
+        self.read_to = Some(entry.transaction);
+        self.balance += entry.change;
+        // What came in, or, below zero, what was sent; the rest of the change is what the chain took.
+        let moved: i128 = match &entry.class {
+            Class::Deposit { amount, .. } => {
+                self.sums.credited += u128::from(amount.0);
+                amount.0.into()
+            }
+            Class::Float { amount } => {
+                self.sums.float += u128::from(amount.0);
+                amount.0.into()
+            }
+            Class::Unclaimed { amount, .. } => {
+                self.sums.unclaimed += u128::from(amount.0);
+                amount.0.into()
+            }
+            Class::Paid { seqno, sent, skipped } => self.paid_batch(*seqno, sent, skipped)?,
+            Class::Returned { payout, amount } => {
+                self.returned(*payout, *amount)?;
+                amount.0.into()
+            }
+            Class::Nothing => 0,
+            Class::Unexplained { .. } => {
+                self.unexplained.insert(entry.transaction, entry.change);
+                self.sums.unexplained += entry.change;
+                entry.change
+            }
+        };
+        self.sums.fees += u128::try_from(moved - entry.change).map_err(|_| Impossible::Fee)?;
+        Ok(())
+    }
+
+    fn paid_batch(&mut self, seqno: u32, sent: &[Number], skipped: &[Number]) -> Result<i128, Impossible> {
+        let batch = self.end_batch(seqno)?;
+        if batch.payouts.len() != sent.len() + skipped.len() {
+            return Err(Impossible::Payouts);
+        }
+        let mut total = 0;
+        for id in sent {
+            total += self.sent(*id)?;
+        }
+        for id in skipped {
+            self.void(*id)?;
+        }
+        i128::try_from(total).map(|total| -total).map_err(|_| Impossible::Overflow)
+    }
+
+    fn returned(&mut self, id: Number, amount: NanoTon) -> Result<(), Impossible> {
+        let payout = self.payouts.get_mut(&id).filter(|payout| payout.stage == Stage::Sent);
+        let payout = payout.filter(|payout| amount <= payout.begun.amount).ok_or(Impossible::Returned)?;
+        payout.stage = Stage::Returned(amount);
+        let back = u128::from(amount.0);
+        self.held.insert(payout.begun.to);
+        match payout.begun.of.clone() {
+            // To the account's balance, as if it had been sent by its owner.
+            Owed::Withdrawal { .. } => self.sums.credited += back,
+            Owed::Operator(operator) => {
+                let paid = self.operators.entry(operator).or_default();
+                paid.sent = paid.sent.checked_sub(back).ok_or(Impossible::Returned)?;
+                self.sums.from_operators += back;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
