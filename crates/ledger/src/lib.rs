@@ -26,6 +26,7 @@ mod retention;
 mod rules;
 mod standings;
 pub mod transfer;
+mod treasury;
 mod usages;
 mod used;
 mod watch;
@@ -54,6 +55,10 @@ pub use report::{Finding, ShardReport, Subject};
 pub use requests::{KeptReceipt, MAX_RECENT, MAX_REQUESTS_PAGE, RequestQuery, RequestRecord, Requests};
 pub use retention::{ChainHead, CursorName, Kept, MAX_CURSORS, MAX_TRIM, Retention};
 pub use standings::{Amounts, Rate, Rates, Standing, Standings, Whose};
+pub use treasury::{
+    Appending, Lease, MAX_APPENDED, MAX_APPENDED_BYTES, MAX_DECISION_BYTES, MAX_DECISIONS,
+    MAX_DECISIONS_BYTES, MAX_HOLDER_BYTES, MAX_OPEN_WITHDRAWALS, OpenWithdrawal, Treasury,
+};
 pub use usages::{MAX_USAGE_ROWS, Tally, UsagePage, UsageQuery, UsageRow, Usages, Width};
 pub use watch::{Behind, Watch};
 pub use withdrawals::{
@@ -120,6 +125,7 @@ pub trait Ledger:
     + Requests
     + Retention
     + Standings
+    + Treasury
     + Usages
     + Withdrawals
     + Send

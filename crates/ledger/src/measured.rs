@@ -159,6 +159,13 @@ measured! {
     Standings {
         async fn standing(&self, account: &AccountId, whose: &Whose) -> Standing;
     }
+    Treasury {
+        async fn append_decisions(&self, after: u64, records: &[String]) -> Appending;
+        async fn decisions(&self, after: u64, limit: u32) -> Vec<String>;
+        async fn hold_lease(&self, holder: &str, lasts: Duration) -> Lease;
+        async fn give_up_lease(&self, holder: &str) -> ();
+        async fn open_withdrawals(&self, shard: Shard, after: Option<RequestId>, limit: u32) -> Vec<OpenWithdrawal>;
+    }
     Usages {
         async fn usage(&self, query: &UsageQuery) -> UsagePage;
     }

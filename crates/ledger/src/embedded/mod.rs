@@ -22,6 +22,7 @@ mod schema;
 mod settle;
 mod taking;
 pub(crate) mod transfer;
+mod treasury;
 mod usages;
 mod used;
 mod withdrawals;

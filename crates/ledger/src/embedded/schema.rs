@@ -93,6 +93,8 @@ fn create_or_check(connection: &mut Connection, options: &Options, purpose: For)
         include_str!("retention.sql"),
         include_str!("usages.sql"),
         include_str!("withdrawals.sql"),
+        // After what it looks into.
+        include_str!("treasury.sql"),
         include_str!("used.sql"),
     ];
     for added in subjects {

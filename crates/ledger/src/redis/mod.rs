@@ -21,6 +21,7 @@ mod retention;
 mod standings;
 mod start;
 mod transfer;
+mod treasury;
 mod usages;
 mod wire;
 mod withdrawals;

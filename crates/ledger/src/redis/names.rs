@@ -86,6 +86,21 @@ impl ShardKeys {
         self.named("withdrawals")
     }
 
+    /// Intents that have begun and not ended, by their ids.
+    pub(super) fn open_withdrawals(self) -> String {
+        self.named("withdrawals-open")
+    }
+
+    /// What was decided to be paid, of the first shard.
+    pub(super) fn decisions(self) -> String {
+        self.named("decisions")
+    }
+
+    /// Who may decide, of the first shard.
+    pub(super) fn treasury_lease(self) -> String {
+        self.named("treasury-lease")
+    }
+
     /// Why withdrawals are stopped; absent while they are not.
     pub(super) fn stopped(self) -> String {
         self.named("withdrawals-stopped")

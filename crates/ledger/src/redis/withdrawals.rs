@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl RedisLedger {
-    async fn durable(
+    /// The reply of a function that is waited for until it is durable.
+    pub(super) async fn durable(
         &self,
         function: Function,
         keys: &[String],
@@ -32,7 +33,8 @@ impl RedisLedger {
         intent: RequestId,
     ) -> Result<WithdrawalEnded, LedgerError> {
         let k = self.keys_of(account);
-        let keys = [k.clock(), k.totals(), k.account(account), k.journal(), k.withdrawals()];
+        let keys =
+            [k.clock(), k.totals(), k.account(account), k.journal(), k.withdrawals(), k.open_withdrawals()];
         let reply = self.durable(function, &keys, &[account.to_string(), intent.to_string()]).await?;
         match reply.word() {
             "ended" => Ok(WithdrawalEnded::Ended),
@@ -73,6 +75,7 @@ impl Withdrawals for RedisLedger {
             k.payout(account),
             k.withdrawals(),
             k.stopped(),
+            k.open_withdrawals(),
         ];
         let args = [account.to_string(), withdrawal.intent.to_string(), withdrawal.amount.to_string()];
         let reply = self.durable(Function::WithdrawBegin, &keys, &args).await?;

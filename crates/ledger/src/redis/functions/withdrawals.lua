@@ -1,5 +1,6 @@
 -- Money that goes out. An account's address is a hash: current, pending, from (when the pending one is current). A
--- shard's intents are a hash of text: state, account, amount, address. States: b begun, d done, u undone.
+-- shard's intents are a hash of text: state, account, amount, address. States: b begun, d done, u undone. Those that are
+-- begun are in a sorted set too, all of one score, so that they are read by id, in pages.
 
 local ADDRESS_DELAY_MS = 86400000
 
@@ -70,7 +71,7 @@ local function withdrawable(account)
 end
 
 local function withdraw_begin(keys, args)
-    local k = named(keys, {'clock', 'totals', 'account', 'journal', 'payout', 'withdrawals', 'stopped'})
+    local k = named(keys, {'clock', 'totals', 'account', 'journal', 'payout', 'withdrawals', 'stopped', 'open'})
     local a = named(args, {'account', 'intent', 'amount'})
     local now = time(k.clock)
     local before = read_intent(k.withdrawals, a.intent)
@@ -89,12 +90,13 @@ local function withdraw_begin(keys, args)
     withdraw(k, amount)
     write_intent(k.withdrawals, a.intent,
         {state = 'b', account = a.account, amount = a.amount, address = payout.current})
+    redis.call('ZADD', k.open, '0', a.intent)
     journal_withdrawal(k, now, 'w', a, -amount)
     return {'begun', payout.current}
 end
 
 local function end_withdrawal(keys, args, ending)
-    local k = named(keys, {'clock', 'totals', 'account', 'journal', 'withdrawals'})
+    local k = named(keys, {'clock', 'totals', 'account', 'journal', 'withdrawals', 'open'})
     local a = named(args, {'account', 'intent'})
     local now = time(k.clock)
     local intent = read_intent(k.withdrawals, a.intent)
@@ -118,10 +120,28 @@ local function end_withdrawal(keys, args, ending)
     end
     intent.state = ending
     write_intent(k.withdrawals, a.intent, intent)
+    redis.call('ZREM', k.open, a.intent)
     return {'ended'}
+end
+
+-- Four texts of each; `after` is empty for the first.
+local function open_withdrawals(keys, args)
+    local k = named(keys, {'clock', 'withdrawals', 'open'})
+    local a = named(args, {'after', 'limit'})
+    time(k.clock)
+    local from = a.after == '' and '-' or '(' .. a.after
+    local found = {'open'}
+    for _, id in ipairs(redis.call('ZRANGEBYLEX', k.open, from, '+', 'LIMIT', '0', a.limit)) do
+        local intent = read_intent(k.withdrawals, id)
+        for _, value in ipairs({id, intent.account, intent.amount, intent.address}) do
+            found[#found + 1] = value
+        end
+    end
+    return found
 end
 
 redis.register_function('cocoon2_set_payout', set_payout)
 redis.register_function('cocoon2_withdraw_begin', withdraw_begin)
 redis.register_function('cocoon2_withdraw_done', function(keys, args) return end_withdrawal(keys, args, 'd') end)
 redis.register_function('cocoon2_withdraw_undo', function(keys, args) return end_withdrawal(keys, args, 'u') end)
+redis.register_function('cocoon2_open_withdrawals', open_withdrawals)
