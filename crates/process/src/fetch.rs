@@ -1,11 +1,11 @@
-//! One GET at a time of what a server needs from others, with a bound on its time and on its answer. Redirections are not
-//! followed.
+//! One request at a time for what a server needs from others, with a bound on its time and on its answer. Redirections
+//! are not followed.
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioExecutor;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Why a GET brought nothing. Errors name the URL, which is configured and holds no secret.
+/// Why a request brought nothing. Errors name the URL, which is configured and holds no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error("the machine's root certificates cannot be used: {0}")]
@@ -26,13 +26,16 @@ pub enum FetchError {
     TooLong { url: String, limit: Duration },
     #[error("{url} answered {status}")]
     Status { url: String, status: StatusCode },
-    #[error("the answer of {url} broke off or has more than {limit} bytes")]
-    Body { url: String, limit: usize },
+    #[error("the answer of {url} has more than {limit} bytes")]
+    TooLarge { url: String, limit: usize },
+    #[error("the answer of {url} broke off")]
+    BrokeOff { url: String },
 }
 
-/// An answer with status 200.
+/// An answer.
 #[derive(Debug)]
 pub struct Fetched {
+    pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -73,25 +76,75 @@ impl Fetcher {
         Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), limits })
     }
 
+    /// The answer to a GET, which has status 200.
+    ///
     /// # Errors
     /// [`FetchError`].
     pub async fn get(&self, url: &str) -> Result<Fetched, FetchError> {
+        let answer = async {
+            let response = self.send(url, Method::GET, HeaderMap::new(), Bytes::new()).await?;
+            let status = response.status();
+            if status == StatusCode::OK {
+                self.read(url, response).await
+            } else {
+                Err(FetchError::Status { url: url.to_owned(), status })
+            }
+        };
+        self.in_time(url, answer).await
+    }
+
+    /// The answer to a POST, whatever its status. One that reports a failure has no body where that cannot be read.
+    ///
+    /// # Errors
+    /// [`FetchError`], but for [`FetchError::Status`].
+    pub async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<Fetched, FetchError> {
+        let answer = async {
+            let response = self.send(url, Method::POST, headers, body).await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            match self.read(url, response).await {
+                // What failed stays known by its status.
+                Err(_) if !status.is_success() => Ok(Fetched { status, headers, body: Bytes::new() }),
+                read => read,
+            }
+        };
+        self.in_time(url, answer).await
+    }
+
+    async fn in_time(
+        &self,
+        url: &str,
+        answer: impl Future<Output = Result<Fetched, FetchError>>,
+    ) -> Result<Fetched, FetchError> {
         let limit = self.limits.time;
-        let answer = tokio::time::timeout(limit, self.answer(url)).await;
+        let answer = tokio::time::timeout(limit, answer).await;
         answer.unwrap_or_else(|_| Err(FetchError::TooLong { url: url.to_owned(), limit }))
     }
 
-    async fn answer(&self, url: &str) -> Result<Fetched, FetchError> {
+    async fn send(
+        &self,
+        url: &str,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>, FetchError> {
         let uri: Uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
-        let response = self.client.get(uri).await;
-        let response = response.map_err(|source| FetchError::Unreachable { url: url.to_owned(), source })?;
+        let mut request = Request::new(Full::new(body));
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+        let response = self.client.request(request).await;
+        response.map_err(|source| FetchError::Unreachable { url: url.to_owned(), source })
+    }
+
+    async fn read(&self, url: &str, response: http::Response<Incoming>) -> Result<Fetched, FetchError> {
         let (parts, body) = response.into_parts();
-        if parts.status != StatusCode::OK {
-            return Err(FetchError::Status { url: url.to_owned(), status: parts.status });
-        }
         let limit = self.limits.size;
-        let body = Limited::new(body, limit).collect().await;
-        let body = body.map_err(|_| FetchError::Body { url: url.to_owned(), limit })?.to_bytes();
-        Ok(Fetched { headers: parts.headers, body })
+        let body = Limited::new(body, limit).collect().await.map_err(|error| {
+            let url = url.to_owned();
+            if error.is::<LengthLimitError>() {
+                FetchError::TooLarge { url, limit }
+            } else {
+                FetchError::BrokeOff { url }
+            }
+        })?;
+        Ok(Fetched { status: parts.status, headers: parts.headers, body: body.to_bytes() })
     }
 }

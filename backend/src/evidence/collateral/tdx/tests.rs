@@ -172,7 +172,7 @@ async fn answers_that_are_not_as_documented_are_refused() {
         assert!(matches!(error, CollateralError::Malformed { .. }), "{path}: {error}");
     }
     let error = refused("tcb", &large).await;
-    assert!(matches!(error, CollateralError::Fetch(FetchError::Body { .. })), "{error}");
+    assert!(matches!(error, CollateralError::Fetch(FetchError::TooLarge { .. })), "{error}");
     player.bodies.lock().unwrap().clear();
     player.headerless.store(true, Ordering::Relaxed);
     let error = pccs.section(&quote(), IN_DATE * 1000).await.unwrap_err();

@@ -1,0 +1,85 @@
+use super::*;
+use crate::Workchain;
+use crate::recorded::{Recorded, recorded};
+
+fn judged(change: impl FnOnce(&mut Batch, &mut Transaction)) -> Result<PaidBatch, NotAPayment> {
+    let recorded = recorded();
+    let (mut batch, mut transaction) = (recorded.batch(), recorded.transaction("batch"));
+    change(&mut batch, &mut transaction);
+    paid_batch(&batch, &recorded.treasury(), &transaction)
+}
+
+fn ids(payouts: impl IntoIterator<Item = Payout>) -> Vec<u64> {
+    payouts.into_iter().map(|payout| payout.id.0).collect()
+}
+
+/// The real batch asked for three payouts, of which the second was more than the wallet had.
+#[test]
+fn what_went_out_is_paid_and_what_was_passed_over_is_not_though_the_transaction_succeeded() {
+    let paid = judged(|_, transaction| assert!(!transaction.aborted)).unwrap();
+    assert_eq!(ids(paid.sent.iter().map(|sent| sent.payout)), [1, 3]);
+    assert_eq!(ids(paid.skipped), [2]);
+}
+
+#[test]
+fn a_batch_that_may_run_again_is_not_judged() {
+    assert_eq!(judged(|_, transaction| transaction.aborted = true), Err(NotAPayment::Aborted));
+    let failed = Compute::Ran { success: false, exit_code: 137 };
+    assert_eq!(judged(|_, transaction| transaction.compute = failed), Err(NotAPayment::Aborted));
+}
+
+#[test]
+fn a_message_with_another_payee_or_amount_is_not_the_payout() {
+    let elsewhere = Address::new(Workchain::Basechain, [5; 32]);
+    let differs = Err(NotAPayment::Differs(PayoutId(3)));
+    assert_eq!(judged(|batch, _| batch.payouts[2].to = elsewhere), differs);
+    assert_eq!(judged(|batch, _| batch.payouts[2].amount.0 -= 1), differs);
+}
+
+#[test]
+fn a_message_that_nobody_asked_for_is_noticed() {
+    assert_eq!(judged(|batch, _| batch.payouts.truncate(2)), Err(NotAPayment::Unknown));
+    let twice = judged(|_, transaction| transaction.out_messages.push(transaction.out_messages[0].clone()));
+    assert_eq!(twice, Err(NotAPayment::Twice(PayoutId(1))));
+    let other = judged(|_, transaction| {
+        transaction.out_messages[0].body = recorded().transaction("deposit").in_message.unwrap().body;
+    });
+    assert_eq!(other, Err(NotAPayment::Unknown));
+}
+
+#[test]
+fn only_the_transaction_that_this_batch_began_says_what_was_paid() {
+    assert_eq!(judged(|batch, _| batch.body_hash.0[0] ^= 1), Err(NotAPayment::OtherMessage));
+    let recorded = recorded();
+    let by = |name| paid_batch(&recorded.batch(), &recorded.treasury(), &recorded.transaction(name));
+    assert_eq!(by("deploys"), Err(NotAPayment::OtherMessage));
+    assert_eq!(by("deposit"), Err(NotAPayment::OtherMessage));
+    assert_eq!(judged(|_, transaction| transaction.account[0] ^= 1), Err(NotAPayment::OtherAccount));
+}
+
+fn bounced(recorded: &Recorded, name: &str) -> Option<(PayoutId, Address, NanoTon)> {
+    bounced_payout(&recorded.treasury(), &recorded.transaction(name))
+}
+
+#[test]
+fn a_bounce_names_its_payout() {
+    let recorded = recorded();
+    let payout = recorded.batch().payouts[2];
+    let (id, from, left) = bounced(&recorded, "bounce").unwrap();
+    assert_eq!((id, from), (payout.id, payout.to));
+    assert!(left < payout.amount && left.0 > payout.amount.0 - 10_000_000, "{left}");
+}
+
+#[test]
+fn what_is_no_bounce_of_a_payout_names_none() {
+    let recorded = recorded();
+    for name in recorded.names().filter(|name| *name != "bounce") {
+        assert_eq!(bounced(&recorded, name), None, "{name}");
+    }
+    // The same body, not marked as bounced by the chain: anybody can write that.
+    let mut forged = recorded.transaction("bounce");
+    if let Some(Message { direction: Direction::Internal(internal), .. }) = &mut forged.in_message {
+        internal.bounced = false;
+    }
+    assert_eq!(bounced_payout(&recorded.treasury(), &forged), None);
+}

@@ -1,0 +1,108 @@
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::Message;
+use crate::recorded::{GoldenPayout, address};
+
+/// Made with @ton/ton's `WalletContractV5R1` by `goldens/make.mjs`; the key's seed is 32 ones.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Golden {
+    global_id: i32,
+    address: String,
+    shown: String,
+    seqno: u32,
+    valid_until: u32,
+    body_hash: String,
+    message: String,
+    deploying: String,
+    payouts: Vec<GoldenPayout>,
+}
+
+fn key() -> KeyPair {
+    KeyPair::from_seed(&[1; 32]).unwrap()
+}
+
+fn wallet() -> Wallet {
+    Wallet::new(key().public(), GlobalId::TESTNET).unwrap()
+}
+
+fn payout(id: u64, amount: u64) -> Payout {
+    Payout { id: PayoutId(id), to: wallet().address(), amount: NanoTon(amount), bounce: false }
+}
+
+fn batch(payouts: Vec<Payout>) -> Result<Batch, BatchError> {
+    wallet().batch(&key(), payouts, 1, 2, false)
+}
+
+#[test]
+fn address_body_and_message_are_those_of_ton_ton_on_each_network() {
+    let goldens: Vec<Golden> = serde_json::from_str(include_str!("../../goldens/wallets.json")).unwrap();
+    assert_eq!(goldens.len(), 2);
+    for golden in goldens {
+        let wallet = Wallet::new(key().public(), GlobalId(golden.global_id)).unwrap();
+        assert_eq!(wallet.address(), address(&golden.address));
+        assert_eq!(wallet.address().show(true, false), golden.shown);
+        for (deploy, message) in [(false, &golden.message), (true, &golden.deploying)] {
+            let payouts = golden.payouts.iter().map(GoldenPayout::payout).collect();
+            let batch = wallet.batch(&key(), payouts, golden.seqno, golden.valid_until, deploy).unwrap();
+            assert_eq!(batch.body_hash.to_hex(), golden.body_hash);
+            assert_eq!(batch.total, NanoTon(250_000_000_257));
+            let sent = boc::decode(&batch.boc).unwrap();
+            assert_eq!(CellHash::of(&sent).to_hex(), *message);
+            assert_eq!(Message::parse(&sent).unwrap().body_hash(), batch.body_hash);
+        }
+    }
+}
+
+#[test]
+fn on_mainnet_it_is_the_wallet_that_everybody_derives() {
+    let wallet = Wallet::new(key().public(), GlobalId::MAINNET).unwrap();
+    assert_eq!(wallet.address().show(true, false), "EQCdHhhDYkxNF1ppWowt6KWmHwO5MzboyqThZL9su6sgXsq8");
+}
+
+#[test]
+fn a_batch_has_1_to_255_payouts() {
+    let of = |count: u64| batch((0..count).map(|id| payout(id, 1)).collect());
+    assert_eq!(of(0), Err(BatchError::Size));
+    let full = of(255).unwrap();
+    assert!(boc::decode(&full.boc).is_ok());
+    assert_eq!(of(256), Err(BatchError::Size));
+}
+
+#[test]
+fn a_batch_that_cannot_be_followed_is_refused() {
+    assert_eq!(batch(vec![payout(1, 0)]), Err(BatchError::Zero(PayoutId(1))));
+    assert_eq!(batch(vec![payout(1, 5), payout(1, 6)]), Err(BatchError::Twice(PayoutId(1))));
+    assert_eq!(batch(vec![payout(1, u64::MAX), payout(2, 1)]), Err(BatchError::Sum));
+    let other = KeyPair::from_seed(&[2; 32]).unwrap();
+    assert_eq!(wallet().batch(&other, vec![payout(1, 1)], 1, 2, false), Err(BatchError::Key));
+}
+
+#[test]
+fn the_same_batch_is_the_same_bytes() {
+    assert_eq!(batch(vec![payout(1, 5)]).unwrap().boc, batch(vec![payout(1, 5)]).unwrap().boc);
+    assert_ne!(batch(vec![payout(1, 5)]).unwrap().body_hash, batch(vec![payout(2, 5)]).unwrap().body_hash);
+}
+
+#[test]
+fn a_wallets_data_is_read_and_a_wallet_that_others_can_use_is_refused() {
+    let data = |allowed, extensions: Option<&ArcCell>| {
+        let writer = Writer::new().bit(allowed).uint(32, 7).i32(-9).bytes(key().public().as_bytes());
+        writer.maybe_reference(extensions).cell().unwrap()
+    };
+    let state = WalletState { seqno: 7, key: key().public(), wallet_id: -9 };
+    assert_eq!(WalletState::parse(&data(true, None)), Ok(state));
+    assert!(WalletState::parse(&data(false, None)).is_err());
+    assert!(WalletState::parse(&data(true, Some(&data(true, None)))).is_err());
+    let longer = Writer::new().content(&data(true, None)).bit(true).cell().unwrap();
+    assert_eq!(WalletState::parse(&longer), Err(CellError::Overflow));
+}
+
+proptest! {
+    #[test]
+    fn no_data_panics(data in proptest::collection::vec(any::<u8>(), 0..127)) {
+        let _ = WalletState::parse(&Writer::new().bytes(&data).cell().unwrap());
+    }
+}
