@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 #[command(version)]
 struct Arguments {
     /// Where to serve; several are several endpoints of the one chain, each with faults of its own
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8100")]
     listen: Vec<SocketAddr>,
     /// The file that keeps the chain; without it, it is gone when this ends
     #[arg(long, value_name = "FILE")]
