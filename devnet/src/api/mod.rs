@@ -1,0 +1,144 @@
+//! One endpoint: toncenter v2 as JSON-RPC and as REST, and what makes it fail when told to.
+
+mod control;
+mod error;
+mod methods;
+mod parameters;
+mod shapes;
+mod stack;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Query, State as Shared};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
+
+use self::error::ApiError;
+use self::methods::View;
+use self::parameters::Parameters;
+use crate::Chain;
+use crate::faults::{EndpointFaults, Fate};
+use crate::state::State;
+
+/// Largest request, bytes: an external message and a stack in base64 are far below.
+const MAX_REQUEST: usize = 1 << 20;
+
+/// A chain that several endpoints serve.
+pub type SharedChain = Arc<Mutex<Chain>>;
+
+/// One endpoint of a chain: its answers may fail or be old while those of another are right.
+pub struct Endpoint {
+    chain: SharedChain,
+    failing: Mutex<Failing>,
+}
+
+#[derive(Default)]
+struct Failing {
+    faults: EndpointFaults,
+    /// What it knows, where it has stopped following the chain.
+    stale: Option<Arc<State>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half changed: a block is made aside and then put in its place.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Endpoint {
+    #[must_use]
+    pub fn new(chain: SharedChain) -> Self {
+        Self { chain, failing: Mutex::default() }
+    }
+
+    /// `/api/v2` for clients, `/devnet` for whoever steers the chain.
+    pub fn router(self) -> Router {
+        let api = Router::new()
+            .route("/api/v2/jsonRPC", post(json_rpc))
+            .route("/api/v2/{method}", get(rest_get).post(rest_post));
+        api.merge(control::routes()).layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(Arc::new(self))
+    }
+
+    async fn answer(&self, method: &str, parameters: Map<String, Value>, id: Option<Value>) -> Response {
+        let fate = lock(&self.failing).faults.fate(method);
+        match fate {
+            Fate::Refused(429) => return ApiError::RateLimit.answer(id),
+            Fate::Refused(status) => return ApiError::Refused(status).answer(id),
+            Fate::Hangs => return std::future::pending().await,
+            Fate::Answered | Fate::Lost => {}
+        }
+        let result = self.call(method, &Parameters::new(parameters));
+        match result {
+            _ if fate == Fate::Lost => ApiError::Lost.answer(id),
+            Ok(result) => {
+                let mut body = json!({"ok": true, "result": result, "@extra": "0:0:0"});
+                if let Some(id) = id {
+                    body["id"] = id;
+                    body["jsonrpc"] = "2.0".into();
+                }
+                Json(body).into_response()
+            }
+            Err(error) => error.answer(id),
+        }
+    }
+
+    fn call(&self, method: &str, parameters: &Parameters) -> Result<Value, ApiError> {
+        let stale = lock(&self.failing).stale.clone();
+        let mut chain = lock(&self.chain);
+        if let Some(result) = methods::call(&mut chain, method, parameters) {
+            return result;
+        }
+        let (network, now) = (chain.network().clone(), chain.now());
+        let (state, now) = match stale {
+            Some(state) => {
+                let time = state.head().time;
+                (state, time)
+            }
+            None => (Arc::clone(chain.state()), now),
+        };
+        // Reading needs no lock: what is read does not change.
+        drop(chain);
+        View { network: &network, state: &state, now }.call(method, parameters)
+    }
+
+    fn set_faults(&self, faults: EndpointFaults) {
+        let stale = faults.stale.then(|| Arc::clone(lock(&self.chain).state()));
+        *lock(&self.failing) = Failing { faults, stale };
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Call {
+    method: String,
+    #[serde(default)]
+    params: Map<String, Value>,
+    id: Option<Value>,
+}
+
+async fn json_rpc(Shared(endpoint): Shared<Arc<Endpoint>>, body: Bytes) -> Response {
+    let Ok(Call { method, params, id }) = serde_json::from_slice(&body) else {
+        return ApiError::Parameter("not a JSON-RPC call".to_owned()).into_response();
+    };
+    endpoint.answer(&method, params, Some(id.unwrap_or(Value::Null))).await
+}
+
+async fn rest_get(
+    Shared(endpoint): Shared<Arc<Endpoint>>,
+    Path(method): Path<String>,
+    Query(query): Query<Map<String, Value>>,
+) -> Response {
+    endpoint.answer(&method, query, None).await
+}
+
+async fn rest_post(
+    Shared(endpoint): Shared<Arc<Endpoint>>,
+    Path(method): Path<String>,
+    body: Bytes,
+) -> Response {
+    match serde_json::from_slice(&body) {
+        Ok(parameters) => endpoint.answer(&method, parameters, None).await,
+        Err(_) => ApiError::Parameter("not a JSON object".to_owned()).into_response(),
+    }
+}
