@@ -62,6 +62,8 @@ pub enum Held {
     NoFloat { has: i128, needs: u128 },
     #[error("{to} sent a payout back and is not paid until it is released")]
     SentBack { to: Payee },
+    #[error("the wallet is not deployed yet: send it {needs} nanoTON or more, to its non-bounceable address, with the comment `cocoon-float`")]
+    NotDeployed { needs: NanoTon },
     #[error("operator {0} is no address that can be paid")]
     NotAnAddress(OperatorId),
 }

@@ -4,7 +4,7 @@
 use cocoon_receipts::NanoTon;
 use cocoon_ton::{
     Address, Batch as SignedBatch, Direction, FLOAT_COMMENT, NotADeposit, NotAPayment, Payout, Transaction,
-    account_of_comment, bounced_payout, deposit, paid_batch,
+    account_of_comment, bounced_payout, comment_of, deposit, paid_batch,
 };
 
 use crate::decision::{Batch, Class, Entry, Number};
@@ -106,6 +106,10 @@ fn came_in(transaction: &Transaction, wallet: &Address, minimum: NanoTon, value:
             if went_back =>
         {
             return Class::Nothing;
+        }
+        // What the wallet is deployed with came before it.
+        Err(NotADeposit::NotRun) if comment_of(transaction).as_deref() == Some(FLOAT_COMMENT) => {
+            return Class::Float { amount: value };
         }
         Err(error) => error.to_string(),
     };

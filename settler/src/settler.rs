@@ -8,26 +8,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cocoon_ledger::{Appending, Booked, Credit, Ledger, LedgerError, WithdrawalEnded};
+use cocoon_ledger::{Appending, Booked, Credit, LedgerError, WithdrawalEnded};
 use cocoon_receipts::{Digest, NanoTon};
 use cocoon_ton::chain::{Account, Chain, ChainError, Disagreement, Failover, MAX_PAGE, Status};
 use cocoon_ton::{BatchError, CellError, KeyPair, Network, Transaction, TransactionId, Wallet, WalletState};
 
+use crate::books::Books;
 use crate::config::{DepositConfig, PayoutConfig};
 use crate::decision::{Batch, Class, Decision, Entry, Opened, Owed, Payee, Place, Read};
 use crate::plan::{Held, Plan, plan};
 use crate::treasury::{Impossible, Treasury};
-use crate::{owing, read};
+use crate::read;
 
 /// Transactions that are booked with one record.
 const AT_ONCE: usize = 50;
 
+/// With so much the wallet is deployed and has its rent for years.
+const ENOUGH_TO_DEPLOY: NanoTon = NanoTon(50_000_000);
+
 /// A batch is over when a block of the masterchain is so much later than its time, seconds: blocks of the basechain that
 /// it does not have yet may be a little earlier.
 const LAPSE_MARGIN: u64 = 60;
-
-/// Records of the log that are read at once.
-const RECORDS: u32 = 500;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SettlerError {
@@ -85,7 +86,7 @@ pub struct Settings {
 
 /// One settler.
 pub struct Settler {
-    ledger: Arc<dyn Ledger>,
+    books: Arc<dyn Books>,
     chain: Arc<dyn Chain>,
     /// For what needs two endpoints.
     endpoints: Option<Arc<Failover>>,
@@ -101,7 +102,7 @@ impl Settler {
     /// # Errors
     /// [`SettlerError::Cell`] never comes of a key.
     pub fn new(
-        ledger: Arc<dyn Ledger>,
+        books: Arc<dyn Books>,
         chain: Arc<dyn Chain>,
         endpoints: Option<Arc<Failover>>,
         key: KeyPair,
@@ -109,7 +110,7 @@ impl Settler {
     ) -> Result<Self, SettlerError> {
         let wallet = Wallet::new(key.public(), settings.network.global_id())?;
         let treasury = Treasury::default();
-        Ok(Self { ledger, chain, endpoints, wallet, key, settings, treasury, records: 0 })
+        Ok(Self { books, chain, endpoints, wallet, key, settings, treasury, records: 0 })
     }
 
     #[must_use]
@@ -123,8 +124,8 @@ impl Settler {
     }
 
     #[must_use]
-    pub fn ledger(&self) -> &Arc<dyn Ledger> {
-        &self.ledger
+    pub fn books(&self) -> &Arc<dyn Books> {
+        &self.books
     }
 
     #[must_use]
@@ -138,7 +139,7 @@ impl Settler {
     /// [`SettlerError`], for a log that is not this wallet's too.
     pub async fn catch_up(&mut self) -> Result<(), SettlerError> {
         loop {
-            let records = self.ledger.decisions(self.records, RECORDS).await?;
+            let records = self.books.decisions(self.records).await?;
             if records.is_empty() {
                 break;
             }
@@ -174,7 +175,7 @@ impl Settler {
         let mut after = self.treasury.clone();
         after.apply(decision).map_err(|source| SettlerError::Log { at: self.records, source })?;
         let record = serde_json::to_string(decision).map_err(|_| SettlerError::Record(self.records))?;
-        match self.ledger.append_decisions(self.records, &[record]).await? {
+        match self.books.append(self.records, record).await? {
             Appending::Appended { .. } => {
                 self.treasury = after;
                 self.records += 1;
@@ -294,7 +295,7 @@ impl Settler {
                 for id in sent {
                     let Some(begun) = self.treasury.payout(*id) else { continue };
                     if let Owed::Withdrawal { account, intent } = &begun.of
-                        && self.ledger.withdraw_done(account, *intent).await? != WithdrawalEnded::Ended
+                        && self.books.withdraw_done(account, *intent).await? != WithdrawalEnded::Ended
                     {
                         // It is paid, whatever the ledger makes of it: a person has to look.
                         tracing::error!(%intent, "the ledger does not know a withdrawal that was paid");
@@ -319,7 +320,7 @@ impl Settler {
         id: TransactionId,
     ) -> Result<(), SettlerError> {
         let credit = Credit { account, amount, lt: id.lt, tx_hash: Digest(id.hash.0) };
-        match self.ledger.credit(&credit).await? {
+        match self.books.credit(&credit).await? {
             Booked::Booked { .. } | Booked::Already => Ok(()),
         }
     }
@@ -333,12 +334,12 @@ impl Settler {
             return Ok(());
         }
         let wallet = self.wallet.address();
-        let ask = |endpoint: &'_ cocoon_ton::chain::Endpoint| {
-            // Each hashes what it was given: the same place is the same transaction.
-            let found = endpoint.transactions(&wallet, Some(id), 1);
-            async move { Ok(found.await?.first().map(|transaction| transaction.id)) }
-        };
-        match endpoints.agreed(ask).await {
+        // Each hashes what it was given: the same place is the same transaction.
+        let found = endpoints.agreed(|endpoint| async move {
+            let found = endpoint.transactions(&wallet, Some(id), 1).await?;
+            Ok(found.first().map(|transaction| transaction.id))
+        });
+        match found.await {
             Ok(Some(found)) if found == id => Ok(()),
             Ok(_) => Err(SettlerError::Unconfirmed(Disagreement::Differ)),
             Err(error) => Err(SettlerError::Unconfirmed(error)),
@@ -392,12 +393,19 @@ impl Settler {
         state: Option<WalletState>,
         now: u32,
     ) -> Result<Step, SettlerError> {
-        let owing = owing::owing(self.ledger.as_ref()).await?;
-        let Plan { payouts, held } =
-            plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, now);
-        if payouts.is_empty() {
-            return Ok(Step::Idle(held));
-        }
+        let payouts = if state.is_some() {
+            let owing = self.books.owing().await?;
+            let Plan { payouts, held } =
+                plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, now);
+            if payouts.is_empty() {
+                return Ok(Step::Idle(held));
+            }
+            payouts
+        } else if account.balance >= ENOUGH_TO_DEPLOY {
+            Vec::new()
+        } else {
+            return Ok(Step::Idle(vec![Held::NotDeployed { needs: ENOUGH_TO_DEPLOY }]));
+        };
         // By the chain's time: it is the chain that judges it.
         let at = u32::try_from(account.at).unwrap_or(u32::MAX).max(now);
         let mut batch = Batch {
@@ -421,6 +429,9 @@ impl Settler {
 
     fn sign(&self, batch: &Batch) -> Result<cocoon_ton::Batch, SettlerError> {
         let payouts = read::payouts(batch);
+        if payouts.is_empty() {
+            return Ok(self.wallet.deployment(&self.key, batch.valid_until)?);
+        }
         Ok(self.wallet.batch(&self.key, payouts, batch.seqno, batch.valid_until, batch.deploy)?)
     }
 
@@ -457,5 +468,3 @@ impl Settler {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -100,6 +100,13 @@ pub fn deposit(
     })
 }
 
+/// The comment of what came in with a transaction, whatever became of it.
+#[must_use]
+pub fn comment_of(transaction: &Transaction) -> Option<String> {
+    let message = transaction.in_message.as_ref()?;
+    comment(&message.body).ok()
+}
+
 /// A body that begins with 32 zeros, then has UTF-8 which goes on in the only reference of each cell.
 fn comment(body: &ArcCell) -> Result<String, NotADeposit> {
     let malformed = |_: CellError| NotADeposit::NotText;

@@ -30,7 +30,7 @@ mod writer;
 pub use address::{Address, AddressError, Shown, Workchain};
 pub use boc::BocError;
 pub use comment::{FLOAT_COMMENT, account_of_comment, deposit_comment};
-pub use deposit::{Deposit, MAX_COMMENT_BYTES, NotADeposit, deposit};
+pub use deposit::{Deposit, MAX_COMMENT_BYTES, NotADeposit, comment_of, deposit};
 pub use hash::{CellHash, NotAHash};
 pub use key::{KeyError, KeyPair, PublicKey, Signature};
 pub use message::{Direction, Internal, Message};

@@ -115,25 +115,47 @@ impl Wallet {
         valid_until: u32,
         deploy: bool,
     ) -> Result<Batch, BatchError> {
+        let total = total(&payouts)?;
+        let actions = actions(&payouts)?;
+        let batch = Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno, valid_until, payouts, total };
+        self.sign(key, batch, Some(&actions), deploy)
+    }
+
+    /// Signs the wallet's first message, which brings its code and sends nothing: the wallet does not see money that
+    /// comes before it.
+    ///
+    /// # Errors
+    /// [`BatchError`].
+    pub fn deployment(&self, key: &KeyPair, valid_until: u32) -> Result<Batch, BatchError> {
+        let (payouts, total) = (Vec::new(), NanoTon::ZERO);
+        let batch = Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno: 0, valid_until, payouts, total };
+        self.sign(key, batch, None, true)
+    }
+
+    /// The batch with its bytes.
+    fn sign(
+        &self,
+        key: &KeyPair,
+        batch: Batch,
+        actions: Option<&ArcCell>,
+        deploy: bool,
+    ) -> Result<Batch, BatchError> {
         if key.public() != self.key {
             return Err(BatchError::Key);
         }
-        let total = total(&payouts)?;
-        let actions = actions(&payouts)?;
         let request = Writer::new()
             .uint(32, SIGNED_FROM_OUTSIDE)
             .i32(self.id)
-            .uint(32, valid_until.into())
-            .uint(32, seqno.into())
-            .maybe_reference(Some(&actions))
+            .uint(32, batch.valid_until.into())
+            .uint(32, batch.seqno.into())
+            .maybe_reference(actions)
             // No other actions.
             .bit(false);
         let unsigned = request.cell()?;
         let signature = key.sign(CellHash::of(&unsigned));
         let body = Writer::new().content(&unsigned).bytes(&signature).cell()?;
         let message = from_outside(&self.address, deploy.then_some(&self.init), &body)?;
-        let boc = boc::encode(&message)?;
-        Ok(Batch { boc, body_hash: CellHash::of(&body), seqno, valid_until, payouts, total })
+        Ok(Batch { boc: boc::encode(&message)?, body_hash: CellHash::of(&body), ..batch })
     }
 }
 
