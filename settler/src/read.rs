@@ -3,7 +3,7 @@
 
 use cocoon_receipts::NanoTon;
 use cocoon_ton::{
-    Address, Batch as SignedBatch, Direction, FLOAT_COMMENT, NotADeposit, NotAPayment, Payout, Transaction,
+    Address, Batch as SignedBatch, Direction, FLOAT_COMMENT, Message, NotADeposit, NotAPayment, Payout, Transaction,
     account_of_comment, bounced_payout, comment_of, deposit, paid_batch,
 };
 
@@ -45,8 +45,10 @@ fn class(transaction: &Transaction, wallet: &Address, minimum: NanoTon, treasury
 
 /// The wallet's key has signed it: a batch of ours, or the key is not ours alone.
 fn from_outside(transaction: &Transaction, wallet: &Address, treasury: &Treasury) -> Class {
-    let Some(batch) = treasury.on_its_way() else {
-        return unexplained("the wallet was used while no batch was on its way");
+    let body = transaction.in_message.as_ref().map(Message::body_hash);
+    // One that lapsed as well: what was executed has been paid, whatever was believed before.
+    let Some(batch) = treasury.may_be_executed().find(|batch| Some(batch.body) == body) else {
+        return unexplained("the wallet was used by a message that is no batch of this log");
     };
     match paid_batch(&signed(batch), wallet, transaction) {
         Ok(paid) => Class::Paid {
