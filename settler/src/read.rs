@@ -93,7 +93,8 @@ fn returned(id: Number, from: &Address, amount: NanoTon, treasury: &Treasury) ->
 }
 
 fn came_in(transaction: &Transaction, wallet: &Address, minimum: NanoTon, value: NanoTon) -> Class {
-    let went_back = transaction.has_bounce_phase;
+    // A bounce phase that had not enough for the way back leaves the money here.
+    let went_back = transaction.has_bounce_phase && !transaction.out_messages.is_empty();
     if !transaction.out_messages.is_empty() && !went_back {
         return unexplained("a message between accounts made the wallet send something");
     }
