@@ -69,7 +69,8 @@ fn signed(batch: &Batch) -> SignedBatch {
         seqno: batch.seqno,
         valid_until: batch.valid_until,
         payouts: payouts(batch),
-        total: NanoTon(batch.payouts.iter().map(|begun| begun.amount.0).sum()),
+        // Nobody asks for it, and a damaged log may have more than there is.
+        total: NanoTon::ZERO,
     }
 }
 

@@ -162,7 +162,11 @@ impl Settler {
 
     fn take(&mut self, decision: &Decision) -> Result<(), SettlerError> {
         let at = self.records;
-        self.treasury.apply(decision).map_err(|source| SettlerError::Log { at, source })?;
+        if let Err(source) = self.treasury.apply(decision) {
+            // What has taken half of a record is no treasury any more: the next try begins with the first one.
+            (self.treasury, self.records) = (Treasury::default(), 0);
+            return Err(SettlerError::Log { at, source });
+        }
         self.records += 1;
         Ok(())
     }

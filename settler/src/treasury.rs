@@ -30,6 +30,8 @@ pub enum Impossible {
     Returned,
     #[error("what is explained was explained before, or needed no explanation")]
     Explained,
+    #[error("a payee is released that is not held")]
+    Released,
     #[error("what a transaction took is less than nothing")]
     Fee,
     #[error("the amounts are larger than all there is")]
@@ -108,6 +110,10 @@ pub struct Paid {
 
 const DAY: u32 = 24 * 60 * 60;
 
+fn add(one: i128, other: i128) -> Result<i128, Impossible> {
+    one.checked_add(other).ok_or(Impossible::Overflow)
+}
+
 impl Treasury {
     /// Takes one more record.
     ///
@@ -135,11 +141,13 @@ impl Treasury {
             }
             Decision::Explained { transaction } => {
                 let change = self.unexplained.remove(transaction).ok_or(Impossible::Explained)?;
-                self.sums.unexplained -= change;
-                self.sums.explained += change;
+                self.sums.unexplained = add(self.sums.unexplained, change.checked_neg().ok_or(Impossible::Overflow)?)?;
+                self.sums.explained = add(self.sums.explained, change)?;
             }
             Decision::Released { payee } => {
-                self.held.remove(payee);
+                if !self.held.remove(payee) {
+                    return Err(Impossible::Released);
+                }
             }
         }
         Ok(())
@@ -330,7 +338,7 @@ impl Treasury {
             return Err(Impossible::Order);
         }
         self.read_to = Some(entry.transaction);
-        self.balance += entry.change;
+        self.balance = add(self.balance, entry.change)?;
         // What came in, or, below zero, what was sent; the rest of the change is what the chain took.
         let moved: i128 = match &entry.class {
             Class::Deposit { amount, .. } => {
@@ -353,12 +361,13 @@ impl Treasury {
             Class::Nothing => 0,
             Class::Unexplained { .. } => {
                 self.unexplained.insert(entry.transaction, entry.change);
-                self.sums.unexplained += entry.change;
+                self.sums.unexplained = add(self.sums.unexplained, entry.change)?;
                 self.seqno_is_unsure = true;
                 entry.change
             }
         };
-        self.sums.fees += u128::try_from(moved - entry.change).map_err(|_| Impossible::Fee)?;
+        let fee = moved.checked_sub(entry.change).ok_or(Impossible::Overflow)?;
+        self.sums.fees += u128::try_from(fee).map_err(|_| Impossible::Fee)?;
         Ok(())
     }
 
