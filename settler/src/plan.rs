@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cocoon_ledger::OpenWithdrawal;
 use cocoon_receipts::{NanoTon, OperatorId, RequestId};
-use cocoon_ton::{Address, Network};
+use cocoon_ton::{Address, Network, Workchain};
 
 use crate::config::PayoutConfig;
 use crate::decision::{Begun, Number, Owed, Payee};
@@ -17,6 +17,9 @@ pub const MOST_PAYOUTS: usize = 200;
 /// (`docs/SETTLEMENT.md` has what is measured: 0.52 million for one, 0.17 million each for 250).
 const BATCH_COST: u128 = 5_000_000;
 const PAYOUT_COST: u128 = 1_500_000;
+
+/// The same of a payout to the masterchain, where a message alone is 10 million.
+const MASTERCHAIN_COST: u128 = 15_000_000;
 
 /// Left on the wallet for its rent, nanoTON.
 pub const RESERVE: u128 = 50_000_000;
@@ -118,7 +121,7 @@ pub fn plan(owing: &Owing, treasury: &Treasury, network: Network, config: &Payou
     };
     let mut id = treasury.next_payout();
     for (to, amount, of) in due {
-        if let Err(held) = purse.take(amount, config) {
+        if let Err(held) = purse.take(&to, amount, config) {
             plan.held.push(held);
             continue;
         }
@@ -138,8 +141,12 @@ struct Purse {
 }
 
 impl Purse {
-    fn take(&mut self, amount: NanoTon, config: &PayoutConfig) -> Result<(), Held> {
-        let (total, cost) = (self.total + u128::from(amount.0), self.cost + PAYOUT_COST);
+    fn take(&mut self, to: &Payee, amount: NanoTon, config: &PayoutConfig) -> Result<(), Held> {
+        let each = match to.0.workchain() {
+            Workchain::Basechain => PAYOUT_COST,
+            Workchain::Masterchain => MASTERCHAIN_COST,
+        };
+        let (total, cost) = (self.total + u128::from(amount.0), self.cost + each);
         if let (Some(today), Some(cap)) = (self.today, config.daily_cap)
             && total > today
         {
