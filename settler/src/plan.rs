@@ -122,7 +122,16 @@ pub fn plan(owing: &Owing, treasury: &Treasury, network: Network, config: &Payou
     let mut id = treasury.next_payout();
     for (to, amount, of) in due {
         if let Err(held) = purse.take(&to, amount, config) {
+            // Time makes room under the cap, and money under what a user waits for: nobody else takes it before.
+            let keeps_its_place = match held {
+                Held::DailyCap { cap } => u128::from(amount.0) <= cap,
+                Held::Short { .. } => matches!(of, Owed::Withdrawal { .. }),
+                _ => false,
+            };
             plan.held.push(held);
+            if keeps_its_place {
+                break;
+            }
             continue;
         }
         plan.payouts.push(Begun { id, to, amount, of });
