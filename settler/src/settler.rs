@@ -405,10 +405,13 @@ impl Settler {
         state: Option<WalletState>,
         now: u32,
     ) -> Result<Step, SettlerError> {
+        let chain_now = u32::try_from(account.at).unwrap_or(u32::MAX);
+        // A day is over when both say so: neither a clock nor an endpoint that is ahead makes room under the daily cap.
+        let at = now.min(chain_now);
         let payouts = if state.is_some() {
             let owing = self.books.owing().await?;
             let Plan { payouts, held } =
-                plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, now);
+                plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, at);
             if payouts.is_empty() {
                 return Ok(Step::Idle(held));
             }
@@ -418,12 +421,12 @@ impl Settler {
         } else {
             return Ok(Step::Idle(vec![Held::NotDeployed { needs: ENOUGH_TO_DEPLOY }]));
         };
-        // By the chain's time: it is the chain that judges it.
-        let at = u32::try_from(account.at).unwrap_or(u32::MAX).max(now);
+        // The chain judges it, by a time that an endpoint which is behind does not know.
+        let valid_from = now.max(chain_now);
         let mut batch = Batch {
             seqno: state.map_or(0, |state| state.seqno),
-            valid_until: at.saturating_add(self.settings.payouts.valid_for_s),
-            at: now,
+            valid_until: valid_from.saturating_add(self.settings.payouts.valid_for_s),
+            at,
             deploy: state.is_none(),
             body: cocoon_ton::CellHash([0; 32]),
             payouts,
