@@ -10,6 +10,9 @@ use cocoon_ton::{
 use crate::decision::{Batch, Class, Entry, Number};
 use crate::treasury::Treasury;
 
+/// Ledgers refuse amounts of 2^53 nanoTON and above (nine million TON), each time they are asked.
+const MORE_THAN_A_LEDGER_HOLDS: NanoTon = NanoTon(1 << 53);
+
 /// Classes a transaction. `minimum`: what is less is not credited.
 pub(crate) fn entry(
     transaction: &Transaction,
@@ -102,6 +105,7 @@ fn came_in(transaction: &Transaction, wallet: &Address, minimum: NanoTon, value:
     let why = match deposit(transaction, wallet, minimum) {
         Ok(deposit) if deposit.comment == FLOAT_COMMENT => return Class::Float { amount: deposit.amount },
         Ok(deposit) => match account_of_comment(&deposit.comment) {
+            Some(_) if deposit.amount >= MORE_THAN_A_LEDGER_HOLDS => "more than a ledger holds".to_owned(),
             Some(account) => return Class::Deposit { account, amount: deposit.amount },
             None => "its comment names no account".to_owned(),
         },

@@ -96,6 +96,8 @@ pub struct Settler {
     treasury: Treasury,
     /// Records that `treasury` is made of.
     records: u64,
+    /// Transactions that are asked for at once: fewer where they are so large that no answer holds more.
+    page: u8,
 }
 
 impl Settler {
@@ -110,7 +112,7 @@ impl Settler {
     ) -> Result<Self, SettlerError> {
         let wallet = Wallet::new(key.public(), settings.network.global_id())?;
         let treasury = Treasury::default();
-        Ok(Self { books, chain, endpoints, wallet, key, settings, treasury, records: 0 })
+        Ok(Self { books, chain, endpoints, wallet, key, settings, treasury, records: 0, page: MAX_PAGE })
     }
 
     #[must_use]
@@ -217,7 +219,7 @@ impl Settler {
 
     /// The wallet's transactions after the last one that is booked, the oldest first: their places alone, as there may
     /// be very many.
-    async fn unread(&self, account: &Account) -> Result<Vec<TransactionId>, SettlerError> {
+    async fn unread(&mut self, account: &Account) -> Result<Vec<TransactionId>, SettlerError> {
         let read_to: Option<TransactionId> = self.treasury.read_to().map(Into::into);
         let mut unread = Vec::new();
         let mut next = account.last_transaction;
@@ -225,6 +227,7 @@ impl Settler {
         if let (Some(read_to), Some(newest)) = (read_to, next)
             && newest.lt <= read_to.lt
         {
+            self.page = MAX_PAGE;
             return if newest == read_to { Ok(unread) } else { Err(ChainError::Broken("an endpoint is behind").into()) };
         }
         while let Some(from) = next {
@@ -232,7 +235,7 @@ impl Settler {
                 unread.reverse();
                 return Ok(unread);
             }
-            let page = self.chain.transactions(&self.wallet.address(), Some(from), MAX_PAGE).await?;
+            let page = self.page(from, MAX_PAGE).await?;
             for transaction in page {
                 if Some(transaction.id) == read_to {
                     unread.reverse();
@@ -249,11 +252,30 @@ impl Settler {
         Ok(unread)
     }
 
+    /// At most `limit` of the wallet's transactions from this one on to older ones.
+    async fn page(&mut self, from: TransactionId, limit: u8) -> Result<Vec<Transaction>, ChainError> {
+        loop {
+            let limit = limit.min(self.page);
+            match self.chain.transactions(&self.wallet.address(), Some(from), limit).await {
+                // Anybody can send messages of a quarter of a megabyte.
+                Err(ChainError::TooLarge) if limit > 1 => self.page = limit / 2,
+                other => return other,
+            }
+        }
+    }
+
     async fn book(&mut self, unread: &[TransactionId]) -> Result<Step, SettlerError> {
         let batch = &unread[..unread.len().min(AT_ONCE)];
         let Some(newest) = batch.last() else { return Ok(Step::Booked(0)) };
-        let limit = u8::try_from(batch.len()).unwrap_or(MAX_PAGE);
-        let mut transactions = self.chain.transactions(&self.wallet.address(), Some(*newest), limit).await?;
+        let (mut transactions, mut next) = (Vec::new(), Some(*newest));
+        while let Some(from) = next
+            && transactions.len() < batch.len()
+        {
+            let left = u8::try_from(batch.len() - transactions.len()).unwrap_or(MAX_PAGE);
+            let page = self.page(from, left).await?;
+            next = page.last().and_then(|transaction| transaction.previous);
+            transactions.extend(page);
+        }
         transactions.reverse();
         if transactions.iter().map(|transaction| transaction.id).ne(batch.iter().copied()) {
             return Err(ChainError::Broken("a page that does not have what another one had").into());
