@@ -263,7 +263,7 @@ impl Treasury {
         (self.seqno, self.seqno_is_unsure) = (batch.seqno, false);
         let mut total = 0;
         for begun in &batch.payouts {
-            if begun.id < self.next_payout() {
+            if begun.id < self.next_payout() || self.payouts.contains_key(&begun.id) {
                 return Err(Impossible::PayoutId);
             }
             total += u128::from(begun.amount.0);
