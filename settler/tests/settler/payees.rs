@@ -31,7 +31,7 @@ async fn held(world: &World, settler: &mut Settler) -> Vec<Held> {
     }
 }
 
-/// A contract that does nothing and stores so much that its rent is never paid.
+/// A contract that stores so much that its rent is never paid.
 fn large_contract() -> (StateInit, Address) {
     let mut data = Cell::default();
     for number in 0..400_u32 {
@@ -40,7 +40,11 @@ fn large_contract() -> (StateInit, Address) {
         builder.store_reference(data).unwrap();
         data = builder.build().unwrap();
     }
-    let init = StateInit { code: Some(Cell::default()), data: Some(data), ..StateInit::default() };
+    let mut code = CellBuilder::new();
+    // c4 PUSHCTR, NEWC, STREF, ENDC, c4 POPCTR: what is stored is not what its address is made of any more. Else it would
+    // not be frozen but become what it was before it was deployed.
+    code.store_raw(&[0xed, 0x44, 0xc8, 0xcc, 0xc9, 0xed, 0x54], 56).unwrap();
+    let init = StateInit { code: Some(code.build().unwrap()), data: Some(data), ..StateInit::default() };
     let hash = CellBuilder::build_from(&init).unwrap();
     (init, Address::new(Workchain::Basechain, hash.repr_hash().0))
 }
