@@ -28,6 +28,9 @@ pub(crate) const MOST_BLOCKS: u32 = 100_000;
 /// Largest external message, bytes (ConfigParam 43, `max_ext_msg_size`).
 const MAX_EXTERNAL: usize = 65_535;
 
+/// Longest comment of the faucet, bytes: as many as fit beside its 32 bits in one cell.
+const MAX_COMMENT: usize = 123;
+
 /// Where the faucet's coins come from: an account that nobody has the key of.
 const FAUCET: StdAddr = StdAddr::new(-1, HashBytes([0xfa; 32]));
 
@@ -212,6 +215,25 @@ impl Chain {
     /// # Errors
     /// None for any input.
     pub fn give(&mut self, to: &StdAddr, nano: u64) -> Result<(), ChainError> {
+        self.give_with(to, nano, Cell::empty_cell())
+    }
+
+    /// The same with a comment, as wallets write it: 32 zero bits, then text.
+    ///
+    /// # Errors
+    /// [`ChainError::TooMany`] for more than [`MAX_COMMENT`] bytes.
+    pub fn give_with_comment(&mut self, to: &StdAddr, nano: u64, comment: &str) -> Result<(), ChainError> {
+        if comment.len() > MAX_COMMENT {
+            return Err(ChainError::TooMany("bytes of a comment"));
+        }
+        let mut body = CellBuilder::new();
+        body.store_u32(0)?;
+        // At most 123 bytes, see above.
+        body.store_raw(comment.as_bytes(), u16::try_from(comment.len() * 8).unwrap_or(u16::MAX))?;
+        self.give_with(to, nano, body.build()?)
+    }
+
+    fn give_with(&mut self, to: &StdAddr, nano: u64, body: Cell) -> Result<(), ChainError> {
         self.given += 1;
         let message = CellBuilder::build_from(OwnedMessage {
             info: MsgInfo::Int(IntMsgInfo {
@@ -223,7 +245,7 @@ impl Chain {
                 ..IntMsgInfo::default()
             }),
             init: None,
-            body: Cell::empty_cell().into(),
+            body: body.into(),
             layout: None,
         })?;
         self.send_internal(message)

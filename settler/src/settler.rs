@@ -245,6 +245,16 @@ impl Settler {
         Ok(unread)
     }
 
+    /// What the chain says that the wallet has; none where a transaction is not booked yet.
+    ///
+    /// # Errors
+    /// [`SettlerError::Chain`].
+    pub async fn balance_if_all_is_booked(&self) -> Result<Option<NanoTon>, SettlerError> {
+        let account = self.chain.account(&self.wallet.address()).await?;
+        let read_to: Option<TransactionId> = self.treasury.read_to().map(Into::into);
+        Ok((account.last_transaction == read_to).then_some(account.balance))
+    }
+
     async fn book(&mut self, unread: &[TransactionId]) -> Result<Step, SettlerError> {
         let batch = &unread[..unread.len().min(AT_ONCE)];
         let Some(newest) = batch.last() else { return Ok(Step::Booked(0)) };

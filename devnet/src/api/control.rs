@@ -108,15 +108,20 @@ struct Gift {
     address: String,
     /// NanoTON, in text.
     amount: String,
+    comment: Option<String>,
 }
 
 async fn faucet(Shared(endpoint): Shared<Arc<Endpoint>>, body: Bytes) -> Answer {
-    let Gift { address: to, amount } = read(&body)?;
+    let Gift { address: to, amount, comment } = read(&body)?;
     let to = address(&to)?;
     let amount = amount.parse().ok().filter(|amount| (1..=MOST_GIVEN).contains(amount));
     let amount = amount.ok_or_else(|| ApiError::Control(format!("amount is not 1 to {MOST_GIVEN} nanoTON in text")))?;
     let mut chain = lock(&endpoint.chain);
-    chain.give(&to, amount).map_err(refused)?;
+    match comment {
+        None => chain.give(&to, amount),
+        Some(comment) => chain.give_with_comment(&to, amount, &comment),
+    }
+    .map_err(refused)?;
     status_of(&chain)
 }
 
