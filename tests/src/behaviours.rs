@@ -95,7 +95,8 @@ fn main() -> std::process::ExitCode {
         tdx_agreement: another_verifier_says_the_same_of_every_sample, another_verifier_says_the_same_of_changed_ones;
         judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
-        bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
+        bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402,
+            who_cannot_pay_is_told_where_to_send_ton;
         kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;
         refused_receipts: each_forgery_is_refused;
         refused_requests: each_forgery_is_refused, a_replay_is_refused, errors_never_tell_which_check_failed;
@@ -132,7 +133,8 @@ fn main() -> std::process::ExitCode {
         description: it_is_a_valid_openapi_document, what_it_describes_is_served;
         usage_api: months_add_up_to_the_journal_on_sqlite, months_add_up_to_the_journal_on_redis,
             an_account_sees_its_own_and_a_key_its_own;
-        standings: a_key_reads_all_that_limits_it, a_payout_address_waits_a_day;
+        standings: a_key_reads_all_that_limits_it, a_payout_address_waits_a_day,
+            a_withdrawal_begins_once_and_only_to_an_address_that_is_old_enough;
         verbatim: any_object_arrives_byte_for_byte;
         surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
             answers_say_how_many_more_may_be_sent,
