@@ -182,7 +182,7 @@ impl World {
     pub(crate) async fn pass(&self, seconds: u32) {
         {
             let mut devnet = self.devnet();
-            let clock = devnet.clock().advanced(seconds);
+            let clock = devnet.clock().advanced(seconds).unwrap();
             devnet.set_clock(clock).unwrap();
             devnet.produce().unwrap();
         }
