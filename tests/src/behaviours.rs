@@ -49,6 +49,7 @@ mod sealed_refusals;
 mod sealing_cost;
 mod second_implementation;
 mod seen;
+mod settlement;
 mod shapes;
 mod standings;
 mod surface;
@@ -97,6 +98,9 @@ fn main() -> std::process::ExitCode {
         hop: nothing_readable_crosses_it;
         bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402,
             who_cannot_pay_is_told_where_to_send_ton;
+        settlement: an_operator_is_paid_from_what_a_user_paid_in_on_sqlite,
+            an_operator_is_paid_from_what_a_user_paid_in_on_redis, settlers_that_are_killed_pay_each_once_on_sqlite,
+            settlers_that_are_killed_pay_each_once_on_redis;
         kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;
         refused_receipts: each_forgery_is_refused;
         refused_requests: each_forgery_is_refused, a_replay_is_refused, errors_never_tell_which_check_failed;
