@@ -140,11 +140,15 @@ fn default_timeout_ms() -> u64 {
 impl Config {
     /// # Errors
     /// [`ConfigError`], which names the key.
-    pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn load(
+        path: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let syntax = |message: String| ConfigError::Syntax { path: path.to_owned(), message };
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
+        let mut table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
         cocoon_process::lay_over(&mut table, ENV_PREFIX, environment)?;
         let config: Self = table.try_into().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
         config.check()?;
@@ -162,7 +166,8 @@ impl Config {
         if mainnet && self.deposits.confirm_from.is_none() {
             return Err(wrong("deposits.confirm_from", "mainnet needs one"));
         }
-        let operators: std::collections::BTreeSet<_> = self.endpoints.iter().map(|one| &one.operator).collect();
+        let operators: std::collections::BTreeSet<_> =
+            self.endpoints.iter().map(|one| &one.operator).collect();
         if self.deposits.confirm_from.is_some() && operators.len() < 2 {
             return Err(wrong("endpoints", "deposits.confirm_from needs two of different operators"));
         }
@@ -208,7 +213,8 @@ impl Config {
     pub fn endpoints(&self) -> Result<Vec<EndpointConfig>, ConfigError> {
         let network = self.network()?;
         let endpoint = |one: &ChainEndpoint| {
-            let url = EndpointUrl::parse(&one.url).map_err(|error| wrong("endpoints.url", error.to_string()))?;
+            let url =
+                EndpointUrl::parse(&one.url).map_err(|error| wrong("endpoints.url", error.to_string()))?;
             let api_key = match &one.api_key {
                 None => None,
                 Some(path) => Some(ApiKey::new(secret(path, "endpoints.api_key")?.trim().to_owned())),

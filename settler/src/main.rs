@@ -13,9 +13,7 @@ use cocoon_process::{Signals, serve, start_log};
 use cocoon_settler::config::Config;
 use cocoon_settler::decision::{Decision, Payee, Place};
 use cocoon_settler::plan::plan;
-use cocoon_settler::{
-    Books, LedgerBooks, Metrics, Settings, Settler, Statement, Step, run, unix_now,
-};
+use cocoon_settler::{Books, LedgerBooks, Metrics, Settings, Settler, Statement, Step, run, unix_now};
 use cocoon_ton::chain::{Endpoint, Failover};
 use cocoon_ton::{KeyPair, Network, Wallet};
 use tokio::net::TcpListener;
@@ -183,7 +181,8 @@ fn address(config: &Config) -> anyhow::Result<()> {
 
 /// A settler on the real ledger and the real chain.
 async fn open(config: &Config) -> anyhow::Result<Settler> {
-    let ledger = cocoon_ledger::open(&config.ledger, cocoon_ledger::Options::default()).await.context("ledger")?;
+    let ledger =
+        cocoon_ledger::open(&config.ledger, cocoon_ledger::Options::default()).await.context("ledger")?;
     let endpoints = config.endpoints()?.into_iter().map(Endpoint::new).collect::<Result<Vec<_>, _>>()?;
     let chain = Arc::new(Failover::new(endpoints)?);
     let settings = Settings {
@@ -246,7 +245,9 @@ async fn status(config: &Config, json: bool, strict: bool) -> anyhow::Result<()>
         say(statement.to_string().trim_end())?;
         for line in &statement.operators {
             let cocoon_settler::OperatorLine { operator, earned, paid, on_its_way, owed } = line;
-            say(&format!("  {operator}: earned {earned}, paid {paid}, on its way {on_its_way}, owed {owed}"))?;
+            say(&format!(
+                "  {operator}: earned {earned}, paid {paid}, on its way {on_its_way}, owed {owed}"
+            ))?;
         }
     }
     if strict && !statement.findings.is_empty() {

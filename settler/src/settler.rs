@@ -17,8 +17,8 @@ use crate::books::Books;
 use crate::config::{DepositConfig, PayoutConfig};
 use crate::decision::{Batch, Class, Decision, Entry, Opened, Owed, Payee, Place, Read};
 use crate::plan::{Held, Plan, plan};
-use crate::treasury::{Impossible, Treasury};
 use crate::read;
+use crate::treasury::{Impossible, Treasury};
 
 /// Transactions that are booked with one record.
 const AT_ONCE: usize = 50;
@@ -42,7 +42,9 @@ pub enum SettlerError {
     Record(u64),
     #[error("the log of decisions is that of wallet {wallet} on the network {global_id}")]
     OtherWallet { wallet: Payee, global_id: i32 },
-    #[error("the chain does not have the transaction up to which all is booked: it is another chain, or an endpoint lies")]
+    #[error(
+        "the chain does not have the transaction up to which all is booked: it is another chain, or an endpoint lies"
+    )]
     OtherChain,
     #[error("a deposit that is large is not confirmed by a second endpoint: {0}")]
     Unconfirmed(Disagreement),
@@ -144,7 +146,8 @@ impl Settler {
                 break;
             }
             for record in records {
-                let decision = serde_json::from_str(&record).map_err(|_| SettlerError::Record(self.records))?;
+                let decision =
+                    serde_json::from_str(&record).map_err(|_| SettlerError::Record(self.records))?;
                 self.take(&decision)?;
             }
         }
@@ -221,7 +224,11 @@ impl Settler {
         if let (Some(read_to), Some(newest)) = (read_to, next)
             && newest.lt <= read_to.lt
         {
-            return if newest == read_to { Ok(unread) } else { Err(ChainError::Broken("an endpoint is behind").into()) };
+            return if newest == read_to {
+                Ok(unread)
+            } else {
+                Err(ChainError::Broken("an endpoint is behind").into())
+            };
         }
         while let Some(from) = next {
             if Some(from) == read_to {
@@ -267,12 +274,8 @@ impl Settler {
         let mut after = self.treasury.clone();
         let mut entries = Vec::new();
         for transaction in &transactions {
-            let entry = read::entry(
-                transaction,
-                &self.wallet.address(),
-                self.settings.deposits.minimum,
-                &after,
-            );
+            let entry =
+                read::entry(transaction, &self.wallet.address(), self.settings.deposits.minimum, &after);
             let read = Decision::Read(Read { transactions: vec![entry.clone()] });
             after.apply(&read).map_err(|source| SettlerError::Log { at: self.records, source })?;
             entries.push(entry);
@@ -477,4 +480,3 @@ impl Settler {
         }
     }
 }
-

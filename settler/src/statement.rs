@@ -103,7 +103,12 @@ impl Statement {
         statement
     }
 
-    fn contradictions(&self, treasury: &Treasury, sums: &LedgerSums, on_chain: Option<NanoTon>) -> Vec<String> {
+    fn contradictions(
+        &self,
+        treasury: &Treasury,
+        sums: &LedgerSums,
+        on_chain: Option<NanoTon>,
+    ) -> Vec<String> {
         let mut findings = Vec::new();
         let mut equal = |what: &str, left: Nano, right: Nano| {
             if left != right {
@@ -112,7 +117,11 @@ impl Statement {
         };
         let of = Nano::from;
         if let Some(on_chain) = on_chain {
-            equal("the wallet's transactions and its balance on the chain", self.wallet, of(on_chain.0.into()));
+            equal(
+                "the wallet's transactions and its balance on the chain",
+                self.wallet,
+                of(on_chain.0.into()),
+            );
         }
         equal("deposits in the log and in the ledger", self.deposits, of(sums.deposits));
         equal("withdrawals paid in the log and in the ledger", self.withdrawn, of(sums.withdrawn));

@@ -268,7 +268,8 @@ impl Treasury {
         let begun = payout.begun.clone();
         if let Owed::Operator(operator) = &begun.of {
             let paid = self.operators.entry(operator.clone()).or_default();
-            paid.on_its_way = paid.on_its_way.checked_sub(begun.amount.0.into()).ok_or(Impossible::Payouts)?;
+            paid.on_its_way =
+                paid.on_its_way.checked_sub(begun.amount.0.into()).ok_or(Impossible::Payouts)?;
         }
         Ok(begun)
     }

@@ -100,7 +100,10 @@ impl World {
         let credits = self.credits().await?;
         let charged = nano(&credits["charged"])?;
         ensure!(nano(&credits["balance"])? == i128::from(DEPOSIT) - charged, "{credits}");
-        ensure!(earned == charged * 9 / 10 || earned.abs_diff(charged * 9 / 10) < 1000, "{earned} of {charged}");
+        ensure!(
+            earned == charged * 9 / 10 || earned.abs_diff(charged * 9 / 10) < 1000,
+            "{earned} of {charged}"
+        );
         let wallet = self.settlement.balance(&self.settlement.treasury).await?;
         ensure!(of("wallet")? == wallet, "{wallet}: {statement}");
         let came = i128::from(DEPOSIT) + i128::from(FLOAT);
@@ -130,8 +133,9 @@ async fn paid_from_what_was_paid_in(store: Store) -> anyhow::Result<()> {
 /// that goes and comes back.
 async fn killed(store: Store) -> anyhow::Result<()> {
     let mut world = World::start(store).await?;
-    let mut settlers: Vec<Process> =
-        (0..2).map(|number| world.settlement.settler(&format!("settler-{number}"))).collect::<Result<_, _>>()?;
+    let mut settlers: Vec<Process> = (0..2)
+        .map(|number| world.settlement.settler(&format!("settler-{number}")))
+        .collect::<Result<_, _>>()?;
     world.pay_in().await?;
     let seed = 7;
     let mut random = fastrand::Rng::with_seed(seed);
@@ -151,6 +155,8 @@ async fn killed(store: Store) -> anyhow::Result<()> {
         }
     }
     let payouts = world.close().await?;
-    println!("{store:?}: {kills} settlers and {restarts} chains killed in {lasts:?}, {payouts} payouts, each once");
+    println!(
+        "{store:?}: {kills} settlers and {restarts} chains killed in {lasts:?}, {payouts} payouts, each once"
+    );
     Ok(())
 }

@@ -151,7 +151,8 @@ pub(crate) async fn a_payout_address_waits_a_day() -> anyhow::Result<()> {
 }
 
 /// Guards against: a withdrawal that begins twice, one without an address, one where nobody would pay it out.
-pub(crate) async fn a_withdrawal_begins_once_and_only_to_an_address_that_is_old_enough() -> anyhow::Result<()> {
+pub(crate) async fn a_withdrawal_begins_once_and_only_to_an_address_that_is_old_enough() -> anyhow::Result<()>
+{
     const PATH: &str = "/v1/organization/withdrawals";
     const ADDRESS: &str = "EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c";
     let body = |amount: &str| json!({ "amount": amount, "id": "01a2299c-834a-7238-b74d-af451c4d7e48" });

@@ -108,7 +108,10 @@ fn settle(places: &Places, options: &engine::Options, dir: PathBuf, stack: &mut 
     steps.begin("the chain says the same");
     let paid = nano(&statement["operators"][0]["paid"])?;
     let on_chain = i128::from(wallet.balance(chain_port, &wallets.operator)?);
-    ensure!(paid == on_chain && paid > 0, "the operator's wallet has {on_chain} nanoTON, and was sent {paid}");
+    ensure!(
+        paid == on_chain && paid > 0,
+        "the operator's wallet has {on_chain} nanoTON, and was sent {paid}"
+    );
     steps.finish(&format!("{} TON in the operator's wallet", ton(u64::try_from(on_chain)?)));
 
     steps.begin("the table");
@@ -126,8 +129,10 @@ fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
     // All at once, so that they differ.
     let listeners: Vec<TcpListener> =
         (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-    let ports: Vec<u16> =
-        listeners.iter().map(|one| one.local_addr().map(|address| address.port())).collect::<Result<_, _>>()?;
+    let ports: Vec<u16> = listeners
+        .iter()
+        .map(|one| one.local_addr().map(|address| address.port()))
+        .collect::<Result<_, _>>()?;
     ports.try_into().ok().context("not as many ports as were asked for")
 }
 
@@ -159,12 +164,7 @@ impl Wallet {
 }
 
 /// As a user does: from what the API says, with a wallet of one's own. Gives the wallet's address.
-fn pay_in(
-    deployment: &Deployment,
-    key: &str,
-    wallet: &Wallet,
-    stack: &mut Stack,
-) -> anyhow::Result<String> {
+fn pay_in(deployment: &Deployment, key: &str, wallet: &Wallet, stack: &mut Stack) -> anyhow::Result<String> {
     let chain_port = deployment.chain_port;
     let user = wallet.run(chain_port, &["address", USER_SEED])?;
     let gift = json!({ "address": user, "amount": GIFT });
@@ -212,13 +212,18 @@ fn ask_until_paid(
             return Ok(number);
         }
     }
-    bail!("{MOST_REQUESTS} requests were answered, and the operator was not paid; the settler's log:\n{}", stack.tail("settler"))
+    bail!(
+        "{MOST_REQUESTS} requests were answered, and the operator was not paid; the settler's log:\n{}",
+        stack.tail("settler")
+    )
 }
 
 /// The settler's statement once nothing is on its way and nobody is due.
 fn at_rest(deployment: &Deployment, stack: &mut Stack) -> anyhow::Result<Value> {
     wait("the books", stack, || {
-        let Ok(text) = capture(&mut deployment.reconcile(true), "cocoon-settler reconcile") else { return Ok(None) };
+        let Ok(text) = capture(&mut deployment.reconcile(true), "cocoon-settler reconcile") else {
+            return Ok(None);
+        };
         let statement: Value = serde_json::from_str(&text)?;
         let operators = statement["operators"].as_array().context("no operators")?;
         let still = operators.iter().all(|one| one["on_its_way"] == "0");
@@ -266,7 +271,11 @@ fn wait<T>(
             return Ok(answer);
         }
         if begun.elapsed() > LIMIT {
-            bail!("{what} did not come within {} s; the settler's log:\n{}", LIMIT.as_secs(), stack.tail("settler"));
+            bail!(
+                "{what} did not come within {} s; the settler's log:\n{}",
+                LIMIT.as_secs(),
+                stack.tail("settler")
+            );
         }
         std::thread::sleep(Duration::from_millis(300));
     }

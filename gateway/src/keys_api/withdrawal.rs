@@ -61,7 +61,8 @@ fn refused(refusal: WithdrawalRefusal) -> ApiError {
             ApiError::invalid(message).with_code("no_payout_address")
         }
         WithdrawalRefusal::NoAddress { from_ms: Some(from_ms) } => {
-            let message = format!("The address can be used from {} on (seconds since 1970).", from_ms.div_ceil(1000));
+            let message =
+                format!("The address can be used from {} on (seconds since 1970).", from_ms.div_ceil(1000));
             ApiError::invalid(message).with_code("no_payout_address")
         }
         WithdrawalRefusal::OtherIntent => {

@@ -4,7 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cocoon_devnet::{Chain as Devnet, Clock, Endpoint as DevnetEndpoint, Fees, Network as DevnetNetwork, SharedChain};
+use cocoon_devnet::{
+    Chain as Devnet, Clock, Endpoint as DevnetEndpoint, Fees, Network as DevnetNetwork, SharedChain,
+};
 use cocoon_ledger::{Ledger, Options, Settlement, TonAddress, Withdrawal, WithdrawalBegun, Work};
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, OperatorId, ReceiptId, RequestId, Usage};
 use cocoon_settler::config::{DepositConfig, PayoutConfig};
@@ -95,7 +97,8 @@ impl World {
 
     pub(crate) async fn with_endpoints(count: usize) -> Self {
         let network = DevnetNetwork::new(Fees::Current, -3).unwrap();
-        let devnet: SharedChain = Arc::new(Mutex::new(Devnet::in_memory(network, Clock::Standing { at: BEGIN })));
+        let devnet: SharedChain =
+            Arc::new(Mutex::new(Devnet::in_memory(network, Clock::Standing { at: BEGIN })));
         let (mut urls, mut servers) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -105,7 +108,8 @@ impl World {
         }
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("ledger.db").display());
-        let ledger = cocoon_ledger::open(&url, Options { test_clock: true, ..Options::default() }).await.unwrap();
+        let ledger =
+            cocoon_ledger::open(&url, Options { test_clock: true, ..Options::default() }).await.unwrap();
         ledger.set_test_time(u64::from(BEGIN) * 1000).await.unwrap();
         let payouts = PayoutConfig { small_after_s: 3600, ..PayoutConfig::default() };
         Self { devnet, ledger, payouts, urls, servers, _folder: folder }

@@ -39,13 +39,8 @@ impl Settlement {
         devnet.arg(dir.path().join("chain.db"));
         let (chain, ready) = Process::start(&mut devnet, &dir.path().join("chain.log"))?;
         let origin = format!("http://{}", ready["listen"][0].as_str().context("no address")?);
-        let mut settlement = Self {
-            chain: Some(chain),
-            origin,
-            treasury: String::new(),
-            non_bounceable: String::new(),
-            dir,
-        };
+        let mut settlement =
+            Self { chain: Some(chain), origin, treasury: String::new(), non_bounceable: String::new(), dir };
         settlement.run(&["keygen", "--out"], Some("wallet.key"))?;
         settlement.configure("sqlite:none")?;
         let address: Value = serde_json::from_str(&settlement.command(&["address"])?.1)?;
