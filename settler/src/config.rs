@@ -51,6 +51,9 @@ pub struct Config {
     /// How often the chain is looked at.
     #[serde(default = "default_poll_ms")]
     pub poll_ms: u64,
+    /// How long after the active settler's last step another one takes its place.
+    #[serde(default = "default_lease_ms")]
+    pub lease_ms: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -133,6 +136,10 @@ fn default_poll_ms() -> u64 {
     2_000
 }
 
+fn default_lease_ms() -> u64 {
+    30_000
+}
+
 fn default_timeout_ms() -> u64 {
     10_000
 }
@@ -185,6 +192,9 @@ impl Config {
         }
         if !(10..=60_000).contains(&self.poll_ms) {
             return Err(wrong("poll_ms", "is 10 to 60000"));
+        }
+        if !(100..=600_000).contains(&self.lease_ms) {
+            return Err(wrong("lease_ms", "is 100 to 600000"));
         }
         Ok(())
     }

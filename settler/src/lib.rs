@@ -15,7 +15,7 @@ mod treasury;
 pub use books::{Books, LedgerBooks};
 pub use metrics::Metrics;
 pub use owing::LedgerSums;
-pub use run::{run, unix_now};
+pub use run::{Pace, run, unix_now};
 pub use settler::{Settings, Settler, SettlerError, Step};
 pub use statement::{Nano, OperatorLine, Statement};
 pub use treasury::{Impossible, Paid, Sums, Treasury};

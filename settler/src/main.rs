@@ -13,7 +13,7 @@ use cocoon_process::{Signals, serve, start_log};
 use cocoon_settler::config::Config;
 use cocoon_settler::decision::{Decision, Payee, Place};
 use cocoon_settler::plan::plan;
-use cocoon_settler::{Books, LedgerBooks, Metrics, Settings, Settler, Statement, Step, run, unix_now};
+use cocoon_settler::{Books, LedgerBooks, Metrics, Pace, Settings, Settler, Statement, Step, run, unix_now};
 use cocoon_ton::chain::{Endpoint, Failover};
 use cocoon_ton::{KeyPair, Network, Wallet};
 use tokio::net::TcpListener;
@@ -207,8 +207,9 @@ async fn serve_all(config: &Config) -> anyhow::Result<()> {
     }
     say(&line.to_string())?;
     let holder = format!("settler:{}", uuid::Uuid::now_v7());
-    let poll = Duration::from_millis(config.poll_ms);
-    let settling = run(&mut settler, &holder, poll, &metrics, &stop);
+    let pace =
+        Pace { poll: Duration::from_millis(config.poll_ms), lease: Duration::from_millis(config.lease_ms) };
+    let settling = run(&mut settler, &holder, pace, &metrics, &stop);
     let told_to_end = async {
         signals.next().await;
         stop.cancel();

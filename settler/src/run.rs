@@ -7,9 +7,6 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use crate::settler::{Settler, SettlerError, Step};
 
-/// How long the lease lasts that the active one renews at every step.
-const LEASE: Duration = Duration::from_secs(30);
-
 /// Longest pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -20,6 +17,13 @@ pub fn unix_now() -> u32 {
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 
+/// How often a settler looks, and how long the lease lasts that the active one renews at every step.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub poll: Duration,
+    pub lease: Duration,
+}
+
 /// Settles until `stop`, as long as nobody else does.
 ///
 /// The lease spares the others their work; it protects nothing: the log of decisions does. So one that has lost it
@@ -27,24 +31,24 @@ pub fn unix_now() -> u32 {
 pub async fn run(
     settler: &mut Settler,
     holder: &str,
-    poll: Duration,
+    pace: Pace,
     metrics: &Metrics,
     stop: &CancellationToken,
 ) {
     let mut failures = 0_u32;
     let mut active = false;
     while !stop.is_cancelled() {
-        let pause = match turn(settler, holder, metrics, &mut active).await {
+        let pause = match turn(settler, holder, pace.lease, metrics, &mut active).await {
             Ok(Some(step)) => {
                 failures = 0;
-                Settler::pause(&step, poll)
+                Settler::pause(&step, pace.poll)
             }
-            Ok(None) => poll,
+            Ok(None) => pace.poll,
             Err(error) => {
                 metrics.failed();
                 tracing::warn!(%error, "this step has to be tried again");
                 failures = failures.saturating_add(1);
-                (poll * 2_u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE)
+                (pace.poll * 2_u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE)
             }
         };
         let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
@@ -58,10 +62,11 @@ pub async fn run(
 async fn turn(
     settler: &mut Settler,
     holder: &str,
+    lasts: Duration,
     metrics: &Metrics,
     active: &mut bool,
 ) -> Result<Option<Step>, SettlerError> {
-    let lease = settler.books().hold_lease(holder, LEASE).await?;
+    let lease = settler.books().hold_lease(holder, lasts).await?;
     let is_active = lease.holder == holder;
     if is_active != *active {
         let state = if is_active { "active" } else { "standing by" };

@@ -7,12 +7,14 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    FLOAT, OPERATOR, Process, Settings, Settlement, Stack, Store, chat, eventually, full, nano,
+    FLOAT, MODEL, OPERATOR, Process, Settings, Settlement, Stack, Store, chat, eventually, full, nano,
 };
 
 /// What the user sends, nanoTON.
 const DEPOSIT: u64 = 5_000_000_000;
 const USER: &str = "user";
+/// nanoTON for a million tokens: two of them, all that the scripted engine says to `hello`, are 0.012 TON.
+const PRICE: u64 = 6_000_000_000_000;
 
 pub(crate) async fn an_operator_is_paid_from_what_a_user_paid_in_on_sqlite() -> anyhow::Result<()> {
     paid_from_what_was_paid_in(Store::Sqlite).await
@@ -40,7 +42,10 @@ impl World {
     /// A gateway and a chain, an account without anything, and no settler yet.
     async fn start(store: Store) -> anyhow::Result<Self> {
         let settlement = Settlement::start().await?;
-        let gateway = format!("billing.treasury = \"{}\"", settlement.treasury);
+        let gateway = format!(
+            "billing.treasury = \"{}\"\nprices.\"{MODEL}\".completion = \"{PRICE}\"",
+            settlement.treasury
+        );
         let backend = format!("operator = \"{OPERATOR}\"");
         let stack = Stack::start(Settings { store, gateway, backend, ..Settings::default() }).await?;
         settlement.configure(&stack.ledger_url())?;
@@ -74,7 +79,7 @@ impl World {
 
     async fn ask(&self) -> anyhow::Result<()> {
         let client = crate::harness::Client::new(self.stack.base_url(), self.key.clone());
-        let (status, _, answer) = client.complete(&chat("hello", json!({ "max_tokens": 400 }))).await?;
+        let (status, _, answer) = client.complete(&chat("hello", json!({ "max_tokens": 16 }))).await?;
         ensure!(status == 200, "{status} {answer}");
         Ok(())
     }
@@ -89,12 +94,20 @@ impl World {
         ensure!(operator["operator"] == OPERATOR, "{statement}");
         let (earned, paid) = (nano(&operator["earned"])?, nano(&operator["paid"])?);
 
-        let payouts = self.settlement.payouts_to(OPERATOR).await?;
+        // What was sent arrives some blocks later.
+        let payouts = eventually("all payouts arrive", Duration::from_secs(10), || async {
+            let payouts = self.settlement.payouts_to(OPERATOR).await?;
+            let arrived: i128 = payouts.iter().map(|(_, nano)| nano).sum();
+            Ok((arrived >= paid).then_some(payouts))
+        })
+        .await?;
         let ids: BTreeSet<&String> = payouts.iter().map(|(id, _)| id).collect();
         ensure!(ids.len() == payouts.len(), "a payout came twice: {payouts:?}");
         let arrived: i128 = payouts.iter().map(|(_, nano)| nano).sum();
         let has = self.settlement.balance(OPERATOR).await?;
-        ensure!(paid > 0 && arrived == paid && has == paid, "{paid} sent, {arrived} arrived, {has} there");
+        ensure!(paid > 0 && arrived == paid, "{paid} sent, {arrived} arrived");
+        // An account pays rent for itself, a nanoTON or so from one transaction to the next.
+        ensure!((0..1000).contains(&(arrived - has)), "{arrived} arrived, {has} there");
         ensure!((0..20_000).contains(&(earned - paid)), "{earned} earned, {paid} paid");
 
         let credits = self.credits().await?;

@@ -60,6 +60,7 @@ impl Settlement {
             ledger = "{ledger}"
             wallet_key = "{key}"
             poll_ms = 50
+            lease_ms = 300
             network = {{ name = "test", global_id = -3 }}
             endpoints = [{{ url = "{origin}", operator = "devnet" }}]
             payouts = {{ at_once = "20000", small = "20000", valid_for_s = 30 }}
