@@ -129,6 +129,11 @@ impl Chain {
         &self.network
     }
 
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
     pub(crate) fn state(&self) -> &Arc<State> {
         &self.state
     }

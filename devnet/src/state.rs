@@ -24,7 +24,7 @@ pub struct TransactionId {
 }
 
 /// A transaction that is in a block.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Recorded {
     pub(crate) id: TransactionId,
     pub(crate) cell: Cell,

@@ -122,7 +122,9 @@ impl Endpoint {
 
 fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
     let body = body.map_err(|rejection| ApiError::Body(rejection.status(), rejection.body_text()))?;
-    serde_json::from_slice(&body).map_err(|error| ApiError::Parameter(error.to_string()))
+    // An object, for a list of the same values would do for serde.
+    let object = serde_json::from_slice(&body).map(Value::Object);
+    object.and_then(serde_json::from_value).map_err(|error| ApiError::Parameter(error.to_string()))
 }
 
 #[derive(serde::Deserialize)]
@@ -165,3 +167,6 @@ async fn rest_post(
         (_, Err(error)) => error.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

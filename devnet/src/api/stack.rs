@@ -204,6 +204,3 @@ fn inner(value: &RcStackValue, nested: usize, room: &mut usize) -> Result<Value,
         None => Ok(json!({"@type": "tvm.stackEntryUnsupported"})),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -212,6 +212,19 @@ fn a_delayed_external_that_is_still_valid_is_executed_in_its_block() {
 }
 
 #[test]
+fn equal_gifts_in_one_block_are_different_messages() {
+    let mut chain = chain();
+    for _ in 0..3 {
+        chain.give(&nobody(1), TON).unwrap();
+    }
+    let mut messages = Messages::default();
+    chain.state().queue.iter().for_each(|delivery| messages.add(&delivery.message));
+    assert_eq!(messages.0.len(), 3);
+    chain.produce().unwrap();
+    assert_eq!(balance(&chain, &nobody(1)), 3 * u128::from(TON));
+}
+
+#[test]
 fn an_account_that_was_deleted_begins_a_history_anew() {
     let mut chain = chain();
     let address = deletable(&mut chain);
