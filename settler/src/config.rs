@@ -173,6 +173,15 @@ impl Config {
         if mainnet && self.deposits.confirm_from.is_none() {
             return Err(wrong("deposits.confirm_from", "mainnet needs one"));
         }
+        if self.endpoints.iter().any(|one| one.operator.is_empty()) {
+            return Err(wrong("endpoints.operator", "is empty"));
+        }
+        if self.endpoints.iter().any(|one| !(100..=60_000).contains(&one.timeout_ms)) {
+            return Err(wrong("endpoints.timeout_ms", "is 100 to 60000"));
+        }
+        if self.deposits.minimum == NanoTon::ZERO {
+            return Err(wrong("deposits.minimum", "is 0"));
+        }
         let operators: std::collections::BTreeSet<_> =
             self.endpoints.iter().map(|one| &one.operator).collect();
         if self.deposits.confirm_from.is_some() && operators.len() < 2 {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cocoon_ledger::OpenWithdrawal;
-use cocoon_receipts::{NanoTon, OperatorId};
-use cocoon_ton::{Address, Network, Shown};
+use cocoon_receipts::{NanoTon, OperatorId, RequestId};
+use cocoon_ton::{Address, Network, Workchain};
 
 use crate::config::PayoutConfig;
 use crate::decision::{Begun, Number, Owed, Payee};
@@ -17,6 +17,9 @@ pub const MOST_PAYOUTS: usize = 200;
 /// (`docs/SETTLEMENT.md` has what is measured: 0.52 million for one, 0.17 million each for 250).
 const BATCH_COST: u128 = 5_000_000;
 const PAYOUT_COST: u128 = 1_500_000;
+
+/// The same of a payout to the masterchain, where a message alone is 10 million.
+const MASTERCHAIN_COST: u128 = 15_000_000;
 
 /// Left on the wallet for its rent, nanoTON.
 pub const RESERVE: u128 = 50_000_000;
@@ -70,6 +73,10 @@ pub enum Held {
     NotDeployed { needs: NanoTon },
     #[error("operator {0} is no address that can be paid")]
     NotAnAddress(OperatorId),
+    #[error("withdrawal {intent} goes to {to}, which is no address of this network: a person has to undo it")]
+    NoSuchAddress { intent: RequestId, to: String },
+    #[error("{of:?} would be paid to the treasury itself")]
+    Itself { of: Owed },
 }
 
 /// The next batch's payouts, none where nobody is due, and what was held back.
@@ -118,8 +125,17 @@ pub fn plan(owing: &Owing, treasury: &Treasury, network: Network, config: &Payou
     };
     let mut id = treasury.next_payout();
     for (to, amount, of) in due {
-        if let Err(held) = purse.take(amount, config) {
+        if let Err(held) = purse.take(&to, amount, config) {
+            // Time makes room under the cap, and money under what a user waits for: nobody else takes it before.
+            let keeps_its_place = match held {
+                Held::DailyCap { cap } => u128::from(amount.0) <= cap,
+                Held::Short { .. } => matches!(of, Owed::Withdrawal { .. }),
+                _ => false,
+            };
             plan.held.push(held);
+            if keeps_its_place {
+                break;
+            }
             continue;
         }
         plan.payouts.push(Begun { id, to, amount, of });
@@ -138,8 +154,12 @@ struct Purse {
 }
 
 impl Purse {
-    fn take(&mut self, amount: NanoTon, config: &PayoutConfig) -> Result<(), Held> {
-        let (total, cost) = (self.total + u128::from(amount.0), self.cost + PAYOUT_COST);
+    fn take(&mut self, to: &Payee, amount: NanoTon, config: &PayoutConfig) -> Result<(), Held> {
+        let each = match to.0.workchain() {
+            Workchain::Basechain => PAYOUT_COST,
+            Workchain::Masterchain => MASTERCHAIN_COST,
+        };
+        let (total, cost) = (self.total + u128::from(amount.0), self.cost + each);
         if let (Some(today), Some(cap)) = (self.today, config.daily_cap)
             && total > today
         {
@@ -169,22 +189,28 @@ fn due(
     held: &mut Vec<Held>,
 ) -> Vec<Due> {
     let mut due = Vec::new();
-    let mut may_be_paid = |to: Payee| {
-        let sent_back = treasury.held().contains(&to);
-        if sent_back {
-            held.push(Held::SentBack { to });
+    let itself = treasury.opened().map(|opened| opened.wallet);
+    let may_be_paid = |to: Payee, of: &Owed| {
+        if treasury.held().contains(&to) {
+            return Err(Held::SentBack { to });
         }
-        !sent_back
+        // It would come in as nobody's.
+        if Some(to) == itself { Err(Held::Itself { of: of.clone() }) } else { Ok(()) }
     };
     for withdrawal in &owing.withdrawals {
-        // The ledger has checked the address; only who runs this can have given one for another network.
-        let address = withdrawal.address.as_str().parse::<Shown>();
-        let Ok(Shown { address, test_only, .. }) = address else { continue };
-        let to = Payee(address);
-        let for_here = !(test_only && network == Network::Mainnet);
-        if for_here && !treasury.has_withdrawal(&withdrawal.intent) && may_be_paid(to) {
-            let of = Owed::Withdrawal { account: withdrawal.account.clone(), intent: withdrawal.intent };
-            due.push((to, withdrawal.amount, of));
+        if treasury.has_withdrawal(&withdrawal.intent) {
+            continue;
+        }
+        // The ledger has checked the letters of the address, and not which network or chain it is of.
+        let address = withdrawal.address.as_str();
+        let Ok(to) = Address::parse_for(address, network).map(Payee) else {
+            held.push(Held::NoSuchAddress { intent: withdrawal.intent, to: address.to_owned() });
+            continue;
+        };
+        let of = Owed::Withdrawal { account: withdrawal.account.clone(), intent: withdrawal.intent };
+        match may_be_paid(to, &of) {
+            Ok(()) => due.push((to, withdrawal.amount, of)),
+            Err(why) => held.push(why),
         }
     }
     let mut operators: Vec<(u64, &OperatorId)> = owing
@@ -196,17 +222,17 @@ fn due(
         })
         .collect();
     operators.sort_by(|a, b| b.cmp(a));
-    let mut unpayable = Vec::new();
     for (owed, operator) in operators {
-        match Address::from_raw(operator.as_str()) {
-            Ok(address) if may_be_paid(Payee(address)) => {
-                due.push((Payee(address), NanoTon(owed), Owed::Operator(operator.clone())));
-            }
-            Ok(_) => {}
-            Err(_) => unpayable.push(Held::NotAnAddress(operator.clone())),
+        let Ok(to) = Address::from_raw(operator.as_str()).map(Payee) else {
+            held.push(Held::NotAnAddress(operator.clone()));
+            continue;
+        };
+        let of = Owed::Operator(operator.clone());
+        match may_be_paid(to, &of) {
+            Ok(()) => due.push((to, NanoTon(owed), of)),
+            Err(why) => held.push(why),
         }
     }
-    held.extend(unpayable);
     due
 }
 

@@ -3,12 +3,15 @@
 
 use cocoon_receipts::NanoTon;
 use cocoon_ton::{
-    Address, Batch as SignedBatch, Direction, FLOAT_COMMENT, NotADeposit, NotAPayment, Payout, Transaction,
-    account_of_comment, bounced_payout, comment_of, deposit, paid_batch,
+    Address, Batch as SignedBatch, Direction, FLOAT_COMMENT, Message, NotADeposit, NotAPayment, Payout,
+    Transaction, account_of_comment, bounced_payout, comment_of, deposit, paid_batch,
 };
 
 use crate::decision::{Batch, Class, Entry, Number};
 use crate::treasury::Treasury;
+
+/// Ledgers refuse amounts of 2^53 nanoTON and above (nine million TON), each time they are asked.
+const MORE_THAN_A_LEDGER_HOLDS: NanoTon = NanoTon(1 << 53);
 
 /// Classes a transaction. `minimum`: what is less is not credited.
 pub(crate) fn entry(
@@ -45,8 +48,10 @@ fn class(transaction: &Transaction, wallet: &Address, minimum: NanoTon, treasury
 
 /// The wallet's key has signed it: a batch of ours, or the key is not ours alone.
 fn from_outside(transaction: &Transaction, wallet: &Address, treasury: &Treasury) -> Class {
-    let Some(batch) = treasury.on_its_way() else {
-        return unexplained("the wallet was used while no batch was on its way");
+    let body = transaction.in_message.as_ref().map(Message::body_hash);
+    // One that lapsed as well: what was executed has been paid, whatever was believed before.
+    let Some(batch) = treasury.may_be_executed().find(|batch| Some(batch.body) == body) else {
+        return unexplained("the wallet was used by a message that is no batch of this log");
     };
     match paid_batch(&signed(batch), wallet, transaction) {
         Ok(paid) => Class::Paid {
@@ -67,7 +72,8 @@ fn signed(batch: &Batch) -> SignedBatch {
         seqno: batch.seqno,
         valid_until: batch.valid_until,
         payouts: payouts(batch),
-        total: NanoTon(batch.payouts.iter().map(|begun| begun.amount.0).sum()),
+        // Nobody asks for it, and a damaged log may have more than there is.
+        total: NanoTon::ZERO,
     }
 }
 
@@ -93,13 +99,15 @@ fn returned(id: Number, from: &Address, amount: NanoTon, treasury: &Treasury) ->
 }
 
 fn came_in(transaction: &Transaction, wallet: &Address, minimum: NanoTon, value: NanoTon) -> Class {
-    let went_back = transaction.has_bounce_phase;
+    // A bounce phase that had not enough for the way back leaves the money here.
+    let went_back = transaction.has_bounce_phase && !transaction.out_messages.is_empty();
     if !transaction.out_messages.is_empty() && !went_back {
         return unexplained("a message between accounts made the wallet send something");
     }
     let why = match deposit(transaction, wallet, minimum) {
         Ok(deposit) if deposit.comment == FLOAT_COMMENT => return Class::Float { amount: deposit.amount },
         Ok(deposit) => match account_of_comment(&deposit.comment) {
+            Some(_) if deposit.amount >= MORE_THAN_A_LEDGER_HOLDS => "more than a ledger holds".to_owned(),
             Some(account) => return Class::Deposit { account, amount: deposit.amount },
             None => "its comment names no account".to_owned(),
         },

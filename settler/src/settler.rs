@@ -98,6 +98,8 @@ pub struct Settler {
     treasury: Treasury,
     /// Records that `treasury` is made of.
     records: u64,
+    /// Transactions that are asked for at once: fewer where they are so large that no answer holds more.
+    page: u8,
 }
 
 impl Settler {
@@ -112,7 +114,7 @@ impl Settler {
     ) -> Result<Self, SettlerError> {
         let wallet = Wallet::new(key.public(), settings.network.global_id())?;
         let treasury = Treasury::default();
-        Ok(Self { books, chain, endpoints, wallet, key, settings, treasury, records: 0 })
+        Ok(Self { books, chain, endpoints, wallet, key, settings, treasury, records: 0, page: MAX_PAGE })
     }
 
     #[must_use]
@@ -165,7 +167,11 @@ impl Settler {
 
     fn take(&mut self, decision: &Decision) -> Result<(), SettlerError> {
         let at = self.records;
-        self.treasury.apply(decision).map_err(|source| SettlerError::Log { at, source })?;
+        if let Err(source) = self.treasury.apply(decision) {
+            // What has taken half of a record is no treasury any more: the next try begins with the first one.
+            (self.treasury, self.records) = (Treasury::default(), 0);
+            return Err(SettlerError::Log { at, source });
+        }
         self.records += 1;
         Ok(())
     }
@@ -216,7 +222,7 @@ impl Settler {
 
     /// The wallet's transactions after the last one that is booked, the oldest first: their places alone, as there may
     /// be very many.
-    async fn unread(&self, account: &Account) -> Result<Vec<TransactionId>, SettlerError> {
+    async fn unread(&mut self, account: &Account) -> Result<Vec<TransactionId>, SettlerError> {
         let read_to: Option<TransactionId> = self.treasury.read_to().map(Into::into);
         let mut unread = Vec::new();
         let mut next = account.last_transaction;
@@ -224,6 +230,7 @@ impl Settler {
         if let (Some(read_to), Some(newest)) = (read_to, next)
             && newest.lt <= read_to.lt
         {
+            self.page = MAX_PAGE;
             return if newest == read_to {
                 Ok(unread)
             } else {
@@ -235,7 +242,7 @@ impl Settler {
                 unread.reverse();
                 return Ok(unread);
             }
-            let page = self.chain.transactions(&self.wallet.address(), Some(from), MAX_PAGE).await?;
+            let page = self.page(from, MAX_PAGE).await?;
             for transaction in page {
                 if Some(transaction.id) == read_to {
                     unread.reverse();
@@ -262,11 +269,30 @@ impl Settler {
         Ok((account.last_transaction == read_to).then_some(account.balance))
     }
 
+    /// At most `limit` of the wallet's transactions from this one on to older ones.
+    async fn page(&mut self, from: TransactionId, limit: u8) -> Result<Vec<Transaction>, ChainError> {
+        loop {
+            let limit = limit.min(self.page);
+            match self.chain.transactions(&self.wallet.address(), Some(from), limit).await {
+                // Anybody can send messages of a quarter of a megabyte.
+                Err(ChainError::TooLarge) if limit > 1 => self.page = limit / 2,
+                other => return other,
+            }
+        }
+    }
+
     async fn book(&mut self, unread: &[TransactionId]) -> Result<Step, SettlerError> {
         let batch = &unread[..unread.len().min(AT_ONCE)];
         let Some(newest) = batch.last() else { return Ok(Step::Booked(0)) };
-        let limit = u8::try_from(batch.len()).unwrap_or(MAX_PAGE);
-        let mut transactions = self.chain.transactions(&self.wallet.address(), Some(*newest), limit).await?;
+        let (mut transactions, mut next) = (Vec::new(), Some(*newest));
+        while let Some(from) = next
+            && transactions.len() < batch.len()
+        {
+            let left = u8::try_from(batch.len() - transactions.len()).unwrap_or(MAX_PAGE);
+            let page = self.page(from, left).await?;
+            next = page.last().and_then(|transaction| transaction.previous);
+            transactions.extend(page);
+        }
         transactions.reverse();
         if transactions.iter().map(|transaction| transaction.id).ne(batch.iter().copied()) {
             return Err(ChainError::Broken("a page that does not have what another one had").into());
@@ -386,12 +412,20 @@ impl Settler {
     /// Of the batch on its way: over, or sent once more.
     async fn follow(&mut self, account: &Account, state: Option<WalletState>) -> Result<Step, SettlerError> {
         let Some(batch) = self.treasury.on_its_way().cloned() else { return Ok(Step::Waits) };
-        // The chain has come to an end of it without having executed it; and what the wallet did is all booked.
         let seqno = state.map_or(0, |state| state.seqno);
-        if account.at > u64::from(batch.valid_until) + LAPSE_MARGIN {
-            if seqno != batch.seqno {
+        if seqno != batch.seqno {
+            // Somebody else with the key has used its number, and what the wallet did is all booked: it never is executed.
+            // What it was to pay waits until a person has looked.
+            if seqno < batch.seqno || !self.treasury.seqno_is_unsure() {
                 return Err(SettlerError::Wallet("its number has moved, and no transaction says why"));
             }
+            let unexplained = self.treasury.unexplained().count();
+            if unexplained > 0 {
+                return Ok(Step::Idle(vec![Held::Unexplained(unexplained)]));
+            }
+        }
+        // Or the chain has come to an end of it without having executed it.
+        if seqno != batch.seqno || account.at > u64::from(batch.valid_until) + LAPSE_MARGIN {
             return Ok(match self.decide(&Decision::Lapsed { seqno: batch.seqno }).await? {
                 true => Step::Lapsed,
                 false => Step::Overtaken,
@@ -406,10 +440,13 @@ impl Settler {
         state: Option<WalletState>,
         now: u32,
     ) -> Result<Step, SettlerError> {
+        let chain_now = u32::try_from(account.at).unwrap_or(u32::MAX);
+        // A day is over when both say so: neither a clock nor an endpoint that is ahead makes room under the daily cap.
+        let at = now.min(chain_now);
         let payouts = if state.is_some() {
             let owing = self.books.owing().await?;
             let Plan { payouts, held } =
-                plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, now);
+                plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, at);
             if payouts.is_empty() {
                 return Ok(Step::Idle(held));
             }
@@ -419,12 +456,12 @@ impl Settler {
         } else {
             return Ok(Step::Idle(vec![Held::NotDeployed { needs: ENOUGH_TO_DEPLOY }]));
         };
-        // By the chain's time: it is the chain that judges it.
-        let at = u32::try_from(account.at).unwrap_or(u32::MAX).max(now);
+        // The chain judges it, by a time that an endpoint which is behind does not know.
+        let valid_from = now.max(chain_now);
         let mut batch = Batch {
             seqno: state.map_or(0, |state| state.seqno),
-            valid_until: at.saturating_add(self.settings.payouts.valid_for_s),
-            at: now,
+            valid_until: valid_from.saturating_add(self.settings.payouts.valid_for_s),
+            at,
             deploy: state.is_none(),
             body: cocoon_ton::CellHash([0; 32]),
             payouts,

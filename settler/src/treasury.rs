@@ -18,6 +18,8 @@ pub enum Impossible {
     PayoutId,
     #[error("a batch pays a withdrawal that is on its way or was paid")]
     Withdrawal,
+    #[error("a batch has not the number that the one before it has left")]
+    Seqno,
     #[error("a batch ends that is not on its way")]
     OtherBatch,
     #[error("an executed batch does not have its payouts, each once")]
@@ -28,6 +30,8 @@ pub enum Impossible {
     Returned,
     #[error("what is explained was explained before, or needed no explanation")]
     Explained,
+    #[error("a payee is released that is not held")]
+    Released,
     #[error("what a transaction took is less than nothing")]
     Fee,
     #[error("the amounts are larger than all there is")]
@@ -41,7 +45,7 @@ enum Stage {
     Sent,
     /// Came back, with so much left of it.
     Returned(NanoTon),
-    /// Was not made, and is owed under another id.
+    /// Was not made, and is owed under another id; unless it turns out that it was.
     Void,
 }
 
@@ -76,6 +80,12 @@ pub struct Treasury {
     opened: Option<Opened>,
     read_to: Option<Place>,
     on_its_way: Option<Batch>,
+    /// Batches that are taken for not executed and have the number of the next one: of all these the wallet takes one.
+    lapsed: Vec<Batch>,
+    /// The number that the next batch must have.
+    seqno: u32,
+    /// Whether somebody else may have used that number, so that the next one may be a later one.
+    seqno_is_unsure: bool,
     payouts: BTreeMap<Number, Payout>,
     withdrawals: BTreeSet<RequestId>,
     operators: BTreeMap<OperatorId, Paid>,
@@ -100,6 +110,10 @@ pub struct Paid {
 
 const DAY: u32 = 24 * 60 * 60;
 
+fn add(one: i128, other: i128) -> Result<i128, Impossible> {
+    one.checked_add(other).ok_or(Impossible::Overflow)
+}
+
 impl Treasury {
     /// Takes one more record.
     ///
@@ -113,10 +127,12 @@ impl Treasury {
             Decision::Opened(opened) => self.opened = Some(opened.clone()),
             Decision::Batch(batch) => self.begin(batch)?,
             Decision::Lapsed { seqno } => {
-                let batch = self.end_batch(*seqno)?;
+                let batch = self.on_its_way.take().filter(|batch| batch.seqno == *seqno);
+                let batch = batch.ok_or(Impossible::OtherBatch)?;
                 for begun in &batch.payouts {
                     self.void(begun.id)?;
                 }
+                self.lapsed.push(batch);
             }
             Decision::Read(read) => {
                 for entry in &read.transactions {
@@ -125,11 +141,14 @@ impl Treasury {
             }
             Decision::Explained { transaction } => {
                 let change = self.unexplained.remove(transaction).ok_or(Impossible::Explained)?;
-                self.sums.unexplained -= change;
-                self.sums.explained += change;
+                self.sums.unexplained =
+                    add(self.sums.unexplained, change.checked_neg().ok_or(Impossible::Overflow)?)?;
+                self.sums.explained = add(self.sums.explained, change)?;
             }
             Decision::Released { payee } => {
-                self.held.remove(payee);
+                if !self.held.remove(payee) {
+                    return Err(Impossible::Released);
+                }
             }
         }
         Ok(())
@@ -151,6 +170,18 @@ impl Treasury {
     #[must_use]
     pub fn on_its_way(&self) -> Option<&Batch> {
         self.on_its_way.as_ref()
+    }
+
+    /// The batches of which the wallet may have executed one: the one on its way, and those that lapsed under the same
+    /// number. A block may turn up that an endpoint had not known.
+    pub fn may_be_executed(&self) -> impl Iterator<Item = &Batch> {
+        self.on_its_way.iter().chain(&self.lapsed)
+    }
+
+    /// Whether somebody else may have used the number of the batch on its way, so that it never is executed.
+    #[must_use]
+    pub fn seqno_is_unsure(&self) -> bool {
+        self.seqno_is_unsure
     }
 
     /// What the wallet holds by its transactions, nanoTON.
@@ -221,9 +252,19 @@ impl Treasury {
         if self.on_its_way.is_some() {
             return Err(Impossible::TwoBatches);
         }
+        // Two batches that may both pay the same have one number, of which the wallet takes one: only what a transaction
+        // says moves it, and never an endpoint's word.
+        let is_later = self.seqno_is_unsure && batch.seqno > self.seqno;
+        if batch.seqno != self.seqno && !is_later {
+            return Err(Impossible::Seqno);
+        }
+        if is_later {
+            self.lapsed.clear();
+        }
+        (self.seqno, self.seqno_is_unsure) = (batch.seqno, false);
         let mut total = 0;
         for begun in &batch.payouts {
-            if begun.id < self.next_payout() {
+            if begun.id < self.next_payout() || self.payouts.contains_key(&begun.id) {
                 return Err(Impossible::PayoutId);
             }
             total += u128::from(begun.amount.0);
@@ -253,20 +294,13 @@ impl Treasury {
         Ok(())
     }
 
-    fn end_batch(&mut self, seqno: u32) -> Result<Batch, Impossible> {
-        match self.on_its_way.take() {
-            Some(batch) if batch.seqno == seqno => Ok(batch),
-            _ => Err(Impossible::OtherBatch),
-        }
-    }
-
-    /// From [`Stage::OnItsWay`] to `stage`.
-    fn leave(&mut self, id: Number, stage: Stage) -> Result<Begun, Impossible> {
-        let payout = self.payouts.get_mut(&id).filter(|payout| payout.stage == Stage::OnItsWay);
+    /// From one stage to another.
+    fn leave(&mut self, id: Number, from: Stage, stage: Stage) -> Result<Begun, Impossible> {
+        let payout = self.payouts.get_mut(&id).filter(|payout| payout.stage == from);
         let payout = payout.ok_or(Impossible::Payouts)?;
         payout.stage = stage;
         let begun = payout.begun.clone();
-        if let Owed::Operator(operator) = &begun.of {
+        if let (Stage::OnItsWay, Owed::Operator(operator)) = (from, &begun.of) {
             let paid = self.operators.entry(operator.clone()).or_default();
             paid.on_its_way =
                 paid.on_its_way.checked_sub(begun.amount.0.into()).ok_or(Impossible::Payouts)?;
@@ -275,17 +309,24 @@ impl Treasury {
     }
 
     fn void(&mut self, id: Number) -> Result<(), Impossible> {
-        if let Owed::Withdrawal { intent, .. } = self.leave(id, Stage::Void)?.of {
+        if let Owed::Withdrawal { intent, .. } = self.leave(id, Stage::OnItsWay, Stage::Void)?.of {
             self.withdrawals.remove(&intent);
         }
         Ok(())
     }
 
-    fn sent(&mut self, id: Number) -> Result<u128, Impossible> {
-        let begun = self.leave(id, Stage::Sent)?;
+    fn sent(&mut self, id: Number, from: Stage) -> Result<u128, Impossible> {
+        let begun = self.leave(id, from, Stage::Sent)?;
         let amount = u128::from(begun.amount.0);
         match begun.of {
-            Owed::Withdrawal { .. } => self.sums.withdrawn += amount,
+            Owed::Withdrawal { intent, .. } => {
+                // One that is void has left it to the next, which is void by now as well.
+                let was_there = !self.withdrawals.insert(intent);
+                if was_there != (from == Stage::OnItsWay) {
+                    return Err(Impossible::Withdrawal);
+                }
+                self.sums.withdrawn += amount;
+            }
             Owed::Operator(operator) => {
                 self.operators.entry(operator).or_default().sent += amount;
                 self.sums.to_operators += amount;
@@ -299,7 +340,7 @@ impl Treasury {
             return Err(Impossible::Order);
         }
         self.read_to = Some(entry.transaction);
-        self.balance += entry.change;
+        self.balance = add(self.balance, entry.change)?;
         // What came in, or, below zero, what was sent; the rest of the change is what the chain took.
         let moved: i128 = match &entry.class {
             Class::Deposit { amount, .. } => {
@@ -322,24 +363,43 @@ impl Treasury {
             Class::Nothing => 0,
             Class::Unexplained { .. } => {
                 self.unexplained.insert(entry.transaction, entry.change);
-                self.sums.unexplained += entry.change;
+                self.sums.unexplained = add(self.sums.unexplained, entry.change)?;
+                self.seqno_is_unsure = true;
                 entry.change
             }
         };
-        self.sums.fees += u128::try_from(moved - entry.change).map_err(|_| Impossible::Fee)?;
+        let fee = moved.checked_sub(entry.change).ok_or(Impossible::Overflow)?;
+        self.sums.fees += u128::try_from(fee).map_err(|_| Impossible::Fee)?;
         Ok(())
     }
 
+    /// The batch of this number with these payouts was executed: the one on its way, or one that had lapsed by mistake,
+    /// and then the one on its way never is.
     fn paid_batch(&mut self, seqno: u32, sent: &[Number], skipped: &[Number]) -> Result<i128, Impossible> {
-        let batch = self.end_batch(seqno)?;
-        if batch.payouts.len() != sent.len() + skipped.len() {
-            return Err(Impossible::Payouts);
+        if self.may_be_executed().all(|batch| batch.seqno != seqno) {
+            return Err(Impossible::OtherBatch);
         }
+        let mut ids: Vec<Number> = sent.iter().chain(skipped).copied().collect();
+        ids.sort_unstable();
+        let is_it = |batch: &Batch| batch.payouts.iter().map(|begun| begun.id).eq(ids.iter().copied());
+        let from = if self.on_its_way.as_ref().is_some_and(is_it) {
+            Stage::OnItsWay
+        } else if self.lapsed.iter().any(is_it) {
+            for begun in self.on_its_way.iter().flat_map(|batch| batch.payouts.clone()).collect::<Vec<_>>() {
+                self.void(begun.id)?;
+            }
+            Stage::Void
+        } else {
+            return Err(Impossible::Payouts);
+        };
+        self.on_its_way = None;
+        self.lapsed.clear();
+        (self.seqno, self.seqno_is_unsure) = (seqno.checked_add(1).ok_or(Impossible::Overflow)?, false);
         let mut total = 0;
         for id in sent {
-            total += self.sent(*id)?;
+            total += self.sent(*id, from)?;
         }
-        for id in skipped {
+        for id in skipped.iter().filter(|_| from == Stage::OnItsWay) {
             self.void(*id)?;
         }
         i128::try_from(total).map(|total| -total).map_err(|_| Impossible::Overflow)

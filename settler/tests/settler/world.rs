@@ -1,17 +1,20 @@
 //! A chain, a ledger and whoever wants to be paid, all real and in one process: the chain is `cocoon-devnet`'s, asked
 //! over HTTP, and makes its blocks when told to.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cocoon_devnet::{
-    Chain as Devnet, Clock, Endpoint as DevnetEndpoint, Fees, Network as DevnetNetwork, SharedChain,
+    Chain as Devnet, Clock, Endpoint as DevnetEndpoint, EndpointFaults, Fees, Network as DevnetNetwork,
+    SharedChain,
 };
 use cocoon_ledger::{Ledger, Options, Settlement, TonAddress, Withdrawal, WithdrawalBegun, Work};
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, OperatorId, ReceiptId, RequestId, Usage};
 use cocoon_settler::config::{DepositConfig, PayoutConfig};
+use cocoon_settler::decision::{Batch, Begun, Class, Decision};
 use cocoon_settler::{Books, LedgerBooks, Settings, Settler, Step};
-use cocoon_ton::chain::{Chain, Endpoint, EndpointConfig, EndpointUrl, Failover};
+use cocoon_ton::chain::{Chain, Endpoint, EndpointConfig, EndpointUrl, Failover, Status};
 use cocoon_ton::{
     Address, Direction, GlobalId, KeyPair, Network, PAYOUT_OP, Wallet, Workchain, deposit_comment,
 };
@@ -19,7 +22,9 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tycho_types::cell::{Cell, CellBuilder, HashBytes};
-use tycho_types::models::{CurrencyCollection, IntMsgInfo, MsgInfo, OwnedMessage, StdAddr};
+use tycho_types::models::{
+    CurrencyCollection, IntMsgInfo, MessageLayout, MsgInfo, OwnedMessage, StateInit, StdAddr,
+};
 
 pub(crate) const TON: u64 = 1_000_000_000;
 
@@ -32,7 +37,12 @@ pub(crate) struct World {
     pub(crate) devnet: SharedChain,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) payouts: PayoutConfig,
+    pub(crate) deposits: DepositConfig,
+    /// Of a call to an endpoint.
+    pub(crate) timeout: Duration,
     urls: Vec<String>,
+    /// Messages that were put on their way: their logical times differ by it.
+    sent: AtomicU64,
     servers: Vec<JoinHandle<()>>,
     _folder: TempDir,
 }
@@ -59,27 +69,51 @@ fn std_address(address: &Address) -> StdAddr {
     StdAddr::new(address.workchain().number(), HashBytes(*address.hash()))
 }
 
-/// A transfer with a comment, as a wallet sends it.
-pub(crate) fn transfer(from: &Address, to: &Address, nano: u64, comment: Option<&str>, lt: u64) -> Cell {
+/// The body of a comment that fits into one cell.
+pub(crate) fn comment(text: &[u8]) -> Cell {
     let mut body = CellBuilder::new();
-    if let Some(comment) = comment {
-        body.store_u32(0).unwrap();
-        body.store_raw(comment.as_bytes(), u16::try_from(comment.len() * 8).unwrap()).unwrap();
+    body.store_u32(0).unwrap();
+    body.store_raw(text, u16::try_from(text.len() * 8).unwrap()).unwrap();
+    body.build().unwrap()
+}
+
+/// A message between accounts that is to be put on its way.
+#[derive(Clone)]
+pub(crate) struct Sending {
+    pub(crate) from: Address,
+    pub(crate) to: Address,
+    pub(crate) nano: u64,
+    pub(crate) body: Cell,
+    /// Whether it comes back where it is not taken.
+    pub(crate) bounce: bool,
+    /// Whether it says that it came back.
+    pub(crate) bounced: bool,
+}
+
+impl Sending {
+    /// A transfer to the treasury, as a wallet sends it.
+    pub(crate) fn new(from: u8, nano: u64, body: Cell) -> Self {
+        Self { from: address(from), to: World::treasury(), nano, body, bounce: false, bounced: false }
     }
-    CellBuilder::build_from(OwnedMessage {
-        info: MsgInfo::Int(IntMsgInfo {
-            src: std_address(from).into(),
-            dst: std_address(to).into(),
-            value: CurrencyCollection::new(nano.into()),
-            created_at: BEGIN,
-            created_lt: lt,
-            ..IntMsgInfo::default()
-        }),
-        init: None,
-        body: body.build().unwrap().into(),
-        layout: None,
-    })
-    .unwrap()
+
+    fn cell(self, init: Option<StateInit>, lt: u64) -> Cell {
+        CellBuilder::build_from(OwnedMessage {
+            info: MsgInfo::Int(IntMsgInfo {
+                bounce: self.bounce,
+                bounced: self.bounced,
+                src: std_address(&self.from).into(),
+                dst: std_address(&self.to).into(),
+                value: CurrencyCollection::new(self.nano.into()),
+                created_at: BEGIN,
+                created_lt: lt,
+                ..IntMsgInfo::default()
+            }),
+            init,
+            body: self.body.into(),
+            layout: Some(MessageLayout { init_to_cell: true, body_to_cell: true }),
+        })
+        .unwrap()
+    }
 }
 
 impl World {
@@ -112,7 +146,18 @@ impl World {
             cocoon_ledger::open(&url, Options { test_clock: true, ..Options::default() }).await.unwrap();
         ledger.set_test_time(u64::from(BEGIN) * 1000).await.unwrap();
         let payouts = PayoutConfig { small_after_s: 3600, ..PayoutConfig::default() };
-        Self { devnet, ledger, payouts, urls, servers, _folder: folder }
+        let (deposits, timeout) = (DepositConfig::default(), Duration::from_secs(5));
+        Self {
+            devnet,
+            ledger,
+            payouts,
+            deposits,
+            timeout,
+            urls,
+            sent: AtomicU64::new(1),
+            servers,
+            _folder: folder,
+        }
     }
 
     pub(crate) fn key() -> KeyPair {
@@ -139,7 +184,7 @@ impl World {
                 api_key: None,
                 operator: format!("operator {number}"),
                 network,
-                timeout: Duration::from_secs(5),
+                timeout: self.timeout,
             })
             .unwrap()
         };
@@ -157,7 +202,7 @@ impl World {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             network: Network::test(GlobalId::TESTNET).unwrap(),
-            deposits: DepositConfig::default(),
+            deposits: self.deposits.clone(),
             payouts: self.payouts.clone(),
         }
     }
@@ -194,12 +239,55 @@ impl World {
         self.ledger.set_test_time(now).await.unwrap();
     }
 
-    pub(crate) fn send(&self, from: u8, nano: u64, comment: Option<&str>) {
+    /// A transfer to the treasury, which arrives.
+    pub(crate) fn send(&self, from: u8, nano: u64, text: Option<&str>) {
+        let body = text.map_or_else(Cell::default, |text| comment(text.as_bytes()));
+        self.put(Sending::new(from, nano, body));
+        self.devnet().produce_until_idle(100).unwrap();
+    }
+
+    /// Puts a message on its way.
+    pub(crate) fn put(&self, sending: Sending) {
+        self.put_with(sending, None);
+    }
+
+    /// The same with a contract for who gets it.
+    pub(crate) fn put_with(&self, sending: Sending, init: Option<StateInit>) {
+        let number = self.sent.fetch_add(1, Ordering::SeqCst);
         let mut devnet = self.devnet();
-        let lt = devnet.head().end_lt + u64::from(from);
-        let message = transfer(&address(from), &Self::treasury(), nano, comment, lt);
-        devnet.send_internal(message).unwrap();
-        devnet.produce_until_idle(100).unwrap();
+        let lt = devnet.head().end_lt + number;
+        devnet.send_internal(sending.cell(init, lt)).unwrap();
+    }
+
+    /// What this key signs for a batch, and what the settler therefore sends.
+    pub(crate) fn signed(batch: &Batch) -> cocoon_ton::Batch {
+        let payouts = batch.payouts.iter().map(|begun| cocoon_ton::Payout {
+            id: cocoon_ton::PayoutId(begun.id.0),
+            to: begun.to.0,
+            amount: begun.amount,
+            bounce: false,
+        });
+        let (seqno, until) = (batch.seqno, batch.valid_until);
+        Self::wallet().batch(&Self::key(), payouts.collect(), seqno, until, batch.deploy).unwrap()
+    }
+
+    /// A batch with these payouts that may be decided next, whatever a planner would say.
+    pub(crate) async fn batch_of(&self, settler: &Settler, payouts: Vec<Begun>) -> Batch {
+        let Status::Active { data, .. } = self.chain().account(&Self::treasury()).await.unwrap().status
+        else {
+            panic!("the wallet is not deployed");
+        };
+        assert_eq!(settler.treasury().on_its_way(), None);
+        let mut batch = Batch {
+            seqno: cocoon_ton::WalletState::parse(&data).unwrap().seqno,
+            valid_until: self.now() + self.payouts.valid_for_s,
+            at: self.now(),
+            deploy: false,
+            body: cocoon_ton::CellHash([0; 32]),
+            payouts,
+        };
+        batch.body = Self::signed(&batch).body_hash;
+        batch
     }
 
     pub(crate) fn deposit(&self, name: &str, nano: u64) {
@@ -261,6 +349,34 @@ impl World {
         panic!("it does not come to an end: {steps:?}");
     }
 
+    /// Steps, with a block after each, until nothing is due or nothing can be done but wait.
+    pub(crate) async fn run_or_wait(&self, settler: &mut Settler) {
+        for _ in 0..200 {
+            let step = settler.step(self.now()).await.unwrap();
+            self.settle_chain();
+            if matches!(step, Step::Idle(_) | Step::Waits) {
+                return;
+            }
+        }
+        panic!("it does not come to an end");
+    }
+
+    /// The log of decisions.
+    pub(crate) async fn log(&self) -> Vec<String> {
+        self.ledger.decisions(0, 1000).await.unwrap()
+    }
+
+    /// What the log says of each transaction, the oldest first.
+    pub(crate) async fn classes(&self) -> Vec<Class> {
+        let mut classes = Vec::new();
+        for record in self.log().await {
+            if let Decision::Read(read) = serde_json::from_str(&record).unwrap() {
+                classes.extend(read.transactions.into_iter().map(|entry| entry.class));
+            }
+        }
+        classes
+    }
+
     /// What came to this account by payouts of the treasury: id and nanoTON of each, the oldest first.
     pub(crate) async fn payouts_to(&self, payee: &Address) -> Vec<(u64, u64)> {
         let chain = self.chain();
@@ -280,6 +396,54 @@ impl World {
         found
     }
 
+    /// Asks an endpoint's side for whoever steers the chain.
+    pub(crate) async fn control(
+        &self,
+        endpoint: usize,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> serde_json::Value {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let host = self.urls[endpoint].strip_prefix("http://").unwrap();
+        let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}"
+        );
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    pub(crate) async fn set_faults(&self, endpoint: usize, faults: &EndpointFaults) {
+        let body = serde_json::to_string(faults).unwrap();
+        self.control(endpoint, "PUT", "/devnet/faults/endpoint", &body).await;
+    }
+
+    /// What must hold whenever all is read and nothing is on its way: no nano is lost, none is there twice.
+    pub(crate) async fn assert_closes(&self, settler: &Settler) {
+        let (treasury, sums) = (settler.treasury(), settler.treasury().sums());
+        assert_eq!(treasury.on_its_way(), None);
+        assert_eq!(treasury.balance(), i128::from(self.balance_of(&Self::treasury()).await), "the wallet");
+        let came = sums.credited + sums.float + sums.unclaimed + sums.from_operators;
+        let went = sums.to_operators + sums.withdrawn + sums.fees;
+        let changed = sums.unexplained + sums.explained;
+        let comes_to = i128::try_from(came).unwrap() - i128::try_from(went).unwrap() + changed;
+        assert_eq!(treasury.balance(), comes_to, "{sums:?}");
+        let ledger = settler.books().sums().await.unwrap();
+        assert_eq!((ledger.deposits, ledger.withdrawn), (sums.credited, sums.withdrawn), "ledger and log");
+        let gone = ledger.balances + ledger.withdrawing + ledger.charges + ledger.withdrawn;
+        assert_eq!(ledger.deposits + ledger.grants, gone, "the ledger");
+        let sent: u128 = treasury.operators().map(|(_, paid)| paid.sent).sum();
+        assert_eq!(sent, sums.to_operators - sums.from_operators, "the operators");
+        let supply = &self.control(0, "GET", "/devnet", "").await["supply"];
+        let of = |name: &str| supply[name].as_str().unwrap().parse::<u128>().unwrap();
+        assert_eq!(of("minted"), of("balances") + of("on_the_way") + of("fees") + of("burned"), "the chain");
+    }
+
     pub(crate) async fn balance_of(&self, address: &Address) -> u64 {
         self.chain().account(address).await.unwrap().balance.0
     }
@@ -294,4 +458,9 @@ fn payout_id(body: &cocoon_ton::ArcCell) -> u64 {
     let data = body.data();
     assert_eq!(data[..4], PAYOUT_OP.to_be_bytes(), "not a payout");
     u64::from_be_bytes(data[4..12].try_into().unwrap())
+}
+
+/// Whether there is time for more than what every run does.
+pub(crate) fn full() -> bool {
+    std::env::var_os("COCOON_TEST_FULL").is_some()
 }
