@@ -166,7 +166,7 @@ fn main() -> std::process::ExitCode {
         dashboard: its_files_are_strict_and_asked_for_anew, its_library_is_what_its_package_has, every_state_is_shown,
             it_shows_and_does_what_the_api_does;
         contracts: their_code_is_what_their_sources_compile_to, they_do_what_their_tests_say,
-            each_guard_is_missed_when_it_is_gone;
+            each_guard_is_missed_when_it_is_gone, the_goldens_are_what_others_make_anew;
         connect: a_gateway_is_reached_over_tls, a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
             requests_of_web_pages_are_403, verify_prints_what_it_checked;
     };
