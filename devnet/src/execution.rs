@@ -1,8 +1,11 @@
 //! One message, run on one account.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tycho_executor::{Executor, ExecutorInspector, ExecutorParams, TxError};
 use tycho_types::cell::{Cell, HashBytes, Lazy};
 use tycho_types::models::{OptionalAccount, OwnedMessage, ShardAccount, StdAddr};
+use tycho_vm::BehaviourModifiers;
 
 use crate::Network;
 
@@ -72,10 +75,45 @@ pub fn execute(
     account: &ShardAccount,
     inbound: &Inbound,
 ) -> Result<Executed, NotExecuted> {
+    run(network, moment, account, inbound, Rules { min_lt: moment.block_lt, any_signature: false })
+}
+
+/// What one run needs beside its moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// The first logical time that the transaction may have.
+    pub(crate) min_lt: u64,
+    /// Every signature counts as right: for asking what a message would cost before it is signed.
+    pub(crate) any_signature: bool,
+}
+
+/// As [`execute`], under these rules. Nothing ends the process: where the executor panics, the message has no
+/// transaction.
+pub(crate) fn run(
+    network: &Network,
+    moment: &Moment,
+    account: &ShardAccount,
+    inbound: &Inbound,
+    rules: Rules,
+) -> Result<Executed, NotExecuted> {
+    let executed = catch_unwind(AssertUnwindSafe(|| transact(network, moment, account, inbound, rules)));
+    executed.unwrap_or_else(|_| Err(NotExecuted::Fatal(anyhow::anyhow!("the executor panicked"))))
+}
+
+fn transact(
+    network: &Network,
+    moment: &Moment,
+    account: &ShardAccount,
+    inbound: &Inbound,
+    rules: Rules,
+) -> Result<Executed, NotExecuted> {
+    let vm_modifiers =
+        BehaviourModifiers { chksig_always_succeed: rules.any_signature, ..Default::default() };
     let params = ExecutorParams {
         block_unixtime: moment.time,
         block_lt: moment.block_lt,
         rand_seed: moment.seed,
+        vm_modifiers,
         // As the C++ node at this version; the executor's defaults are those of another chain.
         charge_action_fees_on_fail: true,
         strict_extra_currency: true,
@@ -83,7 +121,7 @@ pub fn execute(
     };
     let mut inspector = ExecutorInspector::default();
     let executed = Executor::new(&params, network.config())
-        .with_min_lt(moment.block_lt)
+        .with_min_lt(rules.min_lt)
         .begin_ordinary_ext(
             &inbound.to,
             inbound.external,

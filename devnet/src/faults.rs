@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn an_external_message_is_dropped_before_it_is_doubled() {
-        let mut faults = NetworkFaults { drop_externals: 1, duplicate_externals: 2, ..NetworkFaults::default() };
+        let mut faults =
+            NetworkFaults { drop_externals: 1, duplicate_externals: 2, ..NetworkFaults::default() };
         let copies: Vec<_> = (0..3).map(|_| faults.external().0).collect();
         assert_eq!(copies, [0, 2, 1]);
     }

@@ -2,6 +2,7 @@
 //! transaction, and clients see the toncenter v2 API. It has one validator, itself, so its blocks prove nothing.
 
 mod api;
+mod audit;
 mod chain;
 mod clock;
 mod execution;
@@ -11,8 +12,11 @@ mod network;
 mod production;
 mod state;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use api::{Endpoint, SharedChain};
+pub use audit::NotAChain;
 pub use chain::{Chain, ChainError};
 pub use clock::Clock;
 pub use execution::{Executed, Inbound, Moment, NotExecuted, execute};

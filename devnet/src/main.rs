@@ -1,5 +1,7 @@
-//! `cocoon-devnet`: a local TON chain for development and tests.
+//! `cocoon-devnet`: a local TON chain for development and tests. Once it is ready it prints one JSON line with its
+//! addresses.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,7 +63,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     ensure!(arguments.global_id != MAINNET, "{MAINNET} is the main network's number, and this is not it");
     let remote = arguments.listen.iter().find(|address| !address.ip().is_loopback());
     if let Some(address) = remote {
-        anyhow::bail!("{address} is not a loopback address: whoever reaches this can give coins and move time");
+        anyhow::bail!(
+            "{address} is not a loopback address: whoever reaches this can give coins and move time"
+        );
     }
     let network = Network::new(arguments.fees, arguments.global_id).context("the configuration")?;
     let clock = arguments.time.map_or(Clock::REAL, |at| Clock::Standing { at });
@@ -80,14 +84,17 @@ async fn serve_all(arguments: &Arguments, chain: SharedChain) -> anyhow::Result<
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
+    let mut addresses = Vec::new();
     for address in &arguments.listen {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-        tracing::info!(address = %listener.local_addr()?, "listening");
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        addresses.push(listener.local_addr()?.to_string());
         let router = Endpoint::new(Arc::clone(&chain)).router();
         tasks.spawn(serve(listener, router, stop.clone(), async {
             tokio::time::sleep(GRACE).await;
         }));
     }
+    say_ready(&chain, &addresses)?;
     if arguments.block_interval > 0 {
         let every = Duration::from_millis(arguments.block_interval);
         tasks.spawn(make_blocks(chain, every, stop.clone()));
@@ -96,6 +103,16 @@ async fn serve_all(arguments: &Arguments, chain: SharedChain) -> anyhow::Result<
     signals.next().await;
     stop.cancel();
     tasks.wait().await;
+    Ok(())
+}
+
+fn say_ready(chain: &SharedChain, addresses: &[String]) -> anyhow::Result<()> {
+    let chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
+    let (fees, global_id, seqno) = (chain.network().fees(), chain.network().global_id(), chain.head().seqno);
+    tracing::info!(?fees, global_id, seqno, "a local TON chain: its coins are worth nothing");
+    let line = serde_json::json!({ "ready": true, "listen": addresses });
+    // Who started this may have closed its end, and is in no need of it then.
+    drop(writeln!(std::io::stdout(), "{line}"));
     Ok(())
 }
 

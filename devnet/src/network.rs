@@ -210,7 +210,14 @@ fn forward_prices(prices: &Prices, masterchain: bool) -> MsgForwardPrices {
         false => (prices.message, prices.message_bit, prices.message_cell),
     };
     // A third of a message's fee goes to the block that sends it (65536 / 3).
-    MsgForwardPrices { lump_price, bit_price, cell_price, ihr_price_factor: 98_304, first_frac: 21_845, next_frac: 21_845 }
+    MsgForwardPrices {
+        lump_price,
+        bit_price,
+        cell_price,
+        ihr_price_factor: 98_304,
+        first_frac: 21_845,
+        next_frac: 21_845,
+    }
 }
 
 /// A message's body or a value as a cell of its own.

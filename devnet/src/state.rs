@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tycho_types::boc::Boc;
 use tycho_types::cell::{Cell, CellBuilder, HashBytes};
 use tycho_types::error::Error;
-use tycho_types::models::{MsgInfo, OwnedMessage, ShardAccount, StdAddr};
+use tycho_types::models::{IntAddr, MsgInfo, OwnedMessage, ShardAccount, StdAddr};
 
 use crate::Network;
 use crate::execution::nothing;
@@ -24,7 +24,7 @@ pub struct TransactionId {
 }
 
 /// A transaction that is in a block.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Recorded {
     pub(crate) id: TransactionId,
     pub(crate) cell: Cell,
@@ -89,10 +89,10 @@ fn digest_of(domain: &str, hash: &HashBytes) -> HashBytes {
 }
 
 /// A message from one account to another, on its way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delivery {
     pub(crate) message: Cell,
-    pub(crate) from: Option<StdAddr>,
+    pub(crate) from: StdAddr,
     pub(crate) to: StdAddr,
     pub(crate) created_lt: u64,
     /// What it carries, nanoTON.
@@ -104,18 +104,26 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// None for a message that leaves the chain or goes to an account that no chain has.
+    /// None for a message that leaves the chain: what contracts send to accounts has standard addresses, or the
+    /// action phase refuses it.
     ///
     /// # Errors
     /// For a cell that is no message.
     pub(crate) fn of(message: Cell, due: Seqno) -> Result<Option<Self>, Error> {
         let parsed = message.parse::<OwnedMessage>()?;
         let MsgInfo::Int(info) = parsed.info else { return Ok(None) };
-        let Some(to) = info.dst.as_std().cloned() else { return Ok(None) };
+        let (Some(from), Some(to)) = (on_this_chain(&info.src), on_this_chain(&info.dst)) else {
+            return Ok(None);
+        };
         let (value, fee) = (info.value.tokens.into_inner(), info.fwd_fee.into_inner());
-        let from = info.src.as_std().cloned();
         Ok(Some(Self { message, from, to, created_lt: info.created_lt, value, fee, due }))
     }
+}
+
+/// An account of the masterchain or the basechain; there are no others.
+pub(crate) fn on_this_chain(address: &IntAddr) -> Option<StdAddr> {
+    let address = address.as_std().filter(|address| address.anycast.is_none())?;
+    matches!(address.workchain, -1 | 0).then(|| address.clone())
 }
 
 /// Where all coins are, nanoTON: `minted` = balances + on their way + `fees` + `burned`, after every block.
@@ -133,8 +141,9 @@ pub(crate) struct State {
     pub(crate) accounts: BTreeMap<StdAddr, ShardAccount>,
     /// By account, the oldest first.
     pub(crate) history: BTreeMap<StdAddr, Vec<Arc<Recorded>>>,
-    /// By number, from the first on; there is always one.
-    pub(crate) blocks: Vec<Arc<Block>>,
+    /// All blocks before the newest, by number.
+    before: Vec<Arc<Block>>,
+    head: Arc<Block>,
     pub(crate) queue: Vec<Delivery>,
     pub(crate) supply: Supply,
 }
@@ -156,10 +165,18 @@ impl State {
         Self {
             accounts: BTreeMap::new(),
             history: BTreeMap::new(),
-            blocks: vec![Arc::new(first)],
+            before: Vec::new(),
+            head: Arc::new(first),
             queue: Vec::new(),
             supply: Supply::default(),
         }
+    }
+
+    /// A chain of these blocks and nothing else yet; none without a block.
+    pub(crate) fn of_blocks(mut blocks: Vec<Arc<Block>>) -> Option<Self> {
+        let head = blocks.pop()?;
+        let (accounts, history, queue) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Some(Self { accounts, history, before: blocks, head, queue, supply: Supply::default() })
     }
 
     pub(crate) fn apply(&mut self, change: Change) {
@@ -172,18 +189,41 @@ impl State {
         for recorded in change.recorded {
             self.history.entry(recorded.id.account.clone()).or_default().push(recorded);
         }
-        self.blocks.push(change.block);
+        self.before.push(std::mem::replace(&mut self.head, change.block));
         self.queue = change.queue;
         self.supply = change.supply;
     }
 
     /// The newest block.
     pub(crate) fn head(&self) -> &Block {
-        self.blocks.last().map_or_else(|| unreachable!("there is always a first block"), |block| block)
+        &self.head
+    }
+
+    /// From the first on.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.before.iter().chain([&self.head]).map(Arc::as_ref)
     }
 
     pub(crate) fn block(&self, seqno: Seqno) -> Option<&Block> {
-        self.blocks.get(usize::try_from(seqno).ok()?).map(Arc::as_ref)
+        if seqno == self.head.seqno {
+            return Some(&self.head);
+        }
+        self.before.get(usize::try_from(seqno).ok()?).map(Arc::as_ref)
+    }
+
+    /// The first block that ends after this logical time.
+    pub(crate) fn block_of_lt(&self, lt: u64) -> Option<&Block> {
+        let index = self.before.partition_point(|block| block.end_lt <= lt);
+        self.before.get(index).or((self.head.end_lt > lt).then_some(&self.head)).map(Arc::as_ref)
+    }
+
+    /// The last block up to this Unix time.
+    pub(crate) fn block_until(&self, time: u32) -> Option<&Block> {
+        if self.head.time <= time {
+            return Some(&self.head);
+        }
+        let after = self.before.partition_point(|block| block.time <= time);
+        self.before.get(after.checked_sub(1)?).map(Arc::as_ref)
     }
 
     /// An account, or the state of one that is not there.
@@ -201,6 +241,11 @@ impl State {
         history.get(index)
     }
 
+    /// The transaction that a block names.
+    pub(crate) fn transaction_of(&self, id: &TransactionId) -> Option<&Arc<Recorded>> {
+        self.transaction(&id.account, id.lt).filter(|recorded| recorded.id == *id)
+    }
+
     /// What accounts hold, nanoTON.
     ///
     /// # Errors
@@ -208,7 +253,7 @@ impl State {
     pub(crate) fn balances(&self) -> Result<u128, Error> {
         let mut sum = 0;
         for account in self.accounts.values() {
-            sum += account.load_account()?.map_or(0, |account| account.balance.tokens.into_inner());
+            sum += nanos(account)?;
         }
         Ok(sum)
     }
@@ -217,6 +262,11 @@ impl State {
     pub(crate) fn on_the_way(&self) -> u128 {
         self.queue.iter().map(|delivery| delivery.value + delivery.fee).sum()
     }
+}
+
+/// What an account has, nanoTON.
+pub(crate) fn nanos(account: &ShardAccount) -> Result<u128, Error> {
+    Ok(account.load_account()?.map_or(0, |account| account.balance.tokens.into_inner()))
 }
 
 pub(crate) fn account_to_boc(account: &ShardAccount) -> Result<Vec<u8>, Error> {

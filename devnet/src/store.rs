@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Transaction as Sql, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction as Sql, params};
 use tycho_types::boc::Boc;
 use tycho_types::cell::Cell;
 use tycho_types::models::{ShardAccount, StdAddr, Transaction};
 
+use crate::audit::{NotAChain, audit};
 use crate::clock::Clock;
 use crate::state::{Block, Change, Delivery, Recorded, State, Supply, TransactionId, account_to_boc};
 use crate::{Fees, Network};
+
+/// Tells such a file from another database: "ccdv".
+const APPLICATION: i32 = 0x6363_6476;
+
+/// Of the schema.
+const VERSION: i32 = 1;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS about (id INTEGER PRIMARY KEY CHECK (id = 0), network TEXT NOT NULL,
@@ -24,18 +31,34 @@ const SCHEMA: &str = "
         message BLOB NOT NULL) STRICT;
 ";
 
+/// Why a chain's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the chain's file: {0}")]
-    Sql(#[from] rusqlite::Error),
-    #[error("the chain's file has something that cannot be read: {0}")]
+    #[error("another process has the file")]
+    InUse,
+    #[error("the file is a database of something else, or of another version of cocoon-devnet")]
+    NotOurs,
+    #[error("the file: {0}")]
+    Sql(rusqlite::Error),
+    #[error("the file is damaged, a cell in it: {0}")]
     Cell(#[from] tycho_types::error::Error),
-    #[error("the chain's file has something that cannot be read: {0}")]
+    #[error("the file is damaged, a text in it: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the chain's file has something that cannot be read: {0}")]
+    #[error("the file is damaged: {0}")]
     Content(&'static str),
-    #[error("the file has a chain with {found:?} fees and number {global_id}")]
+    #[error("the file is damaged: {0}")]
+    NotAChain(#[from] NotAChain),
+    #[error("the file has a chain with {found:?} fees and number {global_id}, which is another one")]
     OtherNetwork { found: Fees, global_id: i32 },
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse,
+            _ => Self::Sql(error),
+        }
+    }
 }
 
 /// What names a network in the file.
@@ -51,14 +74,29 @@ pub struct Store {
 }
 
 impl Store {
+    /// Opens the file, or makes it.
+    ///
     /// # Errors
-    /// [`StoreError::Sql`], also for a file that another process has.
+    /// [`StoreError::InUse`] where another process has it, [`StoreError::NotOurs`], [`StoreError::Sql`].
     pub fn open(file: &Path) -> Result<Self, StoreError> {
-        let sql = Connection::open(file)?;
+        let mut sql = Connection::open(file)?;
+        // Who has the file has it for as long as it runs: waiting would not help.
+        sql.busy_timeout(std::time::Duration::ZERO)?;
         sql.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        let number = |sql: &Connection, name| sql.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        let tables: u32 = sql.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let named = (number(&sql, "application_id")?, number(&sql, "user_version")?);
+        if tables > 0 && named != (APPLICATION, VERSION) {
+            return Err(StoreError::NotOurs);
+        }
         sql.pragma_update(None, "journal_mode", "WAL")?;
         sql.pragma_update(None, "synchronous", "FULL")?;
-        sql.execute_batch(SCHEMA)?;
+        // Written at every start, so that the lock is there from now on.
+        let schema = sql.transaction()?;
+        schema.execute_batch(SCHEMA)?;
+        schema.pragma_update(None, "application_id", APPLICATION)?;
+        schema.pragma_update(None, "user_version", VERSION)?;
+        schema.commit()?;
         Ok(Self { sql })
     }
 
@@ -76,6 +114,7 @@ impl Store {
         state.accounts = self.accounts()?;
         state.queue = self.queue()?;
         state.supply = serde_json::from_str::<Supply>(&supply)?;
+        audit(network, &state)?;
         Ok(Some((state, serde_json::from_str(&clock)?)))
     }
 
@@ -85,7 +124,8 @@ impl Store {
         let mut select = self.sql.prepare("SELECT block FROM block ORDER BY seqno")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            let block: Block = serde_json::from_str(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+            let block: Block =
+                serde_json::from_str(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
             blocks.push(Arc::new(block));
         }
         let mut select = self.sql.prepare("SELECT seqno, place, cell FROM recorded ORDER BY seqno, place")?;
@@ -104,9 +144,8 @@ impl Store {
             let recorded = Arc::new(Recorded { id: id.clone(), cell, previous_lt, seqno });
             history.entry(id.account).or_default().push(recorded);
         }
-        let first = blocks.first().ok_or(StoreError::Content("no blocks"))?;
-        let mut state = State::new(Block::clone(first));
-        (state.blocks, state.history) = (blocks, history);
+        let mut state = State::of_blocks(blocks).ok_or(StoreError::Content("no blocks"))?;
+        state.history = history;
         Ok(state)
     }
 
@@ -148,15 +187,35 @@ impl Store {
         Ok(sql.commit()?)
     }
 
+    /// Writes a message that is on its way at this place, after all others.
+    pub(crate) fn enqueue(
+        &mut self,
+        place: usize,
+        delivery: &Delivery,
+        supply: &Supply,
+    ) -> Result<(), StoreError> {
+        let sql = self.sql.transaction()?;
+        write_delivery(&sql, place, delivery)?;
+        sql.execute("UPDATE about SET supply = ?1", [serde_json::to_string(supply)?])?;
+        Ok(sql.commit()?)
+    }
+
     pub(crate) fn set_clock(&mut self, clock: Clock) -> Result<(), StoreError> {
         self.sql.execute("UPDATE about SET clock = ?1", [serde_json::to_string(&clock)?])?;
         Ok(())
     }
 
     /// Writes a whole chain in place of what there was.
-    pub(crate) fn replace(&mut self, network: &Network, state: &State, clock: Clock) -> Result<(), StoreError> {
+    pub(crate) fn replace(
+        &mut self,
+        network: &Network,
+        state: &State,
+        clock: Clock,
+    ) -> Result<(), StoreError> {
         let sql = self.sql.transaction()?;
-        sql.execute_batch("DELETE FROM about; DELETE FROM block; DELETE FROM account; DELETE FROM recorded;")?;
+        sql.execute_batch(
+            "DELETE FROM about; DELETE FROM block; DELETE FROM account; DELETE FROM recorded;",
+        )?;
         let named = Named { fees: network.fees(), global_id: network.global_id() };
         sql.execute(
             "INSERT INTO about (id, network, clock, supply) VALUES (0, ?1, ?2, ?3)",
@@ -166,7 +225,7 @@ impl Store {
                 serde_json::to_string(&state.supply)?
             ],
         )?;
-        for block in &state.blocks {
+        for block in state.blocks() {
             write_block(&sql, block)?;
             for (id, place) in block.transactions.iter().zip(0..) {
                 let missing = StoreError::Content("a block without its transaction");
@@ -193,8 +252,11 @@ fn write_block(sql: &Sql<'_>, block: &Block) -> Result<(), StoreError> {
 }
 
 fn write_recorded(sql: &Sql<'_>, recorded: &Recorded, place: u32) -> Result<(), StoreError> {
-    sql.prepare_cached("INSERT INTO recorded (seqno, place, cell) VALUES (?1, ?2, ?3)")?
-        .execute(params![recorded.seqno, place, Boc::encode(&recorded.cell)])?;
+    sql.prepare_cached("INSERT INTO recorded (seqno, place, cell) VALUES (?1, ?2, ?3)")?.execute(params![
+        recorded.seqno,
+        place,
+        Boc::encode(&recorded.cell)
+    ])?;
     Ok(())
 }
 
@@ -211,9 +273,18 @@ fn write_account(sql: &Sql<'_>, address: &StdAddr, account: Option<&ShardAccount
 
 fn write_queue(sql: &Sql<'_>, queue: &[Delivery]) -> Result<(), StoreError> {
     sql.execute("DELETE FROM delivery", [])?;
-    for (delivery, place) in queue.iter().zip(0_u32..) {
-        sql.prepare_cached("INSERT INTO delivery (place, due, message) VALUES (?1, ?2, ?3)")?
-            .execute(params![place, delivery.due, Boc::encode(&delivery.message)])?;
+    for (place, delivery) in queue.iter().enumerate() {
+        write_delivery(sql, place, delivery)?;
     }
     Ok(())
 }
+
+fn write_delivery(sql: &Sql<'_>, place: usize, delivery: &Delivery) -> Result<(), StoreError> {
+    let place = i64::try_from(place).map_err(|_| StoreError::Content("too many messages"))?;
+    sql.prepare_cached("INSERT INTO delivery (place, due, message) VALUES (?1, ?2, ?3)")?
+        .execute(params![place, delivery.due, Boc::encode(&delivery.message)])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -169,7 +169,7 @@ pub async fn admit(gateway: &Gateway, asker: Asker<'_>, what: What<'_>) -> Resul
             if let Refusal::Limited { rates, .. } = refusal {
                 slot.rates.get_or_init(|| rates);
             }
-            let topup = gateway.config.billing.topup(missing(&refusal));
+            let topup = gateway.config.billing.topup(&reserve.account, missing(&refusal));
             Err(Failure::refused(refusal).with_topup(topup))
         }
         Err(error) => Err(store_failure(&error, "reserve", request)),

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cocoon_ledger::redis::{Access, Timeouts};
-use cocoon_openapi::billing::TopUp;
-use cocoon_receipts::{BasisPoints, NanoTon, Price, VerifyingKey};
+use cocoon_openapi::billing::{TopUp, Transfer};
+use cocoon_receipts::{AccountId, BasisPoints, NanoTon, Price, VerifyingKey};
+use cocoon_ton::{Shown, deposit_comment};
 use serde::Deserialize;
 
 use crate::issuers::{self, IssuerConfig};
@@ -167,20 +168,49 @@ impl LedgerConfig {
 }
 
 /// What those who pay are told.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BillingConfig {
     /// A page that says how to pay in.
     #[serde(default)]
     pub topup_url: Option<String>,
+    /// The settler's wallet as `cocoon-settler address` shows it: what is sent there is credited, and withdrawals are
+    /// paid from it.
+    #[serde(default)]
+    pub treasury: Option<String>,
+    /// Least that is paid in or out, nanoTON: the settler's `deposits.minimum`.
+    #[serde(default = "default_minimum_transfer")]
+    pub minimum_transfer: NanoTon,
 }
 
 impl BillingConfig {
-    /// How to pay in `amount`, or any.
+    /// How `account` pays in `amount`, or any.
     #[must_use]
-    pub fn topup(&self, amount: Option<NanoTon>) -> Option<TopUp> {
-        self.topup_url.clone().map(|url| TopUp { amount, url })
+    pub fn topup(&self, account: &AccountId, amount: Option<NanoTon>) -> Option<TopUp> {
+        let transfer = self.treasury.as_ref().map(|address| self.transfer(address, account, amount));
+        let url = self.topup_url.clone();
+        (url.is_some() || transfer.is_some()).then_some(TopUp { amount, url, transfer })
     }
+
+    fn transfer(&self, address: &str, account: &AccountId, amount: Option<NanoTon>) -> Transfer {
+        let (comment, minimum) = (deposit_comment(account), self.minimum_transfer);
+        // Neither an address nor a comment has anything that a URL would escape.
+        let link = match amount {
+            Some(amount) => format!("ton://transfer/{address}?amount={}&text={comment}", amount.max(minimum)),
+            None => format!("ton://transfer/{address}?text={comment}"),
+        };
+        Transfer { address: address.to_owned(), comment, minimum, link }
+    }
+}
+
+impl Default for BillingConfig {
+    fn default() -> Self {
+        Self { topup_url: None, treasury: None, minimum_transfer: default_minimum_transfer() }
+    }
+}
+
+fn default_minimum_transfer() -> NanoTon {
+    NanoTon(10_000_000)
 }
 
 /// Both files are read again when they change.
@@ -332,6 +362,11 @@ impl Config {
         if self.billing.topup_url.as_ref().is_some_and(|url| !is_page(url)) {
             return Err(error("billing.topup_url", "must be an https address"));
         }
+        // The form for people, which has a checksum.
+        let is_shown = |text: &String| matches!(text.parse(), Ok(Shown { bounceable: Some(_), .. }));
+        if self.billing.treasury.as_ref().is_some_and(|address| !is_shown(address)) {
+            return Err(error("billing.treasury", "must be an address such as EQ… or kQ…"));
+        }
         if self.listen == self.ops_listen && self.listen.port() != 0 {
             return Err(error("ops_listen", "must not be the public listener"));
         }
@@ -452,6 +487,15 @@ pub(crate) mod tests {
                 "billing.topup_url",
             ),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__BILLING__TOPUP_URL", "pay")), "billing.topup_url"),
+            (GOOD.to_owned(), Some(("COCOON_GATEWAY__BILLING__TREASURY", "EQ")), "billing.treasury"),
+            (
+                GOOD.to_owned(),
+                Some((
+                    "COCOON_GATEWAY__BILLING__TREASURY",
+                    "0:0000000000000000000000000000000000000000000000000000000000000000",
+                )),
+                "billing.treasury",
+            ),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__NO_SUCH", "0")), "no_such"),
             (format!("{GOOD}\n[[issuers]]\n{ISSUER}\nalgorithms = ['HS256']"), None, "HS256"),
             (format!("{GOOD}\n[[issuers]]\n{ISSUER}\nalgorithms = []"), None, "issuers.algorithms"),

@@ -517,7 +517,11 @@ mod tests {
     async fn every_failure_is_as_checked_in() {
         let uri: http::Uri = "/v1/foo?key=secret".parse().unwrap();
         let (needed, available) = (cocoon_receipts::NanoTon(2), cocoon_receipts::NanoTon(1));
-        let topup = Some(TopUp { amount: Some(cocoon_receipts::NanoTon(1)), url: "https://pay.test".into() });
+        let topup = Some(TopUp {
+            amount: Some(cocoon_receipts::NanoTon(1)),
+            url: Some("https://pay.test".into()),
+            transfer: None,
+        });
         let failures = [
             Failure::no_key(),
             Failure::bad_key("it has expired"),

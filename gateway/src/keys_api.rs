@@ -1,5 +1,5 @@
 //! What an administrator has: keys, projects and limits of an account, in the shapes of OpenAI's administration API, and
-//! the address of its withdrawals.
+//! its withdrawals.
 
 mod admin_keys;
 mod asked;
@@ -7,6 +7,7 @@ mod limits;
 mod payout;
 mod project_keys;
 mod projects;
+mod withdrawal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use cocoon_ledger::{KeyOrder, KeyQuery, KeyRecord, KeySet, MAX_KEY_PAGE};
 use cocoon_openapi::keys::{KeyFacts, Rotation};
 use cocoon_openapi::{
     ADMIN_API_KEYS_PATH, ApiError, LIMITS_PATH, ORGANIZATION_HEADER, PAYOUT_PATH, PROJECTS_PATH,
+    WITHDRAWALS_PATH,
 };
 use cocoon_receipts::{AccountId, KeyId};
 
@@ -42,6 +44,7 @@ pub fn router() -> Router<Arc<Gateway>> {
         .route(LIMITS_PATH, get(limits::of_account).post(limits::set_of_account))
         .route(&format!("{project}/limits"), get(limits::of_project).post(limits::set_of_project))
         .route(PAYOUT_PATH, get(payout::read).post(payout::set))
+        .route(WITHDRAWALS_PATH, post(withdrawal::begin))
 }
 
 impl Gateway {

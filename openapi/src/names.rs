@@ -46,6 +46,8 @@ pub const PROJECTS_PATH: &str = "/v1/organization/projects";
 pub const LIMITS_PATH: &str = "/v1/organization/limits";
 /// Where an account's withdrawals go.
 pub const PAYOUT_PATH: &str = "/v1/organization/payout";
+/// Begins a withdrawal, and says what became of it.
+pub const WITHDRAWALS_PATH: &str = "/v1/organization/withdrawals";
 /// The account that a request with an operator's key is about.
 pub const ORGANIZATION_HEADER: &str = "openai-organization";
 /// The description of this API.

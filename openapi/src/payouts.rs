@@ -1,6 +1,6 @@
 //! Where an account's withdrawals go, and what is on its way there.
 
-use cocoon_receipts::NanoTon;
+use cocoon_receipts::{NanoTon, RequestId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -42,4 +42,34 @@ pub struct NewPayout {
     /// 48 characters of base64url with a checksum. The address in force calls a change off.
     #[schema(min_length = 48, max_length = 48)]
     pub address: String,
+}
+
+/// Asks for a withdrawal.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWithdrawal {
+    /// nanoTON that arrive; the chain's fees are the deployment's.
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub amount: NanoTon,
+    /// A UUIDv7 of the caller's making. The same again begins nothing anew and says what became of it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub id: Option<RequestId>,
+}
+
+/// A withdrawal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Withdrawal)]
+pub struct WithdrawalOf {
+    /// `organization.withdrawal`.
+    pub object: &'static str,
+    #[schema(value_type = String, format = "uuid")]
+    pub id: RequestId,
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub amount: NanoTon,
+    /// `pending`, `paid`, or `undone`: then the amount is in the balance again.
+    pub status: &'static str,
+    /// Where it goes; null once it has ended.
+    #[schema(required)]
+    pub address: Option<String>,
 }

@@ -23,7 +23,11 @@ pub trait Books: Send + Sync {
     async fn credit(&self, credit: &Credit) -> Result<Booked, LedgerError>;
 
     /// The withdrawal was paid out.
-    async fn withdraw_done(&self, account: &AccountId, intent: RequestId) -> Result<WithdrawalEnded, LedgerError>;
+    async fn withdraw_done(
+        &self,
+        account: &AccountId,
+        intent: RequestId,
+    ) -> Result<WithdrawalEnded, LedgerError>;
 
     /// What is owed to whom.
     async fn owing(&self) -> Result<Owing, LedgerError>;
@@ -57,7 +61,11 @@ impl Books for LedgerBooks {
         self.0.credit(credit).await
     }
 
-    async fn withdraw_done(&self, account: &AccountId, intent: RequestId) -> Result<WithdrawalEnded, LedgerError> {
+    async fn withdraw_done(
+        &self,
+        account: &AccountId,
+        intent: RequestId,
+    ) -> Result<WithdrawalEnded, LedgerError> {
         self.0.withdraw_done(account, intent).await
     }
 

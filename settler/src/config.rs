@@ -51,6 +51,9 @@ pub struct Config {
     /// How often the chain is looked at.
     #[serde(default = "default_poll_ms")]
     pub poll_ms: u64,
+    /// How long after the active settler's last step another one takes its place.
+    #[serde(default = "default_lease_ms")]
+    pub lease_ms: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -133,6 +136,10 @@ fn default_poll_ms() -> u64 {
     2_000
 }
 
+fn default_lease_ms() -> u64 {
+    30_000
+}
+
 fn default_timeout_ms() -> u64 {
     10_000
 }
@@ -140,11 +147,15 @@ fn default_timeout_ms() -> u64 {
 impl Config {
     /// # Errors
     /// [`ConfigError`], which names the key.
-    pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn load(
+        path: &Path,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let syntax = |message: String| ConfigError::Syntax { path: path.to_owned(), message };
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
+        let mut table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
         cocoon_process::lay_over(&mut table, ENV_PREFIX, environment)?;
         let config: Self = table.try_into().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
         config.check()?;
@@ -171,7 +182,8 @@ impl Config {
         if self.deposits.minimum == NanoTon::ZERO {
             return Err(wrong("deposits.minimum", "is 0"));
         }
-        let operators: std::collections::BTreeSet<_> = self.endpoints.iter().map(|one| &one.operator).collect();
+        let operators: std::collections::BTreeSet<_> =
+            self.endpoints.iter().map(|one| &one.operator).collect();
         if self.deposits.confirm_from.is_some() && operators.len() < 2 {
             return Err(wrong("endpoints", "deposits.confirm_from needs two of different operators"));
         }
@@ -189,6 +201,9 @@ impl Config {
         }
         if !(10..=60_000).contains(&self.poll_ms) {
             return Err(wrong("poll_ms", "is 10 to 60000"));
+        }
+        if !(100..=600_000).contains(&self.lease_ms) {
+            return Err(wrong("lease_ms", "is 100 to 600000"));
         }
         Ok(())
     }
@@ -217,7 +232,8 @@ impl Config {
     pub fn endpoints(&self) -> Result<Vec<EndpointConfig>, ConfigError> {
         let network = self.network()?;
         let endpoint = |one: &ChainEndpoint| {
-            let url = EndpointUrl::parse(&one.url).map_err(|error| wrong("endpoints.url", error.to_string()))?;
+            let url =
+                EndpointUrl::parse(&one.url).map_err(|error| wrong("endpoints.url", error.to_string()))?;
             let api_key = match &one.api_key {
                 None => None,
                 Some(path) => Some(ApiKey::new(secret(path, "endpoints.api_key")?.trim().to_owned())),

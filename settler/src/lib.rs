@@ -3,13 +3,19 @@
 mod books;
 pub mod config;
 pub mod decision;
+mod metrics;
 mod owing;
 pub mod plan;
 mod read;
+mod run;
 mod settler;
+mod statement;
 mod treasury;
 
 pub use books::{Books, LedgerBooks};
+pub use metrics::Metrics;
 pub use owing::LedgerSums;
+pub use run::{Pace, run, unix_now};
 pub use settler::{Settings, Settler, SettlerError, Step};
+pub use statement::{Nano, OperatorLine, Statement};
 pub use treasury::{Impossible, Paid, Sums, Treasury};

@@ -48,7 +48,10 @@ async fn unused_credit(ledger: &dyn Ledger, shard: Shard) -> Result<u128, Ledger
         let names = ledger.account_names(shard, after.as_ref(), PAGE).await?;
         let Some(last) = names.last() else { return Ok(unused) };
         let accounts = ledger.accounts_at(shard, &names).await?.value;
-        unused += accounts.iter().map(|account| u128::from(account.granted.0.saturating_sub(account.charged.0))).sum::<u128>();
+        unused += accounts
+            .iter()
+            .map(|account| u128::from(account.granted.0.saturating_sub(account.charged.0)))
+            .sum::<u128>();
         after = Some(last.clone());
     }
 }

@@ -61,11 +61,15 @@ pub enum Held {
     DailyCap { cap: u128 },
     #[error("the wallet has {has} nanoTON and would need {needs}: top it up, or collect what is on its way")]
     Short { has: i128, needs: u128 },
-    #[error("the platform has {has} nanoTON of its own for fees, and this would cost up to {needs}: send it some with the comment `cocoon-float`")]
+    #[error(
+        "the platform has {has} nanoTON of its own for fees, and this would cost up to {needs}: send it some with the comment `cocoon-float`"
+    )]
     NoFloat { has: i128, needs: u128 },
     #[error("{to} sent a payout back and is not paid until it is released")]
     SentBack { to: Payee },
-    #[error("the wallet is not deployed yet: send it {needs} nanoTON or more, to its non-bounceable address, with the comment `cocoon-float`")]
+    #[error(
+        "the wallet is not deployed yet: send it {needs} nanoTON or more, to its non-bounceable address, with the comment `cocoon-float`"
+    )]
     NotDeployed { needs: NanoTon },
     #[error("operator {0} is no address that can be paid")]
     NotAnAddress(OperatorId),

@@ -3,8 +3,8 @@
 
 use cocoon_receipts::NanoTon;
 use cocoon_ton::{
-    Address, Batch as SignedBatch, Direction, FLOAT_COMMENT, Message, NotADeposit, NotAPayment, Payout, Transaction,
-    account_of_comment, bounced_payout, comment_of, deposit, paid_batch,
+    Address, Batch as SignedBatch, Direction, FLOAT_COMMENT, Message, NotADeposit, NotAPayment, Payout,
+    Transaction, account_of_comment, bounced_payout, comment_of, deposit, paid_batch,
 };
 
 use crate::decision::{Batch, Class, Entry, Number};
@@ -91,7 +91,9 @@ pub(crate) fn payouts(batch: &Batch) -> Vec<Payout> {
 
 fn returned(id: Number, from: &Address, amount: NanoTon, treasury: &Treasury) -> Class {
     match treasury.sent_payout(id) {
-        Some(begun) if begun.to.0 == *from && amount <= begun.amount => Class::Returned { payout: id, amount },
+        Some(begun) if begun.to.0 == *from && amount <= begun.amount => {
+            Class::Returned { payout: id, amount }
+        }
         _ => Class::Unclaimed { amount, why: "it came back, and is no payout of this log".to_owned() },
     }
 }
@@ -110,9 +112,9 @@ fn came_in(transaction: &Transaction, wallet: &Address, minimum: NanoTon, value:
             None => "its comment names no account".to_owned(),
         },
         // The wallet was not deployed, or had not enough for its gas: what came is still here, or is not.
-        Err(NotADeposit::BouncePhase | NotADeposit::NotRun | NotADeposit::Failed(_) | NotADeposit::Aborted)
-            if went_back =>
-        {
+        Err(
+            NotADeposit::BouncePhase | NotADeposit::NotRun | NotADeposit::Failed(_) | NotADeposit::Aborted,
+        ) if went_back => {
             return Class::Nothing;
         }
         // What the wallet is deployed with came before it.

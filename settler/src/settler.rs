@@ -17,8 +17,8 @@ use crate::books::Books;
 use crate::config::{DepositConfig, PayoutConfig};
 use crate::decision::{Batch, Class, Decision, Entry, Opened, Owed, Payee, Place, Read};
 use crate::plan::{Held, Plan, plan};
-use crate::treasury::{Impossible, Treasury};
 use crate::read;
+use crate::treasury::{Impossible, Treasury};
 
 /// Transactions that are booked with one record.
 const AT_ONCE: usize = 50;
@@ -42,7 +42,9 @@ pub enum SettlerError {
     Record(u64),
     #[error("the log of decisions is that of wallet {wallet} on the network {global_id}")]
     OtherWallet { wallet: Payee, global_id: i32 },
-    #[error("the chain does not have the transaction up to which all is booked: it is another chain, or an endpoint lies")]
+    #[error(
+        "the chain does not have the transaction up to which all is booked: it is another chain, or an endpoint lies"
+    )]
     OtherChain,
     #[error("a deposit that is large is not confirmed by a second endpoint: {0}")]
     Unconfirmed(Disagreement),
@@ -146,7 +148,8 @@ impl Settler {
                 break;
             }
             for record in records {
-                let decision = serde_json::from_str(&record).map_err(|_| SettlerError::Record(self.records))?;
+                let decision =
+                    serde_json::from_str(&record).map_err(|_| SettlerError::Record(self.records))?;
                 self.take(&decision)?;
             }
         }
@@ -228,7 +231,11 @@ impl Settler {
             && newest.lt <= read_to.lt
         {
             self.page = MAX_PAGE;
-            return if newest == read_to { Ok(unread) } else { Err(ChainError::Broken("an endpoint is behind").into()) };
+            return if newest == read_to {
+                Ok(unread)
+            } else {
+                Err(ChainError::Broken("an endpoint is behind").into())
+            };
         }
         while let Some(from) = next {
             if Some(from) == read_to {
@@ -250,6 +257,16 @@ impl Settler {
         }
         unread.reverse();
         Ok(unread)
+    }
+
+    /// What the chain says that the wallet has; none where a transaction is not booked yet.
+    ///
+    /// # Errors
+    /// [`SettlerError::Chain`].
+    pub async fn balance_if_all_is_booked(&self) -> Result<Option<NanoTon>, SettlerError> {
+        let account = self.chain.account(&self.wallet.address()).await?;
+        let read_to: Option<TransactionId> = self.treasury.read_to().map(Into::into);
+        Ok((account.last_transaction == read_to).then_some(account.balance))
     }
 
     /// At most `limit` of the wallet's transactions from this one on to older ones.
@@ -283,12 +300,8 @@ impl Settler {
         let mut after = self.treasury.clone();
         let mut entries = Vec::new();
         for transaction in &transactions {
-            let entry = read::entry(
-                transaction,
-                &self.wallet.address(),
-                self.settings.deposits.minimum,
-                &after,
-            );
+            let entry =
+                read::entry(transaction, &self.wallet.address(), self.settings.deposits.minimum, &after);
             let read = Decision::Read(Read { transactions: vec![entry.clone()] });
             after.apply(&read).map_err(|source| SettlerError::Log { at: self.records, source })?;
             entries.push(entry);
@@ -504,4 +517,3 @@ impl Settler {
         }
     }
 }
-

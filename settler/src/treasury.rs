@@ -141,7 +141,8 @@ impl Treasury {
             }
             Decision::Explained { transaction } => {
                 let change = self.unexplained.remove(transaction).ok_or(Impossible::Explained)?;
-                self.sums.unexplained = add(self.sums.unexplained, change.checked_neg().ok_or(Impossible::Overflow)?)?;
+                self.sums.unexplained =
+                    add(self.sums.unexplained, change.checked_neg().ok_or(Impossible::Overflow)?)?;
                 self.sums.explained = add(self.sums.explained, change)?;
             }
             Decision::Released { payee } => {
@@ -301,7 +302,8 @@ impl Treasury {
         let begun = payout.begun.clone();
         if let (Stage::OnItsWay, Owed::Operator(operator)) = (from, &begun.of) {
             let paid = self.operators.entry(operator.clone()).or_default();
-            paid.on_its_way = paid.on_its_way.checked_sub(begun.amount.0.into()).ok_or(Impossible::Payouts)?;
+            paid.on_its_way =
+                paid.on_its_way.checked_sub(begun.amount.0.into()).ok_or(Impossible::Payouts)?;
         }
         Ok(begun)
     }

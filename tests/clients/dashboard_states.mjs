@@ -3,6 +3,9 @@
 
 import assert from "node:assert/strict";
 
+import jsQR from "jsqr";
+import { PNG } from "pngjs";
+
 import { drawnPixels, faults, inaccessible, launch, logIn, open, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
 import { fixture, HOSTILE, KEY, LIMITS, NO_LIMITS, refusal } from "./dashboard_fixture.mjs";
 
@@ -187,6 +190,17 @@ const states = {
     await tab(browser, {}, async (page) => {
       assert.match(await panel(page, "Top up").getByRole("link").getAttribute("href"), /^ton:\/\/transfer\//);
     });
+  },
+
+  async a_phone_reads_the_same_transfer_from_the_code(browser) {
+    for (const screen of ["desktop", "phone"]) {
+      await tab(browser, { screen }, async (page) => {
+        const link = await panel(page, "Top up").getByRole("link").getAttribute("href");
+        const picture = PNG.sync.read(await panel(page, "Top up").getByRole("img").screenshot({ scale: "css" }));
+        const read = jsQR(new Uint8ClampedArray(picture.data), picture.width, picture.height);
+        assert.equal(read?.data, link, screen);
+      });
+    }
   },
 
   async while_it_loads_it_says_so_and_nothing_moves(browser) {

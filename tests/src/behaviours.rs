@@ -49,6 +49,7 @@ mod sealed_refusals;
 mod sealing_cost;
 mod second_implementation;
 mod seen;
+mod settlement;
 mod shapes;
 mod standings;
 mod surface;
@@ -95,7 +96,11 @@ fn main() -> std::process::ExitCode {
         tdx_agreement: another_verifier_says_the_same_of_every_sample, another_verifier_says_the_same_of_changed_ones;
         judge: it_finds_what_is_wrong;
         hop: nothing_readable_crosses_it;
-        bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402;
+        bill: a_receipt_verifies_and_is_charged_once, a_stream_ends_with_its_receipt, a_balance_too_low_is_402,
+            who_cannot_pay_is_told_where_to_send_ton;
+        settlement: an_operator_is_paid_from_what_a_user_paid_in_on_sqlite,
+            an_operator_is_paid_from_what_a_user_paid_in_on_redis, settlers_that_are_killed_pay_each_once_on_sqlite,
+            settlers_that_are_killed_pay_each_once_on_redis;
         kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;
         refused_receipts: each_forgery_is_refused;
         refused_requests: each_forgery_is_refused, a_replay_is_refused, errors_never_tell_which_check_failed;
@@ -132,7 +137,8 @@ fn main() -> std::process::ExitCode {
         description: it_is_a_valid_openapi_document, what_it_describes_is_served;
         usage_api: months_add_up_to_the_journal_on_sqlite, months_add_up_to_the_journal_on_redis,
             an_account_sees_its_own_and_a_key_its_own;
-        standings: a_key_reads_all_that_limits_it, a_payout_address_waits_a_day;
+        standings: a_key_reads_all_that_limits_it, a_payout_address_waits_a_day,
+            a_withdrawal_begins_once_and_only_to_an_address_that_is_old_enough;
         verbatim: any_object_arrives_byte_for_byte;
         surface: errors_say_what_openais_say_and_whether_to_retry, an_answer_that_failed_and_cost_is_not_retried,
             answers_say_how_many_more_may_be_sent,
@@ -160,7 +166,7 @@ fn main() -> std::process::ExitCode {
         dashboard: its_files_are_strict_and_asked_for_anew, its_library_is_what_its_package_has, every_state_is_shown,
             it_shows_and_does_what_the_api_does;
         contracts: their_code_is_what_their_sources_compile_to, they_do_what_their_tests_say,
-            each_guard_is_missed_when_it_is_gone;
+            each_guard_is_missed_when_it_is_gone, the_goldens_are_what_others_make_anew;
         connect: a_gateway_is_reached_over_tls, a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
             requests_of_web_pages_are_403, verify_prints_what_it_checked;
     };

@@ -124,9 +124,36 @@ pub(crate) async fn a_balance_too_low_is_402() -> anyhow::Result<()> {
         reqwest::Client::new().get(format!("{}/credits", stack.base_url())).bearer_auth(&key).send().await?;
     let credits: Value = credits.json().await?;
     ensure!(credits["data"]["topup"] == json!({ "url": "https://pay.test/in" }), "{credits}");
+    ensure!(topup.get("address").is_none(), "there is no treasury to send to: {topup}");
     // Exactly what is missing: with it the request runs.
     let missing = topup["amount"].as_str().context("no amount")?;
     stack.keys_command("grant", &["--account", "poor", "--amount", missing])?;
     ensure!(client.complete(&body).await?.0 == 200, "{missing} nanoTON were missing");
+    Ok(())
+}
+
+/// Guards against: a transfer that goes to nobody's balance, a link that pays too little to be credited.
+pub(crate) async fn who_cannot_pay_is_told_where_to_send_ton() -> anyhow::Result<()> {
+    // The all-zero address, as explorers show it.
+    const TREASURY: &str = "EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c";
+    let gateway = format!("billing.treasury = \"{TREASURY}\"");
+    let stack = Stack::start(Settings { gateway, ..Settings::default() }).await?;
+    let key = stack.make_key(&["--account", "poor", "--grant", "1000"])?;
+    let client = crate::harness::Client::new(stack.base_url(), key.clone());
+    let (status, _, answer) = client.complete(&chat("hello", json!({ "max_tokens": 1000 }))).await?;
+    let topup = &answer["error"]["topup"];
+    // SHA-256("cocoon deposit comment\0poor") begins with it.
+    let comment = "cocoon:poor:22d663fe";
+    ensure!(status == 402 && topup["address"] == TREASURY && topup["comment"] == comment, "{answer}");
+    let missing: u64 = topup["amount"].as_str().context("no amount")?.parse()?;
+    let least: u64 = topup["minimum"].as_str().context("no minimum")?.parse()?;
+    let link = format!("ton://transfer/{TREASURY}?amount={}&text={comment}", missing.max(least));
+    ensure!(topup["link"] == link.as_str(), "{topup}");
+    let credits =
+        reqwest::Client::new().get(format!("{}/credits", stack.base_url())).bearer_auth(&key).send().await?;
+    let credits: Value = credits.json().await?;
+    let link = format!("ton://transfer/{TREASURY}?text={comment}");
+    let expected = json!({ "address": TREASURY, "comment": comment, "minimum": "10000000", "link": link });
+    ensure!(credits["data"]["topup"] == expected, "{credits}");
     Ok(())
 }

@@ -1,5 +1,7 @@
-//! `contracts/`: compiled anew, and run on the official TVM by tests of their own under Node.js.
+//! `contracts/`: compiled anew, and run on the official TVM by tests of their own under Node.js; and what
+//! `crates/ton` is held against, made anew.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -50,12 +52,48 @@ pub(crate) async fn each_guard_is_missed_when_it_is_gone() -> anyhow::Result<()>
     Ok(())
 }
 
-/// Node.js looks for packages beside a module alone: a copy of `contracts/`, with a link to the packages.
+/// Guards against: goldens of `crates/ton` that are not what the other implementations make of today's contracts.
+pub(crate) async fn the_goldens_are_what_others_make_anew() -> anyhow::Result<()> {
+    const GOLDENS: &str = "crates/ton/goldens";
+    let committed = root().join(GOLDENS);
+    // The script finds the contracts from where it is.
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("contracts"))?;
+    contracts_with_packages(&folder.path().join("contracts"))?;
+    let made = folder.path().join(GOLDENS);
+    std::fs::create_dir_all(&made)?;
+    std::fs::copy(committed.join("make.mjs"), made.join("make.mjs"))?;
+    node(&made, ["make.mjs"], Duration::from_secs(120)).await?;
+
+    let (expected, found) = (names(&committed)?, names(&made)?);
+    ensure!(expected == found, "committed are {expected:?}, made were {found:?}");
+    for name in expected {
+        let same = std::fs::read(committed.join(&name))? == std::fs::read(made.join(&name))?;
+        ensure!(same, "{GOLDENS}/{name} is not what make.mjs makes");
+    }
+    Ok(())
+}
+
+fn names(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn folder_with_packages() -> anyhow::Result<TempDir> {
     let folder = tempfile::tempdir()?;
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts"), folder.path())?;
-    std::os::unix::fs::symlink(path("COCOON_TEST_CONTRACTS_MODULES")?, folder.path().join("node_modules"))?;
+    contracts_with_packages(folder.path())?;
     Ok(folder)
+}
+
+/// Node.js looks for packages beside a module alone: a copy of `contracts/`, with a link to the packages.
+fn contracts_with_packages(folder: &Path) -> anyhow::Result<()> {
+    copy(&root().join("contracts"), folder)?;
+    std::os::unix::fs::symlink(path("COCOON_TEST_CONTRACTS_MODULES")?, folder.join("node_modules"))?;
+    Ok(())
 }
 
 /// Copies what is in a folder, but for packages that somebody installed there.

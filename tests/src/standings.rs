@@ -149,3 +149,34 @@ pub(crate) async fn a_payout_address_waits_a_day() -> anyhow::Result<()> {
     ensure!(again == set && get(&stack, &admin, PATH).await? == set, "{again} {set}");
     Ok(())
 }
+
+/// Guards against: a withdrawal that begins twice, one without an address, one where nobody would pay it out.
+pub(crate) async fn a_withdrawal_begins_once_and_only_to_an_address_that_is_old_enough() -> anyhow::Result<()>
+{
+    const PATH: &str = "/v1/organization/withdrawals";
+    const ADDRESS: &str = "EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c";
+    let body = |amount: &str| json!({ "amount": amount, "id": "01a2299c-834a-7238-b74d-af451c4d7e48" });
+    let without = Stack::start(Settings::default()).await?;
+    let admin = without.make_key(&["--account", ACCOUNT, "--scope", "admin"])?;
+    let (status, answer) = post(&without, &admin, PATH, &body("10000000")).await?;
+    ensure!(status == 404, "there is no treasury: {status} {answer}");
+
+    let gateway = format!("billing.treasury = \"{ADDRESS}\"");
+    let stack = Stack::start(Settings { gateway, ..Settings::default() }).await?;
+    let admin = stack.make_key(&["--account", ACCOUNT, "--scope", "admin"])?;
+    ensure!(post(&stack, &stack.key, PATH, &body("10000000")).await?.0 == 403, "not by a client's key");
+    for bad in ["0", "9999999", "-1", "1.5", ""] {
+        let (status, answer) = post(&stack, &admin, PATH, &body(bad)).await?;
+        ensure!(status == 400, "{bad}: {status} {answer}");
+    }
+    let (status, answer) = post(&stack, &admin, PATH, &body("10000000")).await?;
+    ensure!(status == 400 && answer["error"]["code"] == "no_payout_address", "{status} {answer}");
+    let payout = "/v1/organization/payout";
+    post(&stack, &admin, payout, &json!({ "address": ADDRESS })).await?;
+    let (status, answer) = post(&stack, &admin, PATH, &body("10000000")).await?;
+    let message = answer["error"]["message"].as_str().context("no message")?;
+    ensure!(status == 400 && message.contains("can be used from"), "{status} {answer}");
+    let read = get(&stack, &admin, payout).await?;
+    ensure!(read["withdrawing"] == "0", "nothing has moved: {read}");
+    Ok(())
+}

@@ -15,12 +15,18 @@ use crate::run::capture;
 const GATEWAY: &str = "cocoon-gateway";
 const BACKEND: &str = "cocoon-backend";
 const CONNECT: &str = "cocoon-connect";
+const SETTLER: &str = "cocoon-settler";
+const DEVNET: &str = "cocoon-devnet";
 const SCRIPTED_ENGINE: &str = "cocoon-scripted-engine";
 
 /// 10 TON of test credit, in nanoTON.
 const GRANT: &str = "10000000000";
-/// The raw form of TON's null address: nobody is paid on a development machine.
-const NO_OPERATOR: &str = "0:0000000000000000000000000000000000000000000000000000000000000000";
+/// The number of the local chain, ConfigParam 19: that of test networks.
+const GLOBAL_ID: &str = "-3";
+/// What the platform has of its own on the local chain, nanoTON: for fees, and for what operators earn by test credit.
+const FLOAT: &str = "100000000000";
+/// The comment of such money.
+const FLOAT_COMMENT: &str = "cocoon-float";
 /// Requests that the backend runs at once.
 const MAX_RUNNING: u32 = 20;
 
@@ -42,6 +48,8 @@ pub(crate) fn name_binaries(tests: &mut Command, release: &Path) {
         .env("COCOON_GATEWAY_BIN", gateway_binary(release))
         .env("COCOON_BACKEND_BIN", backend_binary(release))
         .env("COCOON_CONNECT_BIN", connect_binary(release))
+        .env("COCOON_SETTLER_BIN", release.join(SETTLER))
+        .env("COCOON_DEVNET_BIN", release.join(DEVNET))
         .env("COCOON_SCRIPTED_ENGINE_BIN", release.join(SCRIPTED_ENGINE));
 }
 
@@ -112,11 +120,38 @@ impl FromStr for Ledger {
     }
 }
 
+/// Addresses on the local chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wallets {
+    /// Where users pay in, as they are shown it.
+    pub(crate) treasury: String,
+    /// The same for money that comes before the wallet is deployed.
+    pub(crate) treasury_non_bounceable: String,
+    /// Raw: who is paid for this machine's answers.
+    pub(crate) operator: String,
+}
+
+/// What a model costs, and when an operator is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prices {
+    /// nanoTON per million tokens of prompt; of completion three times as much.
+    pub(crate) prompt: u64,
+    /// Time between blocks of the local chain, milliseconds.
+    pub(crate) block_ms: u64,
+}
+
+impl Prices {
+    /// Of a deployment for development: 0.02 TON per million tokens, and blocks as often as nobody has to wait for them.
+    pub(crate) const DEVELOPMENT: Self = Self { prompt: 20_000_000, block_ms: 1_000 };
+}
+
 /// Whom an API key is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Holder {
     /// The account whose key is in `OPENAI_API_KEY`.
     Developer,
+    /// One without test credit: who has to pay in first.
+    Payer,
     /// The one who makes that account's keys and reads its usage.
     Administrator,
     /// The deployment's own, who may ask of every account.
@@ -136,6 +171,8 @@ pub(crate) struct Deployment {
     pub(crate) ops_port: u16,
     pub(crate) backend_port: u16,
     pub(crate) connect_port: u16,
+    pub(crate) chain_port: u16,
+    pub(crate) prices: Prices,
 }
 
 impl Deployment {
@@ -150,17 +187,47 @@ impl Deployment {
         }
     }
 
-    /// Makes the secrets that are missing and writes both configurations and the policy.
-    pub(crate) fn configure(&self) -> anyhow::Result<()> {
+    /// Makes the secrets that are missing and writes all configurations and the policy.
+    pub(crate) fn configure(&self) -> anyhow::Result<Wallets> {
         private_dir(&self.keys_dir())?;
+        private_dir(&self.dir.join("settler"))?;
         private_dir(&self.dir.join("backend"))?;
         private_dir(&self.dir.join("connect"))?;
         let keys = self.keys_dir();
         capture(self.gateway().args(["keys", "init", "--dir"]).arg(&keys), "cocoon-gateway keys init")?;
         let root = capture(self.backend().args(["dev-root", "--dir"]).arg(&keys), "cocoon-backend dev-root")?;
         write_private(&self.policy(), &format!("dev_roots = [{}]\n", quoted(&root)?))?;
-        write_private(&self.gateway_config(), &self.gateway_toml()?)?;
-        write_private(&self.backend_config(), &self.backend_toml()?)
+        write_private(&self.settler_config(), &self.settler_toml()?)?;
+        let wallets = self.wallets()?;
+        write_private(&self.gateway_config(), &self.gateway_toml(&wallets)?)?;
+        write_private(&self.backend_config(), &self.backend_toml(&wallets)?)?;
+        Ok(wallets)
+    }
+
+    /// The settler's wallet and, on this machine, the operator's.
+    fn wallets(&self) -> anyhow::Result<Wallets> {
+        #[derive(serde::Deserialize)]
+        struct Address {
+            address: String,
+            non_bounceable: String,
+            raw: String,
+        }
+        let of = |key: &Path| -> anyhow::Result<Address> {
+            if !key.exists() {
+                capture(self.settler().args(["keygen", "--out"]).arg(key), "cocoon-settler keygen")?;
+            }
+            let mut command = self.settler();
+            command.args(["address", "--config"]).arg(self.settler_config());
+            command.env("COCOON_SETTLER__WALLET_KEY", key);
+            Ok(serde_json::from_str(&capture(&mut command, "cocoon-settler address")?)?)
+        };
+        let treasury = of(&self.wallet_key())?;
+        let operator = of(&self.dir.join("settler/operator.key"))?;
+        Ok(Wallets {
+            treasury: treasury.address,
+            treasury_non_bounceable: treasury.non_bounceable,
+            operator: operator.raw,
+        })
     }
 
     /// An API key, with test credit on its account.
@@ -169,6 +236,7 @@ impl Deployment {
         command.args(["keys", "create", "--config"]).arg(self.gateway_config());
         match holder {
             Holder::Developer => command.args(["--account", "dev", "--grant", GRANT, "--name", "developer"]),
+            Holder::Payer => command.args(["--account", "payer", "--name", "payer"]),
             Holder::Administrator => {
                 command.args(["--account", "dev", "--scope", "admin", "--name", "administrator"])
             }
@@ -208,6 +276,54 @@ impl Deployment {
         command
     }
 
+    /// The local chain, which goes on where it was.
+    pub(crate) fn serve_chain(&self) -> Command {
+        let mut command = Command::new(self.release.join(DEVNET));
+        command
+            .args(["--listen", &format!("127.0.0.1:{}", self.chain_port)])
+            .args(["--global-id", GLOBAL_ID])
+            .args(["--block-interval", &self.prices.block_ms.to_string()])
+            .arg("--state")
+            .arg(self.dir.join("chain.db"));
+        command
+    }
+
+    pub(crate) fn serve_settler(&self) -> Command {
+        let mut command = self.settler();
+        command.args(["run", "--config"]).arg(self.settler_config());
+        command
+    }
+
+    /// Whether chain, log and ledger agree, as JSON.
+    pub(crate) fn reconcile(&self, json: bool) -> Command {
+        let mut command = self.settler();
+        command.args(["reconcile", "--config"]).arg(self.settler_config());
+        if json {
+            command.arg("--json");
+        }
+        command
+    }
+
+    /// What asks the chain's faucet for the platform's own money.
+    pub(crate) fn float(wallets: &Wallets) -> String {
+        serde_json::json!({
+            "address": wallets.treasury_non_bounceable, "amount": FLOAT, "comment": FLOAT_COMMENT,
+        })
+        .to_string()
+    }
+
+    fn settler(&self) -> Command {
+        Command::new(self.release.join(SETTLER))
+    }
+
+    fn wallet_key(&self) -> PathBuf {
+        self.dir.join("settler/wallet.key")
+    }
+
+    fn settler_config(&self) -> PathBuf {
+        self.dir.join("settler.toml")
+    }
+
     fn policy(&self) -> PathBuf {
         self.dir.join("policy.toml")
     }
@@ -228,7 +344,18 @@ impl Deployment {
         self.dir.join("backend.toml")
     }
 
-    fn gateway_toml(&self) -> anyhow::Result<String> {
+    fn settler_toml(&self) -> anyhow::Result<String> {
+        let mut text = String::from("# Written by `cargo xtask up`, and again at every start.\n");
+        writeln!(text, "ledger = {}", quoted(&self.ledger_url())?)?;
+        writeln!(text, "wallet_key = {}", quoted_path(&self.wallet_key())?)?;
+        writeln!(text, "poll_ms = 500")?;
+        writeln!(text, "\n[network]\nname = \"test\"\nglobal_id = {GLOBAL_ID}")?;
+        writeln!(text, "\n[[endpoints]]\nurl = \"http://127.0.0.1:{}\"", self.chain_port)?;
+        writeln!(text, "operator = \"this machine\"")?;
+        Ok(text)
+    }
+
+    fn gateway_toml(&self, wallets: &Wallets) -> anyhow::Result<String> {
         let mut text = String::from("# Written by `cargo xtask up`, and again at every start.\n");
         writeln!(text, "listen = \"127.0.0.1:{}\"", self.port)?;
         writeln!(text, "ops_listen = \"127.0.0.1:{}\"", self.ops_port)?;
@@ -236,21 +363,21 @@ impl Deployment {
         writeln!(text, "policy = {}", quoted_path(&self.policy())?)?;
         writeln!(text, "operator_share_bps = 9000")?;
         writeln!(text, "\n[ledger]\nurl = {}", quoted(&self.ledger_url())?)?;
+        writeln!(text, "\n[billing]\ntreasury = {}", quoted(&wallets.treasury)?)?;
         writeln!(text, "\n[[backends]]\nurl = \"http://127.0.0.1:{}\"", self.backend_port)?;
         writeln!(text, "\n# nanoTON per million tokens")?;
         writeln!(text, "[prices.{}]\ntable = 1", quoted(&self.model.name)?)?;
-        for (kind, price) in [
-            ("prompt", "20000000"),
-            ("cached", "20000000"),
-            ("completion", "60000000"),
-            ("reasoning", "60000000"),
-        ] {
+        let prompt = self.prices.prompt;
+        let completion = prompt * 3;
+        for (kind, price) in
+            [("prompt", prompt), ("cached", prompt), ("completion", completion), ("reasoning", completion)]
+        {
             writeln!(text, "{kind} = \"{price}\"")?;
         }
         Ok(text)
     }
 
-    fn backend_toml(&self) -> anyhow::Result<String> {
+    fn backend_toml(&self, wallets: &Wallets) -> anyhow::Result<String> {
         let keys = self.keys_dir();
         let receipts = format!("http://127.0.0.1:{}/internal/receipts", self.ops_port);
         let mut text = String::from("# Written by `cargo xtask up`, and again at every start.\n");
@@ -261,7 +388,7 @@ impl Deployment {
         writeln!(text, "model_name = {}", quoted(&self.model.name)?)?;
         writeln!(text, "receipt_urls = [{}]", quoted(&receipts)?)?;
         writeln!(text, "gateway_keys = [{}]", quoted_path(&keys.join("ticket.pub.json"))?)?;
-        writeln!(text, "operator = {}", quoted(NO_OPERATOR)?)?;
+        writeln!(text, "operator = {}", quoted(&wallets.operator)?)?;
         writeln!(text, "max_running = {MAX_RUNNING}")?;
         writeln!(text, "\n[evidence]\nkind = \"dev\"")?;
         writeln!(text, "dev_root = {}", quoted_path(&keys.join("dev-root.pem"))?)?;
@@ -293,19 +420,21 @@ mod tests {
             ops_port: 8081,
             backend_port: 8090,
             connect_port: 4141,
+            chain_port: 8100,
+            prices: Prices::DEVELOPMENT,
         }
     }
 
     #[test]
     fn a_folder_with_quotes_in_its_name_cannot_break_a_configuration() {
-        let text = deployment().gateway_toml().unwrap();
+        let text = deployment().gateway_toml(&Wallets::default()).unwrap();
         assert!(text.contains(r#"keys_dir = "/tmp/a \"b\"/.cocoon/keys""#), "{text}");
         assert!(text.contains(r#"url = "sqlite:/tmp/a \"b\"/.cocoon/ledger.db""#), "{text}");
     }
 
     #[test]
     fn the_backend_delivers_receipts_to_the_ops_listener() {
-        let text = deployment().backend_toml().unwrap();
+        let text = deployment().backend_toml(&Wallets::default()).unwrap();
         assert!(text.contains(r#"receipt_urls = ["http://127.0.0.1:8081/internal/receipts"]"#), "{text}");
     }
 

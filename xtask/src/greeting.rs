@@ -32,6 +32,10 @@ pub(crate) fn greet(env: &UpEnv, dir: &Path, given_dir: Option<&Path>, detached:
         env.dashboard_url()
     );
     println!(
+        "\nMoney here is of a local TON chain and worth nothing: {}  (faucet and more: docs/DEVNET.md)",
+        env.chain_url()
+    );
+    println!(
         "\nAttestation here is for development: this machine vouches for itself, which proves nothing to others."
     );
     println!("Logs: {}", dir.join("logs").display());

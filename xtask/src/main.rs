@@ -6,9 +6,11 @@
 )]
 
 mod bench;
+mod chain;
 mod completion;
 mod console;
 mod contract;
+mod demo;
 mod down;
 mod engine;
 mod evidence;
@@ -51,7 +53,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Start gateway, backend and a small real model on this machine
+    /// Start gateway, backend, sidecar, settler, a local chain and a small real model on this machine
     Up(up::Options),
     /// End what `up` started
     Down(down::Options),
@@ -61,6 +63,8 @@ enum Task {
     Test(test::Options),
     /// Measure what the gateway adds to a backend's time to first byte, or what the ledger costs
     Bench(bench::Options),
+    /// Show a whole story on this machine, from real parts
+    Demo(demo::Options),
     /// Check formatting and lints
     Lint,
     /// Copy what the dashboard takes from others out of its packages
@@ -94,6 +98,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         }
         Task::Test(options) => test::test(&places, &options),
         Task::Bench(options) => bench::bench(&places, &options),
+        Task::Demo(options) => demo::demo(&places, &options),
         Task::Lint => lint::lint(&places),
         Task::Vendor => vendor::vendor(&places),
     }

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::completion::Answer;
 use crate::console::{Steps, note};
-use crate::contract::{Deployment, Ledger};
+use crate::contract::{Deployment, Ledger, Prices, Wallets};
 use crate::greeting::greet;
 use crate::issued::Issued;
 use crate::places::Places;
@@ -17,7 +17,7 @@ use crate::processes::{PidFile, Process};
 use crate::run::{cargo, run_quietly};
 use crate::stack::Stack;
 use crate::up_env::UpEnv;
-use crate::{completion, engine, files, lock, loopback, model, up_env};
+use crate::{chain, completion, engine, files, lock, loopback, model, up_env};
 
 /// A large model on a slow disk takes minutes.
 const LOAD_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -38,6 +38,9 @@ pub(crate) struct Options {
     /// The port of the sidecar, `cocoon-connect`
     #[arg(long, default_value_t = 4141, value_parser = clap::value_parser!(u16).range(1..))]
     connect_port: u16,
+    /// The port of the local chain
+    #[arg(long, default_value_t = 8100, value_parser = clap::value_parser!(u16).range(1..))]
+    chain_port: u16,
     /// Return once a completion worked; `cargo xtask down` ends it
     #[arg(long)]
     detach: bool,
@@ -69,7 +72,7 @@ pub(crate) fn up(places: &Places, options: &Options) -> anyhow::Result<()> {
     match outcome {
         Ok(Served::Detached) => stack.detach(),
         Ok(Served::Stopped) => {
-            eprintln!("\nending sidecar, gateway and backend");
+            eprintln!("\nending all servers");
             stack.end()
         }
         Err(error) => stack.end().and(Err(error)),
@@ -94,7 +97,7 @@ fn serve(
     let begun = Instant::now();
     let mut steps = Steps::new(6);
 
-    steps.begin("gateway, backend and sidecar");
+    steps.begin("gateway, backend, sidecar, settler and chain");
     let mut build = cargo(&places.root);
     // The whole workspace, as `cargo xtask test` builds it: nothing is then compiled twice with other features.
     build.args(["build", "--release", "--workspace", "--bins"]);
@@ -123,16 +126,16 @@ fn serve(
         ops_port,
         backend_port: options.backend_port,
         connect_port: options.connect_port,
+        chain_port: options.chain_port,
+        prices: Prices::DEVELOPMENT,
     };
-    deployment.configure()?;
+    let wallets = deployment.configure()?;
     let (mut issued, reused) = Issued::load_or_create(&deployment)?;
     steps.finish(if reused { "keys of the last time" } else { "new keys, 10 TON of test credit" });
 
     steps.begin("start");
-    stack.start("backend", &mut deployment.serve_backend(), "loading the model", LOAD_LIMIT)?;
-    stack.start("gateway", &mut deployment.serve_gateway(), "starting the gateway", GATEWAY_LIMIT)?;
-    stack.start("connect", &mut deployment.serve_connect(), "starting the sidecar", GATEWAY_LIMIT)?;
-    steps.finish("backend, gateway and sidecar are ready");
+    start(&deployment, &wallets, stack)?;
+    steps.finish("chain, backend, gateway, sidecar and settler are ready");
 
     steps.begin("first completion");
     let mut answer = completion::first(&deployment, &issued.api_key, stack)?;
@@ -151,6 +154,7 @@ fn serve(
         ops_port,
         backend_port: deployment.backend_port,
         connect_port: deployment.connect_port,
+        chain_port: deployment.chain_port,
         model: deployment.model.name.clone(),
         api_key: issued.api_key,
         admin_key: issued.admin_key,
@@ -163,6 +167,19 @@ fn serve(
     }
     stack.watch()?;
     Ok(Served::Stopped)
+}
+
+/// Starts all servers of a deployment.
+///
+/// # Errors
+/// Says which is not ready, and its last log lines.
+pub(crate) fn start(deployment: &Deployment, wallets: &Wallets, stack: &mut Stack) -> anyhow::Result<()> {
+    stack.start("chain", &mut deployment.serve_chain(), "starting the local chain", GATEWAY_LIMIT)?;
+    chain::float(deployment, wallets)?;
+    stack.start("backend", &mut deployment.serve_backend(), "loading the model", LOAD_LIMIT)?;
+    stack.start("gateway", &mut deployment.serve_gateway(), "starting the gateway", GATEWAY_LIMIT)?;
+    stack.start("connect", &mut deployment.serve_connect(), "starting the sidecar", GATEWAY_LIMIT)?;
+    stack.start("settler", &mut deployment.serve_settler(), "starting the settler", GATEWAY_LIMIT)
 }
 
 /// # Errors
@@ -199,6 +216,7 @@ fn ports_are_free(options: &Options, ops_port: u16) -> anyhow::Result<()> {
         (ops_port, "the gateway's ops listener", "--ops-port"),
         (options.backend_port, "the backend", "--backend-port"),
         (options.connect_port, "the sidecar", "--connect-port"),
+        (options.chain_port, "the local chain", "--chain-port"),
     ];
     for (index, (port, whose, flag)) in ports.iter().enumerate() {
         if ports.iter().take(index).any(|(other, _, _)| other == port) {

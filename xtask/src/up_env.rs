@@ -11,6 +11,7 @@ pub(crate) struct UpEnv {
     pub(crate) ops_port: u16,
     pub(crate) backend_port: u16,
     pub(crate) connect_port: u16,
+    pub(crate) chain_port: u16,
     pub(crate) model: String,
     pub(crate) api_key: String,
     pub(crate) admin_key: String,
@@ -30,6 +31,11 @@ impl UpEnv {
         format!("http://127.0.0.1:{}", self.connect_port)
     }
 
+    /// An origin: `/api/v2/jsonRPC` under it is what TON's clients call.
+    pub(crate) fn chain_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.chain_port)
+    }
+
     /// No value needs quoting: URLs of loopback, JWTs and a model's public name.
     fn text(&self) -> String {
         [
@@ -41,6 +47,7 @@ impl UpEnv {
             ("COCOON_OPS_URL", format!("http://127.0.0.1:{}", self.ops_port)),
             ("COCOON_BACKEND_URL", format!("http://127.0.0.1:{}", self.backend_port)),
             ("COCOON_CONNECT_URL", self.connect_url()),
+            ("COCOON_CHAIN_URL", self.chain_url()),
         ]
         .map(|(name, value)| format!("{name}={value}\n"))
         .concat()
@@ -71,6 +78,7 @@ mod tests {
             ops_port: 8081,
             backend_port: 8090,
             connect_port: 4141,
+            chain_port: 8100,
             model: "tiny".into(),
             api_key: "a.b.c".into(),
             admin_key: "d.e.f".into(),
@@ -81,7 +89,8 @@ mod tests {
             fs::read_to_string(&path).unwrap(),
             "OPENAI_BASE_URL=http://127.0.0.1:8080/v1\nOPENAI_API_KEY=a.b.c\nCOCOON_MODEL=tiny\n\
              COCOON_ADMIN_KEY=d.e.f\nCOCOON_OPERATOR_KEY=g.h.i\nCOCOON_OPS_URL=http://127.0.0.1:8081\n\
-             COCOON_BACKEND_URL=http://127.0.0.1:8090\nCOCOON_CONNECT_URL=http://127.0.0.1:4141\n"
+             COCOON_BACKEND_URL=http://127.0.0.1:8090\nCOCOON_CONNECT_URL=http://127.0.0.1:4141\n\
+             COCOON_CHAIN_URL=http://127.0.0.1:8100\n"
         );
         assert_eq!(base_url(&path).unwrap(), "http://127.0.0.1:8080/v1");
     }

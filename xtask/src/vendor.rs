@@ -8,16 +8,22 @@ use anyhow::Context;
 use crate::places::Places;
 use crate::{files, node};
 
-/// Where the files go, and where each comes from in `node_modules`.
-const LIBRARY: &str = "gateway/dashboard/vendor/uplot";
-const FILES: [&str; 3] = ["uplot/LICENSE", "uplot/dist/uPlot.esm.js", "uplot/dist/uPlot.min.css"];
+/// Where the files go.
+const VENDOR: &str = "gateway/dashboard/vendor";
+/// Each by the folder it gets and where it comes from in `node_modules`. The QR code's has its license at its beginning.
+const FILES: [(&str, &str); 4] = [
+    ("uplot", "uplot/LICENSE"),
+    ("uplot", "uplot/dist/uPlot.esm.js"),
+    ("uplot", "uplot/dist/uPlot.min.css"),
+    ("qrcode-generator", "qrcode-generator/dist/qrcode.mjs"),
+];
 
 /// npm itself compares each package with the hash in `package-lock.json` and fails where it differs.
 pub(crate) fn vendor(places: &Places) -> anyhow::Result<()> {
     let modules = node::for_dashboard(places)?;
-    let library = places.root.join(LIBRARY);
-    files::create_dir(&library)?;
-    for file in FILES {
+    for (folder, file) in FILES {
+        let library = places.root.join(VENDOR).join(folder);
+        files::create_dir(&library)?;
         let from = modules.join(file);
         let name = from.file_name().context("a file of a package has no name")?;
         let to = library.join(name);

@@ -61,7 +61,15 @@ mod tests {
             let shorter = String::from_utf8(shorter).unwrap();
             assert_eq!(account_of_comment(&shorter), None, "{shorter}");
         }
-        for other in ["", "acme", "cocoon:", "cocoon:acme", FLOAT_COMMENT, &comment.to_uppercase(), &format!(" {comment}")] {
+        for other in [
+            "",
+            "acme",
+            "cocoon:",
+            "cocoon:acme",
+            FLOAT_COMMENT,
+            &comment.to_uppercase(),
+            &format!(" {comment}"),
+        ] {
             assert_eq!(account_of_comment(other), None, "{other}");
         }
     }

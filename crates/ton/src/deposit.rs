@@ -117,9 +117,6 @@ fn comment(body: &ArcCell) -> Result<String, NotADeposit> {
     reader.tag(32, 0, "a comment").map_err(malformed)?;
     let mut text = Vec::new();
     for _ in 0..MAX_COMMENT_CELLS {
-        if reader.bits_left() % 8 != 0 {
-            return Err(NotADeposit::NotText);
-        }
         while reader.bits_left() > 0 {
             let [byte] = reader.bytes().map_err(malformed)?;
             text.push(byte);

@@ -158,3 +158,6 @@ impl<'a> Reader<'a> {
         if self.bits_left() == 0 && self.references.len() == 0 { Ok(()) } else { Err(CellError::Overflow) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,7 +117,8 @@ impl Wallet {
     ) -> Result<Batch, BatchError> {
         let total = total(&payouts)?;
         let actions = actions(&payouts)?;
-        let batch = Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno, valid_until, payouts, total };
+        let batch =
+            Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno, valid_until, payouts, total };
         self.sign(key, batch, Some(&actions), deploy)
     }
 
@@ -128,7 +129,8 @@ impl Wallet {
     /// [`BatchError`].
     pub fn deployment(&self, key: &KeyPair, valid_until: u32) -> Result<Batch, BatchError> {
         let (payouts, total) = (Vec::new(), NanoTon::ZERO);
-        let batch = Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno: 0, valid_until, payouts, total };
+        let batch =
+            Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno: 0, valid_until, payouts, total };
         self.sign(key, batch, None, true)
     }
 

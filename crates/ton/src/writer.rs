@@ -79,3 +79,6 @@ impl Writer {
         self.builder.build().map(|cell| cell.to_arc()).map_err(|_| CellError::Full)
     }
 }
+
+#[cfg(test)]
+mod tests;

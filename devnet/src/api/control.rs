@@ -3,23 +3,23 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State as Shared};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::parameters::{address, cell};
-use super::{Endpoint, lock, shapes};
+use super::{Endpoint, aside, lock, methods, read, shapes};
 use crate::chain::MOST_BLOCKS;
+use crate::state::State;
 use crate::{Chain, ChainError, Clock, EndpointFaults, NetworkFaults};
 
-/// Most that one call of the faucet gives: 5 billion TON, as many as the network began with.
-const MOST_GIVEN: u64 = 5_000_000_000_000_000_000;
-
 type Answer = Result<Json<Value>, ApiError>;
+
+type Body = Result<Bytes, BytesRejection>;
 
 pub(super) fn routes() -> Router<Arc<Endpoint>> {
     Router::new()
@@ -32,14 +32,6 @@ pub(super) fn routes() -> Router<Arc<Endpoint>> {
         .route("/devnet/snapshots/{name}/restore", post(restore))
         .route("/devnet/faults/network", get(network_faults).put(set_network_faults))
         .route("/devnet/faults/endpoint", get(endpoint_faults).put(set_endpoint_faults))
-}
-
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::Control(error.to_string()))
-}
-
-fn refused(error: ChainError) -> ApiError {
-    ApiError::Control(error.to_string())
 }
 
 /// Nanoton are text: they may be above 2^53.
@@ -62,7 +54,7 @@ struct Status {
     supply: Supply,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Supply {
     minted: String,
     balances: String,
@@ -71,35 +63,59 @@ struct Supply {
     burned: String,
 }
 
-fn status_of(chain: &Chain) -> Answer {
-    let (network, state, supply) = (chain.network(), chain.state(), chain.supply());
-    let head = state.head();
-    let status = Status {
-        fees: network.fees(),
-        global_id: network.global_id(),
-        zerostate: shapes::hash(&network.zerostate()),
-        clock: chain.clock(),
-        now: chain.now(),
-        seqno: head.seqno,
-        time: head.time,
-        end_lt: head.end_lt.to_string(),
-        accounts: state.accounts.len(),
-        transactions: state.history.values().map(Vec::len).sum(),
-        waiting: chain.waiting(),
-        on_the_way: state.queue.len(),
-        supply: Supply {
-            minted: supply.minted.to_string(),
+impl Status {
+    /// All but what takes time to add up, with the state to add it up from.
+    fn begin(chain: &Chain) -> (Self, Arc<State>) {
+        let (network, head) = (chain.network(), chain.head());
+        let status = Self {
+            fees: network.fees(),
+            global_id: network.global_id(),
+            zerostate: shapes::hash(&network.zerostate()),
+            clock: chain.clock(),
+            now: chain.now(),
+            seqno: head.seqno,
+            time: head.time,
+            end_lt: head.end_lt.to_string(),
+            accounts: chain.state().accounts.len(),
+            transactions: 0,
+            waiting: chain.waiting(),
+            on_the_way: chain.state().queue.len(),
+            supply: Supply::default(),
+        };
+        (status, Arc::clone(chain.state()))
+    }
+
+    fn end(mut self, state: &State) -> Answer {
+        self.transactions = state.history.values().map(Vec::len).sum();
+        self.supply = Supply {
+            minted: state.supply.minted.to_string(),
             balances: state.balances()?.to_string(),
             on_the_way: state.on_the_way().to_string(),
-            fees: supply.fees.to_string(),
-            burned: supply.burned.to_string(),
-        },
-    };
-    Ok(Json(json!(status)))
+            fees: state.supply.fees.to_string(),
+            burned: state.supply.burned.to_string(),
+        };
+        Ok(Json(json!(self)))
+    }
+}
+
+/// Changes the chain, and says how it is then.
+async fn steer(
+    endpoint: Arc<Endpoint>,
+    change: impl FnOnce(&mut Chain) -> Result<(), ChainError> + Send + 'static,
+) -> Answer {
+    aside(move || {
+        let (status, state) = {
+            let mut chain = lock(&endpoint.chain);
+            change(&mut chain).map_err(|error| ApiError::of_control(&error))?;
+            Status::begin(&chain)
+        };
+        status.end(&state)
+    })
+    .await
 }
 
 async fn status(Shared(endpoint): Shared<Arc<Endpoint>>) -> Answer {
-    status_of(&lock(&endpoint.chain))
+    steer(endpoint, |_| Ok(())).await
 }
 
 #[derive(Deserialize)]
@@ -108,16 +124,18 @@ struct Gift {
     address: String,
     /// NanoTON, in text.
     amount: String,
+    comment: Option<String>,
 }
 
-async fn faucet(Shared(endpoint): Shared<Arc<Endpoint>>, body: Bytes) -> Answer {
-    let Gift { address: to, amount } = read(&body)?;
+async fn faucet(Shared(endpoint): Shared<Arc<Endpoint>>, body: Body) -> Answer {
+    let Gift { address: to, amount, comment } = read(body)?;
     let to = address(&to)?;
-    let amount = amount.parse().ok().filter(|amount| (1..=MOST_GIVEN).contains(amount));
-    let amount = amount.ok_or_else(|| ApiError::Control(format!("amount is not 1 to {MOST_GIVEN} nanoTON in text")))?;
-    let mut chain = lock(&endpoint.chain);
-    chain.give(&to, amount).map_err(refused)?;
-    status_of(&chain)
+    let amount = amount.parse().map_err(|_| ApiError::of_control(&ChainError::Amount))?;
+    steer(endpoint, move |chain| match comment {
+        None => chain.give(&to, amount),
+        Some(comment) => chain.give_with_comment(&to, amount, &comment),
+    })
+    .await
 }
 
 #[derive(Deserialize)]
@@ -127,12 +145,11 @@ struct Message {
     boc: String,
 }
 
-async fn message(Shared(endpoint): Shared<Arc<Endpoint>>, body: Bytes) -> Answer {
-    let message: Message = read(&body)?;
-    let message = cell(&message.boc).ok_or_else(|| ApiError::Control("boc is not a bag of cells".to_owned()))?;
-    let mut chain = lock(&endpoint.chain);
-    chain.send_internal(message).map_err(refused)?;
-    status_of(&chain)
+async fn message(Shared(endpoint): Shared<Arc<Endpoint>>, body: Body) -> Answer {
+    let message: Message = read(body)?;
+    let message =
+        cell(&message.boc).ok_or_else(|| ApiError::Control("boc is not a bag of cells".to_owned()))?;
+    steer(endpoint, |chain| chain.send_internal(message)).await
 }
 
 #[derive(Deserialize)]
@@ -145,20 +162,30 @@ struct Blocks {
     until_idle: bool,
 }
 
-async fn blocks(Shared(endpoint): Shared<Arc<Endpoint>>, body: Bytes) -> Answer {
-    let Blocks { count, until_idle } = read(&body)?;
+async fn blocks(Shared(endpoint): Shared<Arc<Endpoint>>, body: Body) -> Answer {
+    let Blocks { count, until_idle } = read(body)?;
     if count > MOST_BLOCKS {
         return Err(ApiError::Control(format!("count is above {MOST_BLOCKS}")));
     }
-    let mut chain = lock(&endpoint.chain);
-    if until_idle {
-        chain.produce_until_idle(count).map_err(refused)?;
-    } else {
-        for _ in 0..count {
-            chain.produce().map_err(refused)?;
+    // Block by block: others get their turn in between, and who hangs up or ends the process ends this too.
+    for _ in 0..count {
+        let endpoint = Arc::clone(&endpoint);
+        let idle = aside(move || {
+            let mut chain = lock(&endpoint.chain);
+            if until_idle && chain.is_idle() {
+                return Ok(true);
+            }
+            chain.produce().map(|()| false).map_err(|error| ApiError::of_control(&error))
+        });
+        if idle.await? {
+            break;
         }
     }
-    status_of(&chain)
+    steer(endpoint, move |chain| match until_idle && !chain.is_idle() {
+        true => Err(ChainError::NotIdle(count)),
+        false => Ok(()),
+    })
+    .await
 }
 
 #[derive(Deserialize)]
@@ -172,46 +199,59 @@ enum Time {
     Running(i64),
 }
 
-async fn time(Shared(endpoint): Shared<Arc<Endpoint>>, body: Bytes) -> Answer {
-    let time = read(&body)?;
-    let mut chain = lock(&endpoint.chain);
-    let clock = match time {
-        Time::Standing(at) => Clock::Standing { at },
-        Time::Running(ahead) => Clock::Running { ahead },
-        Time::Advance(seconds) => chain.clock().advanced(seconds),
+async fn time(Shared(endpoint): Shared<Arc<Endpoint>>, body: Body) -> Answer {
+    let time = read(body)?;
+    let change = move |chain: &mut Chain| match time {
+        Time::Standing(at) => chain.set_clock(Clock::Standing { at }),
+        Time::Running(ahead) => chain.set_clock(Clock::Running { ahead }),
+        Time::Advance(seconds) => chain.advance(seconds),
     };
-    chain.set_clock(clock).map_err(refused)?;
-    status_of(&chain)
+    steer(endpoint, change).await
 }
 
-async fn snapshot(Shared(endpoint): Shared<Arc<Endpoint>>, Path(name): Path<String>) -> Answer {
-    let mut chain = lock(&endpoint.chain);
-    chain.snapshot(&name).map_err(refused)?;
-    status_of(&chain)
+type Name = Result<Path<String>, PathRejection>;
+
+async fn snapshot(Shared(endpoint): Shared<Arc<Endpoint>>, name: Name) -> Answer {
+    let Path(name) = name.map_err(|_| ApiError::NoSuchPath)?;
+    steer(endpoint, move |chain| chain.snapshot(&name)).await
 }
 
-async fn restore(Shared(endpoint): Shared<Arc<Endpoint>>, Path(name): Path<String>) -> Answer {
-    let mut chain = lock(&endpoint.chain);
-    chain.restore(&name).map_err(refused)?;
-    status_of(&chain)
+async fn restore(Shared(endpoint): Shared<Arc<Endpoint>>, name: Name) -> Answer {
+    let Path(name) = name.map_err(|_| ApiError::NoSuchPath)?;
+    steer(endpoint, move |chain| chain.restore(&name)).await
 }
 
-async fn network_faults(Shared(endpoint): Shared<Arc<Endpoint>>) -> Json<NetworkFaults> {
-    Json(lock(&endpoint.chain).faults().clone())
+async fn network_faults(Shared(endpoint): Shared<Arc<Endpoint>>) -> Answer {
+    aside(move || Ok(Json(json!(lock(&endpoint.chain).faults())))).await
 }
 
-async fn set_network_faults(Shared(endpoint): Shared<Arc<Endpoint>>, body: Bytes) -> Result<Json<NetworkFaults>, ApiError> {
-    let faults: NetworkFaults = read(&body)?;
-    lock(&endpoint.chain).set_faults(faults.clone());
-    Ok(Json(faults))
+async fn set_network_faults(Shared(endpoint): Shared<Arc<Endpoint>>, body: Body) -> Answer {
+    let faults: NetworkFaults = read(body)?;
+    aside(move || {
+        let answer = Json(json!(faults));
+        lock(&endpoint.chain).set_faults(faults);
+        Ok(answer)
+    })
+    .await
 }
 
-async fn endpoint_faults(Shared(endpoint): Shared<Arc<Endpoint>>) -> Json<EndpointFaults> {
-    Json(lock(&endpoint.failing).faults.clone())
+async fn endpoint_faults(Shared(endpoint): Shared<Arc<Endpoint>>) -> Answer {
+    Ok(Json(json!(lock(&endpoint.failing).faults)))
 }
 
-async fn set_endpoint_faults(Shared(endpoint): Shared<Arc<Endpoint>>, body: Bytes) -> Result<Json<EndpointFaults>, ApiError> {
-    let faults: EndpointFaults = read(&body)?;
-    endpoint.set_faults(faults.clone());
-    Ok(Json(faults))
+async fn set_endpoint_faults(Shared(endpoint): Shared<Arc<Endpoint>>, body: Body) -> Answer {
+    let faults: EndpointFaults = read(body)?;
+    if faults.refuse_with.is_some_and(|status| !(400..=599).contains(&status)) {
+        return Err(ApiError::Control("refuse_with is not 400 to 599".to_owned()));
+    }
+    let unknown = faults.methods.iter().flatten().find(|method| !methods::NAMES.contains(&method.as_str()));
+    if let Some(method) = unknown {
+        return Err(ApiError::Control(format!("there is no method {method:?}")));
+    }
+    aside(move || {
+        let answer = Json(json!(faults));
+        endpoint.set_faults(faults);
+        Ok(answer)
+    })
+    .await
 }

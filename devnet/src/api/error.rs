@@ -12,8 +12,15 @@ use crate::execution::NotExecuted;
 pub(crate) enum ApiError {
     #[error("Unknown method")]
     UnknownMethod,
-    #[error("{0}")]
+    #[error("Not Found")]
+    NoSuchPath,
+    #[error("Method Not Allowed")]
+    NotAllowed,
+    #[error("Validation error: {0}")]
     Parameter(String),
+    /// The request's body could not be read.
+    #[error("{1}")]
+    Body(StatusCode, String),
     #[error("Incorrect address")]
     Address,
     #[error("{0} is not offered by this chain")]
@@ -28,18 +35,22 @@ pub(crate) enum ApiError {
     Refused(u16),
     #[error("timeout")]
     Lost,
+    #[error("this call failed in a way that it should not: the log has more")]
+    Panicked,
+    /// Whoever steers the chain asked for what cannot be.
     #[error("{0}")]
     Control(String),
+    /// The chain's file failed.
+    #[error("{0}")]
+    Store(String),
 }
 
 impl From<ChainError> for ApiError {
     fn from(error: ChainError) -> Self {
         match error {
             ChainError::Execution(NotExecuted::NotAccepted(exit_code)) => {
-                let reason = exit_code.map_or_else(
-                    || "no code was run".to_owned(),
-                    |code| format!("exitcode={code}"),
-                );
+                let reason =
+                    exit_code.map_or_else(|| "no code was run".to_owned(), |code| format!("exitcode={code}"));
                 Self::Chain(format!(
                     "cannot apply external message to current state : External message was not accepted\n\
                      Cannot run message on account: inbound external message rejected by transaction:\n{reason}"
@@ -57,12 +68,25 @@ impl From<tycho_types::error::Error> for ApiError {
 }
 
 impl ApiError {
+    /// What is said to whoever steers the chain.
+    pub(crate) fn of_control(error: &ChainError) -> Self {
+        match error {
+            ChainError::Store(_) => Self::Store(error.to_string()),
+            _ => Self::Control(error.to_string()),
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::UnknownMethod | Self::Parameter(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NoSuchPath => StatusCode::NOT_FOUND,
+            Self::NotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Body(status, _) => *status,
             Self::Address => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::NotOffered(_) => StatusCode::NOT_IMPLEMENTED,
-            Self::NotFound(_) | Self::Chain(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotFound(_) | Self::Chain(_) | Self::Panicked | Self::Store(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::RateLimit => StatusCode::TOO_MANY_REQUESTS,
             Self::Refused(status) => StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             Self::Lost => StatusCode::GATEWAY_TIMEOUT,
@@ -74,11 +98,16 @@ impl ApiError {
     pub(crate) fn answer(&self, id: Option<Value>) -> Response {
         let status = self.status();
         let mut body = json!({"ok": false, "error": self.to_string(), "code": status.as_u16()});
-        if let Some(id) = id {
-            body["id"] = id;
-            body["jsonrpc"] = "2.0".into();
-        }
+        enveloped(&mut body, id);
         (status, Json(body)).into_response()
+    }
+}
+
+/// What an answer has over JSON-RPC beside what it has over REST.
+pub(super) fn enveloped(body: &mut Value, id: Option<Value>) {
+    if let Some(id) = id {
+        body["id"] = id;
+        body["jsonrpc"] = "2.0".into();
     }
 }
 

@@ -1,7 +1,5 @@
 //! The methods of toncenter v2.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tycho_types::boc::Boc;
 use tycho_types::cell::{Cell, CellBuilder, CellSliceParts, HashBytes};
@@ -11,37 +9,80 @@ use tycho_types::models::{
 use tycho_vm::VmGetterMethodId as _;
 
 use super::error::ApiError;
-use super::parameters::{Parameters, address};
+use super::parameters::{Parameters, address, friendly_flags};
 use super::{shapes, stack};
 use crate::execution::Executed;
 use crate::state::{Block, State, TransactionId};
 use crate::{Chain, Network, getter};
 
-/// Most transactions in an answer.
-const MOST_TRANSACTIONS: usize = 100;
+/// Most transactions that may be asked for: toncenter's 100, and the one that `@ton/ton` asks for beside a page, because
+/// it drops the first one of it.
+const MOST_TRANSACTIONS: usize = 101;
 
-/// Most transactions of a block in an answer.
+/// Most transactions of a block that may be asked for.
 const MOST_IN_BLOCK: usize = 1024;
+
+/// All methods.
+pub(super) const NAMES: &[&str] = &[
+    "detectAddress",
+    "estimateFee",
+    "getAddressBalance",
+    "getAddressInformation",
+    "getAddressState",
+    "getBlockHeader",
+    "getBlockTransactions",
+    "getBlockTransactionsExt",
+    "getConfigAll",
+    "getConfigParam",
+    "getConsensusBlock",
+    "getExtendedAddressInformation",
+    "getLibraries",
+    "getMasterchainBlockSignatures",
+    "getMasterchainInfo",
+    "getOutMsgQueueSize",
+    "getOutMsgQueueSizes",
+    "getShardBlockProof",
+    "getShards",
+    "getTokenData",
+    "getTransactions",
+    "getWalletInformation",
+    "lookupBlock",
+    "packAddress",
+    "runGetMethod",
+    "sendBoc",
+    "sendBocReturnHash",
+    "sendQuery",
+    "shards",
+    "tryLocateResultTx",
+    "tryLocateSourceTx",
+    "tryLocateTx",
+    "unpackAddress",
+];
 
 /// The chain as one endpoint sees it.
 pub(crate) struct View<'a> {
     pub(crate) network: &'a Network,
     pub(crate) state: &'a State,
-    /// Unix time, seconds.
-    pub(crate) now: u32,
 }
 
 /// Methods that change something, or run what is not on the chain yet. Others are answered by [`View::call`].
-pub(crate) fn call(chain: &mut Chain, method: &str, parameters: &Parameters) -> Option<Result<Value, ApiError>> {
+pub(crate) fn call(
+    chain: &mut Chain,
+    method: &str,
+    parameters: &Parameters,
+) -> Option<Result<Value, ApiError>> {
     Some(match method {
         "sendBoc" => send(chain, parameters).map(|_| json!({"@type": "ok"})),
         "sendBocReturnHash" => send(chain, parameters)
             .map(|hash| json!({"@type": "raw.extMessageInfo", "hash": shapes::hash(&hash)})),
-        "sendQuery" => query(parameters)
-            .and_then(|boc| Ok(chain.send_external(&boc)?))
-            .map(|_| json!({"@type": "ok"})),
+        "sendQuery" => {
+            query(parameters).and_then(|boc| Ok(chain.send_external(&boc)?)).map(|_| json!({"@type": "ok"}))
+        }
         "estimateFee" => query(parameters)
-            .and_then(|boc| Ok(chain.emulate_external(&boc)?))
+            .and_then(|boc| {
+                let any_signature = parameters.optional_flag("ignore_chksig")?.unwrap_or(true);
+                Ok(chain.emulate_external(&boc, any_signature)?)
+            })
             .and_then(|executed| fees(&executed)),
         _ => return None,
     })
@@ -94,12 +135,12 @@ impl View<'_> {
             }
             "getAddressInformation" => {
                 let account = self.state.account(&parameters.address("address")?)?;
-                shapes::account(&account, self.state.head(), self.now)
+                shapes::account(&account, self.state.head())
             }
             "getExtendedAddressInformation" => {
                 let address = parameters.address("address")?;
                 let account = self.state.account(&address)?;
-                shapes::extended_account(&address, &account, self.state.head(), self.now)
+                shapes::extended_account(&address, &account, self.state.head())
             }
             "getWalletInformation" => self.wallet(parameters),
             "getAddressBalance" => {
@@ -159,26 +200,32 @@ impl View<'_> {
         let account = shard.load_account()?;
         let seqno = match account.as_ref().map(|account| &account.state) {
             Some(AccountState::Active(_)) => {
-                let got = getter::run(self.network, &shard, self.now, "seqno".as_getter_method_id(), Vec::new());
+                let now = self.state.head().time;
+                let got = getter::run(self.network, &shard, now, "seqno".as_getter_method_id(), Vec::new());
                 let got = got.map_err(crate::ChainError::from)?;
-                (got.exit_code == 0).then(|| got.stack.last().and_then(|value| value.as_int()?.try_into().ok())).flatten()
+                (got.exit_code == 0)
+                    .then(|| got.stack.last().and_then(|value| value.as_int()?.try_into().ok()))
+                    .flatten()
             }
             _ => None,
         };
         let seqno: Option<u32> = seqno;
-        Ok(json!({
+        let mut wallet = json!({
             "wallet": seqno.is_some(),
             "balance": shapes::balance(account.as_ref()),
             "account_state": shapes::state_name(account.as_ref()),
-            "seqno": seqno,
             "last_transaction_id": shapes::transaction_id(shard.last_trans_lt, &shard.last_trans_hash),
-        }))
+        });
+        if let Some(seqno) = seqno {
+            wallet["seqno"] = seqno.into();
+        }
+        Ok(wallet)
     }
 
     /// From the newest on, or from the one that is named, each the one before.
     fn transactions(&self, parameters: &Parameters) -> Result<Value, ApiError> {
         let account = parameters.address("address")?;
-        let limit = parameters.optional_number::<usize>("limit")?.unwrap_or(10).clamp(1, MOST_TRANSACTIONS + 1);
+        let limit = parameters.count("limit", 10, MOST_TRANSACTIONS)?;
         let to_lt = parameters.optional_number::<u64>("to_lt")?.unwrap_or(0);
         let from = (parameters.optional_number::<u64>("lt")?, parameters.optional_hash("hash")?);
         let (mut lt, hash) = match from {
@@ -237,7 +284,9 @@ impl View<'_> {
         };
         let arguments = stack::read(parameters.required("stack")?)?;
         let account = self.state.account(&address)?;
-        let got = getter::run(self.network, &account, self.now, method, arguments).map_err(crate::ChainError::from)?;
+        let now = self.state.head().time;
+        let got =
+            getter::run(self.network, &account, now, method, arguments).map_err(crate::ChainError::from)?;
         Ok(json!({
             "@type": "smc.runResult",
             "gas_used": got.gas_used,
@@ -259,12 +308,10 @@ impl View<'_> {
             parameters.optional_number("lt")?,
             parameters.optional_number("unixtime")?,
         );
-        let blocks = || self.state.blocks.iter().map(AsRef::as_ref);
         let block = match asked {
             (Some(seqno), _, _) => self.state.block(seqno),
-            (None, Some(lt), _) => blocks().find(|block: &&Block| block.end_lt > lt),
-            // The last one up to that time.
-            (None, None, Some(time)) => blocks().take_while(|block| block.time <= time).last(),
+            (None, Some(lt), _) => self.state.block_of_lt(lt),
+            (None, None, Some(time)) => self.state.block_until(time),
             (None, None, None) => {
                 return Err(ApiError::Parameter("seqno, lt or unixtime is missing".to_owned()));
             }
@@ -281,6 +328,7 @@ impl View<'_> {
             "id": shapes::block_id(block, workchain),
             "global_id": self.network.global_id(),
             "version": 0,
+            "flags": 0,
             "after_merge": false,
             "after_split": false,
             "before_split": false,
@@ -294,6 +342,7 @@ impl View<'_> {
             "start_lt": block.start_lt.to_string(),
             "end_lt": block.end_lt.to_string(),
             "gen_utime": block.time,
+            "vert_seqno": 0,
             "prev_blocks": previous.map(|previous| shapes::block_id(previous, workchain)).into_iter().collect::<Vec<_>>(),
         }))
     }
@@ -301,18 +350,15 @@ impl View<'_> {
     fn in_block(&self, parameters: &Parameters, whole: bool) -> Result<Value, ApiError> {
         let workchain = workchain(parameters)?;
         let block = self.block(parameters.number("seqno")?)?;
-        let count = parameters.optional_number::<usize>("count")?.unwrap_or(40).clamp(1, MOST_IN_BLOCK);
-        let mut all: Vec<&TransactionId> = block
-            .transactions
-            .iter()
-            .filter(|id| i32::from(id.account.workchain) == workchain)
-            .collect();
+        let count = parameters.count("count", 40, MOST_IN_BLOCK)?;
+        let mut all: Vec<&TransactionId> =
+            block.transactions.iter().filter(|id| i32::from(id.account.workchain) == workchain).collect();
         all.sort_by(|a, b| (&a.account, a.lt).cmp(&(&b.account, b.lt)));
         // After the one of this account, as a block has them: by account, then by logical time.
-        if let (Some(lt), Some(hash)) =
-            (parameters.optional_number::<u64>("after_lt")?, parameters.optional_hash("after_hash")?)
-        {
-            all.retain(|id| (id.account.address, id.lt) > (hash, lt));
+        match (parameters.optional_number::<u64>("after_lt")?, parameters.optional_hash("after_hash")?) {
+            (Some(lt), Some(hash)) => all.retain(|id| (id.account.address, id.lt) > (hash, lt)),
+            (None, None) => {}
+            _ => return Err(ApiError::Parameter("after_lt and after_hash come together".to_owned())),
         }
         let incomplete = all.len() > count;
         all.truncate(count);
@@ -328,7 +374,7 @@ impl View<'_> {
 
     fn short(&self, id: &TransactionId, whole: bool) -> Result<Value, ApiError> {
         if whole {
-            let recorded = self.state.transaction(&id.account, id.lt);
+            let recorded = self.state.transaction_of(id);
             return shapes::transaction(recorded.ok_or(ApiError::NotFound("transaction not found"))?);
         }
         Ok(json!({
@@ -352,6 +398,11 @@ impl View<'_> {
 }
 
 fn workchain(parameters: &Parameters) -> Result<i32, ApiError> {
+    // Some clients write the one shard of each as a signed number, others as an unsigned one.
+    let shard = parameters.optional_number::<i128>("shard")?;
+    if shard.is_some_and(|shard| shard != i64::MIN.into() && shard != 1 << 63) {
+        return Err(ApiError::NotFound("no such shard"));
+    }
     match parameters.number("workchain")? {
         workchain @ (-1 | 0) => Ok(workchain),
         _ => Err(ApiError::NotFound("no such workchain")),
@@ -370,11 +421,9 @@ fn detect(text: &str) -> Result<Value, ApiError> {
             "b64url": shapes::friendly(&found, bounceable, true),
         })
     };
-    // The first byte of the friendly form has the flags (TEP-2).
-    let flags = STANDARD.decode(text.replace('-', "+").replace('_', "/")).ok().and_then(|bytes| bytes.first().copied());
-    let (given, test_only) = match flags.filter(|_| text.len() == 48) {
-        Some(flags) if flags & 0x40 == 0 => ("friendly_bounceable", flags & 0x80 != 0),
-        Some(flags) => ("friendly_non_bounceable", flags & 0x80 != 0),
+    let (given, test_only) = match friendly_flags(text) {
+        Some(flags) if flags.bounceable => ("friendly_bounceable", flags.testnet),
+        Some(flags) => ("friendly_non_bounceable", flags.testnet),
         None => ("raw_form", false),
     };
     Ok(json!({

@@ -10,10 +10,12 @@ mod stack;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State as Shared};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use self::error::ApiError;
@@ -43,11 +45,20 @@ struct Failing {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing is left half changed: a block is made aside and then put in its place.
+    // Nothing is left half changed: what a call or a block changes is made aside and then put in its place.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Does what may take a while, such as to run contracts or to wait for a block that is being made, where it keeps no
+/// other connection waiting.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(ApiError::Panicked))
+}
+
 impl Endpoint {
+    /// An endpoint without faults.
     #[must_use]
     pub fn new(chain: SharedChain) -> Self {
         Self { chain, failing: Mutex::default() }
@@ -58,26 +69,32 @@ impl Endpoint {
         let api = Router::new()
             .route("/api/v2/jsonRPC", post(json_rpc))
             .route("/api/v2/{method}", get(rest_get).post(rest_post));
-        api.merge(control::routes()).layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(Arc::new(self))
+        api.merge(control::routes())
+            .fallback(async || ApiError::NoSuchPath)
+            .method_not_allowed_fallback(async || ApiError::NotAllowed)
+            .layer(DefaultBodyLimit::max(MAX_REQUEST))
+            .with_state(Arc::new(self))
     }
 
-    async fn answer(&self, method: &str, parameters: Map<String, Value>, id: Option<Value>) -> Response {
-        let fate = lock(&self.failing).faults.fate(method);
+    async fn answer(
+        self: Arc<Self>,
+        method: String,
+        parameters: Map<String, Value>,
+        id: Option<Value>,
+    ) -> Response {
+        let fate = lock(&self.failing).faults.fate(&method);
         match fate {
             Fate::Refused(429) => return ApiError::RateLimit.answer(id),
             Fate::Refused(status) => return ApiError::Refused(status).answer(id),
             Fate::Hangs => return std::future::pending().await,
             Fate::Answered | Fate::Lost => {}
         }
-        let result = self.call(method, &Parameters::new(parameters));
+        let result = aside(move || self.call(&method, &Parameters::new(parameters))).await;
         match result {
             _ if fate == Fate::Lost => ApiError::Lost.answer(id),
             Ok(result) => {
                 let mut body = json!({"ok": true, "result": result, "@extra": "0:0:0"});
-                if let Some(id) = id {
-                    body["id"] = id;
-                    body["jsonrpc"] = "2.0".into();
-                }
+                error::enveloped(&mut body, id);
                 Json(body).into_response()
             }
             Err(error) => error.answer(id),
@@ -90,23 +107,24 @@ impl Endpoint {
         if let Some(result) = methods::call(&mut chain, method, parameters) {
             return result;
         }
-        let (network, now) = (chain.network().clone(), chain.now());
-        let (state, now) = match stale {
-            Some(state) => {
-                let time = state.head().time;
-                (state, time)
-            }
-            None => (Arc::clone(chain.state()), now),
-        };
+        let network = chain.network().clone();
+        let state = stale.unwrap_or_else(|| Arc::clone(chain.state()));
         // Reading needs no lock: what is read does not change.
         drop(chain);
-        View { network: &network, state: &state, now }.call(method, parameters)
+        View { network: &network, state: &state }.call(method, parameters)
     }
 
     fn set_faults(&self, faults: EndpointFaults) {
         let stale = faults.stale.then(|| Arc::clone(lock(&self.chain).state()));
         *lock(&self.failing) = Failing { faults, stale };
     }
+}
+
+fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
+    let body = body.map_err(|rejection| ApiError::Body(rejection.status(), rejection.body_text()))?;
+    // An object, for a list of the same values would do for serde.
+    let object = serde_json::from_slice(&body).map(Value::Object);
+    object.and_then(serde_json::from_value).map_err(|error| ApiError::Parameter(error.to_string()))
 }
 
 #[derive(serde::Deserialize)]
@@ -117,28 +135,38 @@ struct Call {
     id: Option<Value>,
 }
 
-async fn json_rpc(Shared(endpoint): Shared<Arc<Endpoint>>, body: Bytes) -> Response {
-    let Ok(Call { method, params, id }) = serde_json::from_slice(&body) else {
-        return ApiError::Parameter("not a JSON-RPC call".to_owned()).into_response();
-    };
-    endpoint.answer(&method, params, Some(id.unwrap_or(Value::Null))).await
+async fn json_rpc(Shared(endpoint): Shared<Arc<Endpoint>>, body: Result<Bytes, BytesRejection>) -> Response {
+    match read(body) {
+        Ok(Call { method, params, id }) => {
+            endpoint.answer(method, params, Some(id.unwrap_or(Value::Null))).await
+        }
+        Err(error) => error.answer(Some(Value::Null)),
+    }
 }
 
 async fn rest_get(
     Shared(endpoint): Shared<Arc<Endpoint>>,
-    Path(method): Path<String>,
-    Query(query): Query<Map<String, Value>>,
+    method: Result<Path<String>, PathRejection>,
+    query: Result<Query<Map<String, Value>>, QueryRejection>,
 ) -> Response {
-    endpoint.answer(&method, query, None).await
+    match (method, query) {
+        (Ok(Path(method)), Ok(Query(query))) => endpoint.answer(method, query, None).await,
+        (Err(_), _) => ApiError::NoSuchPath.into_response(),
+        (_, Err(rejection)) => ApiError::Parameter(rejection.body_text()).into_response(),
+    }
 }
 
 async fn rest_post(
     Shared(endpoint): Shared<Arc<Endpoint>>,
-    Path(method): Path<String>,
-    body: Bytes,
+    method: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    match serde_json::from_slice(&body) {
-        Ok(parameters) => endpoint.answer(&method, parameters, None).await,
-        Err(_) => ApiError::Parameter("not a JSON object".to_owned()).into_response(),
+    match (method, read(body)) {
+        (Ok(Path(method)), Ok(parameters)) => endpoint.answer(method, parameters, None).await,
+        (Err(_), _) => ApiError::NoSuchPath.into_response(),
+        (_, Err(error)) => error.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use serde_json::{Map, Value};
 use tycho_types::boc::Boc;
 use tycho_types::cell::{Cell, HashBytes};
-use tycho_types::models::{StdAddr, StdAddrFormat};
+use tycho_types::models::{Base64StdAddrFlags, StdAddr, StdAddrFormat};
 
 use super::error::ApiError;
 
@@ -40,7 +40,9 @@ impl Parameters {
     pub(crate) fn optional_number<T: TryFrom<i128>>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let number = match self.get(name) {
             None => return Ok(None),
-            Some(Value::Number(number)) => number.as_i64().map(i128::from).or(number.as_u64().map(i128::from)),
+            Some(Value::Number(number)) => {
+                number.as_i64().map(i128::from).or(number.as_u64().map(i128::from))
+            }
             Some(Value::String(text)) => text.parse().ok(),
             Some(_) => None,
         };
@@ -52,6 +54,22 @@ impl Parameters {
         self.optional_number(name)?.ok_or_else(|| ApiError::Parameter(format!("{name} is missing")))
     }
 
+    /// How many are asked for: 1 to `most`.
+    pub(crate) fn count(&self, name: &str, default: usize, most: usize) -> Result<usize, ApiError> {
+        let count = self.optional_number(name)?.unwrap_or(default);
+        if (1..=most).contains(&count) { Ok(count) } else { Err(wrong(name, &format!("1 to {most}"))) }
+    }
+
+    /// A query string has it as text.
+    pub(crate) fn optional_flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(Value::String(text)) => text.parse().map(Some).map_err(|_| wrong(name, "true or false")),
+            Some(_) => Err(wrong(name, "true or false")),
+        }
+    }
+
     pub(crate) fn address(&self, name: &str) -> Result<StdAddr, ApiError> {
         address(self.text(name)?)
     }
@@ -61,7 +79,9 @@ impl Parameters {
     }
 
     pub(crate) fn optional_cell(&self, name: &str) -> Result<Option<Cell>, ApiError> {
-        self.optional_text(name)?.map(|text| cell(text).ok_or_else(|| wrong(name, "a bag of cells"))).transpose()
+        self.optional_text(name)?
+            .map(|text| cell(text).ok_or_else(|| wrong(name, "a bag of cells")))
+            .transpose()
     }
 
     /// A hash in hexadecimal or any base64.
@@ -77,9 +97,16 @@ fn wrong(name: &str, what: &str) -> ApiError {
     ApiError::Parameter(format!("{name} is not {what}"))
 }
 
-/// An address in any form.
+/// An address in any form, of an account that can be on this chain.
 pub(crate) fn address(text: &str) -> Result<StdAddr, ApiError> {
-    StdAddr::from_str_ext(text, StdAddrFormat::any()).map(|(address, _)| address).map_err(|_| ApiError::Address)
+    let (address, _) = StdAddr::from_str_ext(text, StdAddrFormat::any()).map_err(|_| ApiError::Address)?;
+    if matches!(address.workchain, -1 | 0) { Ok(address) } else { Err(ApiError::Address) }
+}
+
+/// What the form that wallets show says of an address (TEP-2); none for another form.
+pub(crate) fn friendly_flags(text: &str) -> Option<Base64StdAddrFlags> {
+    let format = StdAddrFormat { allow_raw: false, ..StdAddrFormat::any() };
+    StdAddr::from_str_ext(text, format).ok().map(|(_, flags)| flags)
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {

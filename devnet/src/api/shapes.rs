@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tycho_types::boc::Boc;
 use tycho_types::cell::{Cell, CellSlice, HashBytes};
 use tycho_types::models::{
-    Account, AccountState, Base64StdAddrFlags, DisplayBase64StdAddr, IntAddr, MsgInfo, OwnedMessage, ShardAccount,
-    StdAddr, Transaction, TxInfo,
+    Account, AccountState, Base64StdAddrFlags, DisplayBase64StdAddr, IntAddr, MsgInfo, OwnedMessage,
+    ShardAccount, StdAddr, Transaction, TxInfo,
 };
 
 use super::error::ApiError;
@@ -66,7 +66,7 @@ pub(crate) fn balance(account: Option<&Account>) -> String {
 }
 
 /// Of `getAddressInformation`.
-pub(crate) fn account(shard: &ShardAccount, head: &Block, now: u32) -> Result<Value, ApiError> {
+pub(crate) fn account(shard: &ShardAccount, head: &Block) -> Result<Value, ApiError> {
     let account = shard.load_account()?;
     let (mut code, mut data, mut frozen) = (String::new(), String::new(), String::new());
     match account.as_ref().map(|account| &account.state) {
@@ -86,14 +86,14 @@ pub(crate) fn account(shard: &ShardAccount, head: &Block, now: u32) -> Result<Va
         "frozen_hash": frozen,
         "last_transaction_id": transaction_id(shard.last_trans_lt, &shard.last_trans_hash),
         "block_id": block_id(head, -1),
-        "sync_utime": now,
+        "sync_utime": head.time,
         "state": state_name(account.as_ref()),
     }))
 }
 
 /// Of `getExtendedAddressInformation`: no contract's data is read.
-pub(crate) fn extended_account(of: &StdAddr, shard: &ShardAccount, head: &Block, now: u32) -> Result<Value, ApiError> {
-    let raw = account(shard, head, now)?;
+pub(crate) fn extended_account(of: &StdAddr, shard: &ShardAccount, head: &Block) -> Result<Value, ApiError> {
+    let raw = account(shard, head)?;
     let state = match raw["state"].as_str() {
         Some("uninitialized") => json!({"@type": "uninited.accountState", "frozen_hash": raw["frozen_hash"]}),
         _ => json!({
@@ -110,7 +110,7 @@ pub(crate) fn extended_account(of: &StdAddr, shard: &ShardAccount, head: &Block,
         "extra_currencies": [],
         "last_transaction_id": raw["last_transaction_id"],
         "block_id": raw["block_id"],
-        "sync_utime": now,
+        "sync_utime": head.time,
         "account_state": state,
         "revision": 0,
     }))
@@ -152,7 +152,9 @@ fn message(cell: &Cell) -> Result<Value, ApiError> {
         MsgInfo::ExtIn(info) => {
             (String::new(), address(&info.dst), "0".to_owned(), info.import_fee.to_string(), 0)
         }
-        MsgInfo::ExtOut(info) => (address(&info.src), String::new(), "0".to_owned(), "0".to_owned(), info.created_lt),
+        MsgInfo::ExtOut(info) => {
+            (address(&info.src), String::new(), "0".to_owned(), "0".to_owned(), info.created_lt)
+        }
     };
     let init = parsed.init.as_ref().map(tycho_types::cell::CellBuilder::build_from).transpose()?;
     let text = comment(slice);

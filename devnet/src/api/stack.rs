@@ -4,17 +4,22 @@ use num_bigint::{BigInt, Sign};
 use serde_json::{Value, json};
 use tycho_types::boc::Boc;
 use tycho_types::cell::{Cell, CellBuilder};
-use tycho_vm::{OwnedCellSlice, RcStackValue};
+use tycho_vm::{OwnedCellSlice, RcStackValue, Stack};
 
 use super::error::ApiError;
 use super::parameters::cell;
 use crate::network::to_cell;
 
-/// Most arguments of a get method.
+/// Most arguments of a get method, and elements of a tuple.
 const MOST_ARGUMENTS: usize = 255;
 
-/// Deepest tuple in a tuple that is read.
+/// Deepest tuple in a tuple.
 const MOST_NESTED: usize = 16;
+
+/// Most values in an answer, those in tuples included.
+const MOST_WRITTEN: usize = 10_000;
+
+const TOO_LARGE: ApiError = ApiError::NotOffered("an answer with more values, or deeper tuples,");
 
 /// Longest number in text: 257 bits are 78 decimal digits and a sign.
 const MOST_DIGITS: usize = 80;
@@ -32,36 +37,53 @@ pub(crate) fn read(stack: &Value) -> Result<Vec<RcStackValue>, ApiError> {
     entries.iter().map(|entry| argument(entry, 0)).collect()
 }
 
+/// A type and a value; within a tuple also an object that says its type, as answers have it.
 fn argument(entry: &Value, nested: usize) -> Result<RcStackValue, ApiError> {
-    let [kind, value] = entry.as_array().map(Vec::as_slice).unwrap_or_default() else {
-        return Err(wrong("not a type and a value"));
+    let (kind, value) = match entry {
+        Value::Array(pair) => match pair.as_slice() {
+            [Value::String(kind), value] => (kind.as_str(), value),
+            _ => return Err(wrong("not a type and a value")),
+        },
+        Value::Object(object) if nested > 0 => match object.get("@type").and_then(Value::as_str) {
+            Some("tvm.stackEntryNumber") => ("num", &entry["number"]["number"]),
+            Some("tvm.stackEntryCell") => ("cell", &entry["cell"]),
+            Some("tvm.stackEntrySlice") => ("slice", &entry["slice"]),
+            Some("tvm.stackEntryTuple") => ("tuple", &entry["tuple"]),
+            Some("tvm.stackEntryList") => ("list", &entry["list"]),
+            _ => return Err(wrong("an element of unknown type")),
+        },
+        _ => return Err(wrong("not a type and a value")),
     };
     let bytes = || {
         let text = value.as_str().or_else(|| value["bytes"].as_str());
         text.and_then(cell).ok_or_else(|| wrong("not a bag of cells"))
     };
-    match kind.as_str().unwrap_or_default() {
+    match kind {
         "num" | "number" | "int" => Ok(RcStackValue::new_dyn_value(number(value)?)),
         "cell" | "tvm.Cell" => Ok(RcStackValue::new_dyn_value(bytes()?)),
-        "slice" | "tvm.Slice" => {
-            Ok(RcStackValue::new_dyn_value(OwnedCellSlice::new_allow_exotic(bytes()?)))
-        }
+        "slice" | "tvm.Slice" => Ok(RcStackValue::new_dyn_value(OwnedCellSlice::new_allow_exotic(bytes()?))),
         "builder" | "tvm.Builder" => {
             let mut builder = CellBuilder::new();
             builder.store_slice(bytes()?.as_slice().map_err(|_| wrong("a builder"))?)?;
             Ok(RcStackValue::new_dyn_value(builder))
         }
-        "tuple" => {
-            let elements = value["elements"].as_array().ok_or_else(|| wrong("a tuple without elements"))?;
-            if nested >= MOST_NESTED || elements.len() > MOST_ARGUMENTS {
-                return Err(wrong("a tuple that is too large"));
-            }
-            let elements = elements.iter().map(|element| argument(element, nested + 1)).collect::<Result<Vec<_>, _>>()?;
-            Ok(RcStackValue::new_dyn_value(elements))
+        "tuple" => Ok(RcStackValue::new_dyn_value(elements(value, nested)?)),
+        // Pairs that end with null.
+        "list" => {
+            let pair = |rest, first| RcStackValue::new_dyn_value(vec![first, rest]);
+            Ok(elements(value, nested)?.into_iter().rev().fold(Stack::make_null(), pair))
         }
-        "null" => Ok(tycho_vm::Stack::make_null()),
+        "null" => Ok(Stack::make_null()),
         other => Err(wrong(&format!("a value of type {other:?}"))),
     }
+}
+
+fn elements(value: &Value, nested: usize) -> Result<Vec<RcStackValue>, ApiError> {
+    let elements = value["elements"].as_array().ok_or_else(|| wrong("a tuple without elements"))?;
+    if nested >= MOST_NESTED || elements.len() > MOST_ARGUMENTS {
+        return Err(wrong("a tuple that is too large"));
+    }
+    elements.iter().map(|element| argument(element, nested + 1)).collect()
 }
 
 /// Decimal, or hexadecimal with 0x; either may be negative.
@@ -71,27 +93,39 @@ fn number(value: &Value) -> Result<BigInt, ApiError> {
         Value::String(text) => text.clone(),
         _ => return Err(wrong("not a number")),
     };
-    let (sign, digits) = text.strip_prefix('-').map_or((Sign::Plus, text.as_str()), |digits| (Sign::Minus, digits));
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text.as_str()), |digits| (true, digits));
     let (digits, radix) = digits.strip_prefix("0x").map_or((digits, 10), |digits| (digits, 16));
-    if digits.is_empty() || digits.len() > MOST_DIGITS {
-        return Err(wrong("not a number"));
-    }
-    let magnitude = BigInt::parse_bytes(digits.as_bytes(), radix).filter(|number| number.bits() <= 256);
+    let known =
+        (1..=MOST_DIGITS).contains(&digits.len()) && digits.chars().all(|digit| digit.is_digit(radix));
+    let magnitude = known.then(|| BigInt::parse_bytes(digits.as_bytes(), radix)).flatten();
     let magnitude = magnitude.ok_or_else(|| wrong("not a number"))?;
-    Ok(if sign == Sign::Minus { -magnitude } else { magnitude })
+    let number = if negative { -magnitude } else { magnitude };
+    // 257 bits in two's complement.
+    let ends = BigInt::from(1) << 256;
+    if -&ends <= number && number < ends { Ok(number) } else { Err(wrong("a number of more than 257 bits")) }
 }
 
 /// What a get method left.
+///
+/// # Errors
+/// Where it is more than an answer has room for: a tuple that has itself twice, again and again, has no end.
 pub(crate) fn write(stack: &[RcStackValue]) -> Result<Value, ApiError> {
-    stack.iter().map(outer).collect::<Result<Vec<_>, _>>().map(Value::Array)
+    let mut room = MOST_WRITTEN;
+    stack.iter().map(|value| outer(value, &mut room)).collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
 
 fn bytes(cell: &Cell) -> Value {
     json!({"bytes": Boc::encode_base64(cell)})
 }
 
+fn count(room: &mut usize) -> Result<(), ApiError> {
+    *room = room.checked_sub(1).ok_or(TOO_LARGE)?;
+    Ok(())
+}
+
 /// On the stack itself: a pair of type and value.
-fn outer(value: &RcStackValue) -> Result<Value, ApiError> {
+fn outer(value: &RcStackValue, room: &mut usize) -> Result<Value, ApiError> {
+    count(room)?;
     if let Some(number) = value.as_int() {
         let sign = if number.sign() == Sign::Minus { "-" } else { "" };
         return Ok(json!(["num", format!("{sign}0x{:x}", number.magnitude())]));
@@ -105,36 +139,47 @@ fn outer(value: &RcStackValue) -> Result<Value, ApiError> {
     if let Some(builder) = value.as_cell_builder() {
         return Ok(json!(["builder", bytes(&builder.clone().build()?)]));
     }
-    match listed(value) {
-        Some(elements) => Ok(json!(["list", {"@type": "tvm.list", "elements": inner_all(&elements)?}])),
-        None => {
-            let elements = value.as_tuple().ok_or_else(|| wrong("a value that has no JSON"))?;
-            Ok(json!(["tuple", {"@type": "tvm.tuple", "elements": inner_all(elements)?}]))
+    match listed(value, *room)? {
+        Some(elements) => {
+            Ok(json!(["list", {"@type": "tvm.list", "elements": inner_all(&elements, 0, room)?}]))
         }
+        None => match value.as_tuple() {
+            Some(elements) => {
+                Ok(json!(["tuple", {"@type": "tvm.tuple", "elements": inner_all(elements, 0, room)?}]))
+            }
+            None => Ok(json!(["unknown", {"@type": "tvm.stackEntryUnsupported"}])),
+        },
     }
 }
 
-/// Of a list as the TVM has it, pairs that end with null: its elements; null is the empty list.
-fn listed(value: &RcStackValue) -> Option<Vec<RcStackValue>> {
+/// Of a list as the TVM has it, pairs that end with null: its elements, at most `most`; null is the empty list.
+fn listed(value: &RcStackValue, most: usize) -> Result<Option<Vec<RcStackValue>>, ApiError> {
     let mut elements = Vec::new();
     let mut rest = value.clone();
     loop {
         if rest.is_null() {
-            return Some(elements);
+            return Ok(Some(elements));
         }
-        let [first, next] = rest.as_tuple()? else { return None };
+        let Some([first, next]) = rest.as_tuple() else { return Ok(None) };
+        if elements.len() == most {
+            return Err(TOO_LARGE);
+        }
         elements.push(first.clone());
         let next = next.clone();
         rest = next;
     }
 }
 
-fn inner_all(values: &[RcStackValue]) -> Result<Vec<Value>, ApiError> {
-    values.iter().map(inner).collect()
+fn inner_all(values: &[RcStackValue], nested: usize, room: &mut usize) -> Result<Vec<Value>, ApiError> {
+    if nested >= MOST_NESTED {
+        return Err(TOO_LARGE);
+    }
+    values.iter().map(|value| inner(value, nested, room)).collect()
 }
 
 /// Within a tuple: an object that says its type.
-fn inner(value: &RcStackValue) -> Result<Value, ApiError> {
+fn inner(value: &RcStackValue, nested: usize, room: &mut usize) -> Result<Value, ApiError> {
+    count(room)?;
     if let Some(number) = value.as_int() {
         let number = json!({"@type": "tvm.numberDecimal", "number": number.to_string()});
         return Ok(json!({"@type": "tvm.stackEntryNumber", "number": number}));
@@ -147,13 +192,13 @@ fn inner(value: &RcStackValue) -> Result<Value, ApiError> {
         let slice = json!({"@type": "tvm.slice", "bytes": Boc::encode_base64(&to_cell(slice.apply())?)});
         return Ok(json!({"@type": "tvm.stackEntrySlice", "slice": slice}));
     }
-    if let Some(elements) = listed(value) {
-        let list = json!({"@type": "tvm.list", "elements": inner_all(&elements)?});
+    if let Some(elements) = listed(value, *room)? {
+        let list = json!({"@type": "tvm.list", "elements": inner_all(&elements, nested + 1, room)?});
         return Ok(json!({"@type": "tvm.stackEntryList", "list": list}));
     }
     match value.as_tuple() {
         Some(elements) => {
-            let tuple = json!({"@type": "tvm.tuple", "elements": inner_all(elements)?});
+            let tuple = json!({"@type": "tvm.tuple", "elements": inner_all(elements, nested + 1, room)?});
             Ok(json!({"@type": "tvm.stackEntryTuple", "tuple": tuple}))
         }
         None => Ok(json!({"@type": "tvm.stackEntryUnsupported"})),

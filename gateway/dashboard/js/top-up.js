@@ -2,6 +2,7 @@
 
 import { copyButton, h } from "./dom.js";
 import { nothing } from "./panel.js";
+import { qrCode } from "./qr-code.js";
 import { facts } from "./tables.js";
 
 /** The panel's content; `credits` gives the answer of `/v1/credits`. */
@@ -33,5 +34,5 @@ function pageLink(url) {
 /** A link for wallets, and for nothing else that a link can do. */
 function walletLink(link) {
   if (typeof link !== "string" || !link.startsWith("ton://transfer/")) return null;
-  return h("p", {}, h("a", { class: "button", href: link }, "Open in a wallet"));
+  return h("div", { class: "wallet" }, h("a", { class: "button", href: link }, "Open in a wallet"), qrCode(link, "QR code of the same transfer, for a wallet on another device"));
 }

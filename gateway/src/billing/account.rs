@@ -115,7 +115,7 @@ pub(super) async fn credits(
             charged: account.charged,
             withdrawing: account.withdrawing,
             withdrawn: account.withdrawn,
-            topup: gateway.config.billing.topup(None),
+            topup: gateway.config.billing.topup(&caller.account, None),
         },
     }))
 }

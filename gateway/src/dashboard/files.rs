@@ -42,6 +42,7 @@ files![
     "js/main.js",
     "js/names.js",
     "js/panel.js",
+    "js/qr-code.js",
     "js/receipt-dialog.js",
     "js/receipts.js",
     "js/requests.js",
@@ -51,6 +52,7 @@ files![
     "js/theme.js",
     "js/times.js",
     "js/top-up.js",
+    "vendor/qrcode-generator/qrcode.mjs",
     "vendor/uplot/LICENSE",
     "vendor/uplot/uPlot.esm.js",
     "vendor/uplot/uPlot.min.css",
@@ -80,7 +82,7 @@ fn media_type(name: &str) -> &'static str {
     match Path::new(name).extension().and_then(|extension| extension.to_str()) {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",
         _ => "text/plain; charset=utf-8",
     }
@@ -118,6 +120,8 @@ mod tests {
         let tags: BTreeSet<&[u8]> = BY_NAME.values().map(|file| file.tag.as_bytes()).collect();
         assert_eq!(tags.len(), FILES.len());
         assert_eq!(find("js/main.js").unwrap().media_type, "text/javascript; charset=utf-8");
+        let module = find("vendor/qrcode-generator/qrcode.mjs").unwrap();
+        assert_eq!(module.media_type, "text/javascript; charset=utf-8");
         assert_eq!(find("css/base.css").unwrap().media_type, "text/css; charset=utf-8");
         assert_eq!(find("icon.svg").unwrap().media_type, "image/svg+xml");
         assert_eq!(INDEX.media_type, "text/html; charset=utf-8");

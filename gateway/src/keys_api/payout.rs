@@ -1,4 +1,4 @@
-//! Where an account's withdrawals go. None begins over HTTP: whoever pays them out takes them from the ledger itself.
+//! Where an account's withdrawals go.
 
 use std::sync::Arc;
 

@@ -78,15 +78,32 @@ pub struct Credits {
     pub data: CreditsData,
 }
 
-/// How to pay in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// How to pay in: by a page, by a transfer on TON, or either.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TopUp {
     /// nanoTON that are missing, where a request was refused for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^[0-9]+$")]
     pub amount: Option<NanoTon>,
     /// A page for people.
-    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[serde(flatten)]
+    pub transfer: Option<Transfer>,
+}
+
+/// A transfer that is credited to the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Transfer {
+    /// Where to send TON to.
+    pub address: String,
+    /// What to write with it, to the letter: it says whose balance it is for.
+    pub comment: String,
+    /// nanoTON; less is not credited.
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub minimum: NanoTon,
+    /// The same for wallets: `ton://transfer/…`.
+    pub link: String,
 }
 
 /// The account's balance.

@@ -261,7 +261,11 @@ fn credits_example() -> Value {
     json!({ "data": {
         "total_credits": 10.0, "total_usage": 0.00005, "currency": "ton", "account": "alice", "balance": "9999950000",
         "held": "0", "available": "9999950000", "deposited": "10000000000", "granted": "0", "charged": "50000",
-        "withdrawing": "0", "withdrawn": "0", "topup": { "url": "https://pay.example.org" },
+        "withdrawing": "0", "withdrawn": "0", "topup": {
+            "address": "EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c", "comment": "cocoon:alice:a8cb3b2c",
+            "minimum": "10000000",
+            "link": "ton://transfer/EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c?text=cocoon:alice:a8cb3b2c",
+        },
     } })
 }
 

@@ -7,8 +7,8 @@ use crate::keys::{
     AdminApiKeys, Deleted, NewAdminApiKey, NewProjectApiKey, ProjectApiKeys, Projects, Rotation,
 };
 use crate::limits::{LimitSet, LimitsOf};
-use crate::names::{ADMIN_API_KEYS_PATH, LIMITS_PATH, PAYOUT_PATH, PROJECTS_PATH};
-use crate::payouts::{NewPayout, PayoutOf};
+use crate::names::{ADMIN_API_KEYS_PATH, LIMITS_PATH, PAYOUT_PATH, PROJECTS_PATH, WITHDRAWALS_PATH};
+use crate::payouts::{NewPayout, NewWithdrawal, PayoutOf, WithdrawalOf};
 
 /// Who may ask.
 const BY: &str =
@@ -150,6 +150,18 @@ pub(super) fn paths() -> Vec<(String, &'static str, Value)> {
                 true,
             ),
         ),
+        (
+            WITHDRAWALS_PATH.into(),
+            "post",
+            taking(
+                described(
+                    operation("withdraw", "Begins a withdrawal, or says what became of it.", "Withdrawal"),
+                    "It goes to the address in force. The same `id` again moves nothing anew.",
+                ),
+                "NewWithdrawal",
+                true,
+            ),
+        ),
     ]
 }
 
@@ -165,6 +177,8 @@ pub(super) fn schemas(found: &mut Vec<(String, Value)>) {
     collect::<Rotation>(found);
     collect::<PayoutOf>(found);
     collect::<NewPayout>(found);
+    collect::<WithdrawalOf>(found);
+    collect::<NewWithdrawal>(found);
 }
 
 fn operation(id: &str, summary: &str, answer: &str) -> Value {

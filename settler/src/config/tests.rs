@@ -32,7 +32,8 @@ fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError>
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settler.toml");
     std::fs::write(&path, text).unwrap();
-    let environment = environment.iter().map(|(name, value)| (format!("{ENV_PREFIX}{name}"), (*value).to_owned()));
+    let environment =
+        environment.iter().map(|(name, value)| (format!("{ENV_PREFIX}{name}"), (*value).to_owned()));
     Config::load(&path, environment)
 }
 
@@ -50,7 +51,8 @@ fn a_short_file_is_enough_for_a_test_network() {
     assert_eq!(config.network().unwrap(), Network::test(GlobalId(-3)).unwrap());
     assert_eq!(config.deposits.minimum, NanoTon(10_000_000));
     assert_eq!(config.deposits.confirm_from, None);
-    let PayoutConfig { at_once, small, small_after_s, daily_cap, most_payouts, valid_for_s } = config.payouts.clone();
+    let PayoutConfig { at_once, small, small_after_s, daily_cap, most_payouts, valid_for_s } =
+        config.payouts.clone();
     assert_eq!((at_once, small, small_after_s), (NanoTon(1_000_000_000), NanoTon(50_000_000), 86_400));
     assert_eq!((daily_cap, most_payouts, valid_for_s), (None, 100, 120));
     assert_eq!((config.poll_ms, config.ops_listen), (2_000, None));
@@ -69,14 +71,19 @@ fn mainnet_needs_a_cap_and_two_operators_that_confirm_deposits() {
         MAINNET.replace(line, "")
     };
     assert_eq!(wrong_key(&without("payouts = { daily_cap = \"1000000000000\" }"), &[]), "payouts.daily_cap");
-    assert_eq!(wrong_key(&without("deposits = { confirm_from = \"100000000000\" }"), &[]), "deposits.confirm_from");
+    assert_eq!(
+        wrong_key(&without("deposits = { confirm_from = \"100000000000\" }"), &[]),
+        "deposits.confirm_from"
+    );
     let one_operator = MAINNET.replace("operator = \"two\"", "operator = \"one\"");
     assert_eq!(wrong_key(&one_operator, &[]), "endpoints");
 }
 
 #[test]
 fn mainnet_is_never_named_by_its_number_and_no_test_network_has_it() {
-    let network = |text: &str| TEST.replace("network = { name = \"test\", global_id = -3 }", &format!("network = {text}"));
+    let network = |text: &str| {
+        TEST.replace("network = { name = \"test\", global_id = -3 }", &format!("network = {text}"))
+    };
     for (text, key) in [
         ("{ name = \"test\" }", "network.global_id"),
         ("{ name = \"test\", global_id = -239 }", "network.global_id"),
@@ -86,13 +93,16 @@ fn mainnet_is_never_named_by_its_number_and_no_test_network_has_it() {
     ] {
         assert_eq!(wrong_key(&network(text), &[]), key, "{text}");
     }
-    for text in ["{ name = \"main\" }", "{ name = \"test\", global_id = \"-3\" }", "{ global_id = -3 }", "\"test\""] {
+    for text in
+        ["{ name = \"main\" }", "{ name = \"test\", global_id = \"-3\" }", "{ global_id = -3 }", "\"test\""]
+    {
         let refused = load(&network(text), &[]);
         assert!(matches!(refused, Err(ConfigError::Syntax { .. })), "{text}: {refused:?}");
     }
     let zerostate = CellHash([9; 32]);
     for written in [zerostate.to_string(), zerostate.to_hex()] {
-        let config = load(&network(&format!("{{ name = \"test\", global_id = -3, zerostate = \"{written}\" }}")), &[]);
+        let config =
+            load(&network(&format!("{{ name = \"test\", global_id = -3, zerostate = \"{written}\" }}")), &[]);
         let expected = Network::Test { global_id: GlobalId(-3), zerostate: Some(zerostate) };
         assert_eq!(config.unwrap().network().unwrap(), expected, "{written}");
     }
@@ -183,7 +193,14 @@ fn the_environment_is_laid_over_the_file_and_checked_alike() {
 
 #[test]
 fn an_endpoint_is_an_origin() {
-    for url in ["", "one.example", "ftp://one.example", "https://one.example/api", "https://one.example/?key=5", "https://key@one.example"] {
+    for url in [
+        "",
+        "one.example",
+        "ftp://one.example",
+        "https://one.example/api",
+        "https://one.example/?key=5",
+        "https://key@one.example",
+    ] {
         let config = load(&TEST.replace("http://127.0.0.1:8081", url), &[]);
         let refused = config.and_then(|config| config.endpoints());
         assert!(matches!(refused, Err(ConfigError::Value { key: "endpoints.url", .. })), "{url}");
@@ -227,7 +244,8 @@ fn a_secret_is_a_short_file_that_nobody_else_can_read() {
 #[test]
 fn the_key_of_an_endpoint_is_such_a_secret() {
     let with = |path: &Path| {
-        let text = TEST.replace("operator = \"we\"", &format!("operator = \"we\"\napi_key = \"{}\"", path.display()));
+        let text = TEST
+            .replace("operator = \"we\"", &format!("operator = \"we\"\napi_key = \"{}\"", path.display()));
         load(&text, &[]).unwrap().endpoints()
     };
     let (_folder, path) = file("secret\n", 0o600);

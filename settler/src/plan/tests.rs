@@ -94,7 +94,12 @@ fn cost(payouts: u128) -> u128 {
 
 #[test]
 fn much_is_paid_at_once_and_little_after_its_time() {
-    let config = PayoutConfig { at_once: NanoTon(TON), small: NanoTon(TON / 20), small_after_s: DAY.into(), ..PayoutConfig::default() };
+    let config = PayoutConfig {
+        at_once: NanoTon(TON),
+        small: NanoTon(TON / 20),
+        small_after_s: DAY.into(),
+        ..PayoutConfig::default()
+    };
     let (at_once, small) = (TON, TON / 20);
     // Never paid, just now, and as long ago as a small amount waits.
     let cases = [
@@ -151,7 +156,8 @@ fn withdrawals_come_first_as_they_began_and_then_who_is_owed_most() {
 #[test]
 fn a_withdrawal_on_its_way_or_paid_is_not_paid_again() {
     let mut told = Told::with(100 * TON);
-    let mut owing = Owing { withdrawals: vec![withdrawal(8, TON)], withdrawing: TON.into(), ..Owing::default() };
+    let mut owing =
+        Owing { withdrawals: vec![withdrawal(8, TON)], withdrawing: TON.into(), ..Owing::default() };
     let plan = told.plan(&owing, &PayoutConfig::default());
     assert_eq!(amounts(&plan), [(payee(8), TON)]);
     told.begin(0, NOW, plan.payouts.clone());

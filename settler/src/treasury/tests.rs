@@ -226,20 +226,15 @@ fn an_executed_batch_has_its_payouts_each_once() {
 #[test]
 fn of_batches_with_one_number_the_one_that_was_executed_is_paid_and_all_others_are_void() {
     let intent = RequestId::generate();
-    let number = |first: u64| Decision::Batch(batch(3, vec![withdrawal(first, intent), to_operator(first + 1, 1, 5)]));
+    let number =
+        |first: u64| Decision::Batch(batch(3, vec![withdrawal(first, intent), to_operator(first + 1, 1, 5)]));
     let moved = read(1, 0, Class::Unexplained { why: String::new() });
     let lapsed = Decision::Lapsed { seqno: 3 };
-    let treasury = after(&[
-        opened(),
-        moved,
-        number(1),
-        lapsed.clone(),
-        number(3),
-        lapsed,
-        number(5),
-    ]);
+    let treasury = after(&[opened(), moved, number(1), lapsed.clone(), number(3), lapsed, number(5)]);
     assert_eq!(treasury.may_be_executed().count(), 3);
-    for (sent, skipped, withdrawn) in [(&[1_u64, 2][..], &[][..], true), (&[3], &[4], true), (&[4], &[3], false), (&[5, 6], &[], true)] {
+    for (sent, skipped, withdrawn) in
+        [(&[1_u64, 2][..], &[][..], true), (&[3], &[4], true), (&[4], &[3], false), (&[5, 6], &[], true)]
+    {
         let mut done = treasury.clone();
         done.apply(&read(2, -60, paid(3, sent, skipped))).unwrap();
         assert_eq!(done.on_its_way(), None);
@@ -269,8 +264,11 @@ fn of_batches_with_one_number_the_one_that_was_executed_is_paid_and_all_others_a
 #[test]
 fn what_comes_back_is_of_a_payout_that_was_sent_and_not_more_than_it() {
     let intent = RequestId::generate();
-    let decided = Decision::Batch(batch(0, vec![to_operator(1, 1, 5), to_operator(2, 2, 6), withdrawal(3, intent)]));
-    let back = |lt, id, amount| read(lt, i128::from(amount), Class::Returned { payout: Number(id), amount: NanoTon(amount) });
+    let decided =
+        Decision::Batch(batch(0, vec![to_operator(1, 1, 5), to_operator(2, 2, 6), withdrawal(3, intent)]));
+    let back = |lt, id, amount| {
+        read(lt, i128::from(amount), Class::Returned { payout: Number(id), amount: NanoTon(amount) })
+    };
     let on_its_way = after(&[opened(), decided.clone()]);
     assert_eq!(refusal(&on_its_way, &back(2, 1, 5)), Some(Impossible::Returned));
     let mut treasury = after(&[opened(), decided, read(1, -70, paid(0, &[1, 3], &[2]))]);
@@ -346,12 +344,28 @@ fn happens() -> impl Strategy<Value = Happens> {
     let fee = 0_u64..1_000_000;
     let payout = (1_u8..5, amount.clone(), any::<bool>());
     prop_oneof![
-        (0_u8..4, amount.clone(), fee.clone()).prop_map(|(kind, amount, fee)| Happens::ComesIn { kind, amount, fee }),
+        (0_u8..4, amount.clone(), fee.clone()).prop_map(|(kind, amount, fee)| Happens::ComesIn {
+            kind,
+            amount,
+            fee
+        }),
         proptest::collection::vec(payout, 0..5).prop_map(|payouts| Happens::Begins { payouts }),
-        (any::<u8>(), any::<u16>(), fee.clone()).prop_map(|(which, sent, fee)| Happens::Executed { which, sent, fee }),
-        (0..4_u8, any::<u16>(), fee.clone()).prop_map(|(_, sent, fee)| Happens::Executed { which: 0, sent, fee }),
+        (any::<u8>(), any::<u16>(), fee.clone()).prop_map(|(which, sent, fee)| Happens::Executed {
+            which,
+            sent,
+            fee
+        }),
+        (0..4_u8, any::<u16>(), fee.clone()).prop_map(|(_, sent, fee)| Happens::Executed {
+            which: 0,
+            sent,
+            fee
+        }),
         Just(Happens::Lapses),
-        (any::<u8>(), 0_u64..20_000_000_000, fee).prop_map(|(which, less, fee)| Happens::ComesBack { which, less, fee }),
+        (any::<u8>(), 0_u64..20_000_000_000, fee).prop_map(|(which, less, fee)| Happens::ComesBack {
+            which,
+            less,
+            fee
+        }),
         (-1_000_000_000_i64..1_000).prop_map(|change| Happens::Unexplained { change }),
         Just(Happens::Explained),
         Just(Happens::Released),
@@ -421,7 +435,11 @@ impl Model {
                     .zip(payouts)
                     .map(|(id, (byte, amount, is_operator))| match is_operator {
                         true => to_operator(id, byte, amount),
-                        false => Begun { amount: NanoTon(amount), to: payee(byte), ..withdrawal(id, RequestId::generate()) },
+                        false => Begun {
+                            amount: NanoTon(amount),
+                            to: payee(byte),
+                            ..withdrawal(id, RequestId::generate())
+                        },
                     })
                     .collect();
                 self.payouts.extend(begun.iter().map(|begun| (begun.clone(), End::OnItsWay)));
@@ -462,7 +480,12 @@ impl Model {
                 self.is_on_its_way = false;
             }
             Happens::ComesBack { which, less, fee } => {
-                let sent: Vec<_> = self.payouts.iter().filter(|(_, end)| *end == End::Sent).map(|(begun, _)| begun.clone()).collect();
+                let sent: Vec<_> = self
+                    .payouts
+                    .iter()
+                    .filter(|(_, end)| *end == End::Sent)
+                    .map(|(begun, _)| begun.clone())
+                    .collect();
                 if sent.is_empty() {
                     return;
                 }
@@ -504,7 +527,10 @@ impl Model {
         assert_eq!(sums.fees, self.took);
         assert_eq!(sums.unexplained, self.unexplained.iter().map(|(_, change)| change).sum());
         assert_eq!(*treasury.held(), self.held);
-        assert_eq!(treasury.unexplained().map(|place| place.lt).collect::<BTreeSet<_>>(), self.unexplained.iter().map(|(lt, _)| *lt).collect());
+        assert_eq!(
+            treasury.unexplained().map(|place| place.lt).collect::<BTreeSet<_>>(),
+            self.unexplained.iter().map(|(lt, _)| *lt).collect()
+        );
         assert_eq!(treasury.on_its_way(), self.open.last().filter(|_| self.is_on_its_way));
         assert_eq!(treasury.may_be_executed().count(), self.open.len());
         assert_eq!(treasury.next_payout().0, self.payouts.len() as u64 + 1);
@@ -588,7 +614,8 @@ impl Model {
         if let Some(batch) = self.open.last().filter(|batch| !batch.payouts.is_empty()) {
             let ids: Vec<u64> = batch.payouts.iter().map(|begun| begun.id.0).collect();
             // Without its first payout, unless that is another one.
-            let is_one = |batch: &Batch| batch.payouts.iter().map(|begun| begun.id.0).eq(ids[1..].iter().copied());
+            let is_one =
+                |batch: &Batch| batch.payouts.iter().map(|begun| begun.id.0).eq(ids[1..].iter().copied());
             if !self.open.iter().any(is_one) {
                 illegal.push(read(later, i128::MIN / 2, paid(self.seqno, &ids[1..], &[])));
             }

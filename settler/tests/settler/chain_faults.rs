@@ -146,7 +146,8 @@ fn on(method: &str, faults: EndpointFaults) -> EndpointFaults {
 /// Of each kind as many as fail a call with all its tries, and one.
 #[tokio::test]
 async fn a_call_that_fails_in_any_way_is_made_again_and_pays_once() {
-    let refuse = |status| EndpointFaults { refuse: 4, refuse_with: Some(status), ..EndpointFaults::default() };
+    let refuse =
+        |status| EndpointFaults { refuse: 4, refuse_with: Some(status), ..EndpointFaults::default() };
     let cases = [
         ("sendBoc", EndpointFaults { lose_answers: 4, ..EndpointFaults::default() }),
         ("sendBoc", EndpointFaults { hang: 4, ..EndpointFaults::default() }),

@@ -92,9 +92,15 @@ impl Story {
         assert_eq!(found, expected());
         let transfers: usize = found.iter().map(|(_, each)| each.len()).sum();
         assert_eq!(ids.len(), transfers, "an id was used twice");
-        for (name, deposited, left) in [("acme", 9 * TON, 9 * TON - TON * 472 / 100), ("bob", 3 * TON, TON * 3 / 2)] {
+        for (name, deposited, left) in
+            [("acme", 9 * TON, 9 * TON - TON * 472 / 100), ("bob", 3 * TON, TON * 3 / 2)]
+        {
             let user = self.world.user(name).await;
-            assert_eq!((user.deposited.0, user.balance.0, user.withdrawing.0), (deposited, left, 0), "{name}");
+            assert_eq!(
+                (user.deposited.0, user.balance.0, user.withdrawing.0),
+                (deposited, left, 0),
+                "{name}"
+            );
         }
         let sums = self.settler.treasury().sums();
         assert_eq!((sums.unclaimed, sums.float), (u128::from(TON / 2 + 7), u128::from(TON)));
@@ -131,7 +137,9 @@ impl Count {
 
     fn print(&self, what: &str) {
         let Self { runs, kills, transfers } = self;
-        println!("{what}: {runs} runs, {kills} kills, {transfers} transfers on the chain, none twice and none missing");
+        println!(
+            "{what}: {runs} runs, {kills} kills, {transfers} transfers on the chain, none twice and none missing"
+        );
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use cocoon_devnet::EndpointFaults;
 use cocoon_receipts::NanoTon;
 use cocoon_settler::decision::Class;
 use cocoon_settler::plan::Held;
 use cocoon_settler::{Settler, SettlerError, Step};
 use cocoon_ton::chain::{Chain, Disagreement, Failover};
 use cocoon_ton::{FLOAT_COMMENT, deposit_comment};
-use cocoon_devnet::EndpointFaults;
 use tycho_types::cell::{Cell, CellBuilder, CellType};
 
 use crate::world::{Sending, TON, World, account, address, comment, operator};
@@ -108,7 +108,14 @@ async fn only_a_comment_to_the_letter_and_enough_money_is_a_deposit() {
         ("a space after it", plain(comment(&[&acme()[..], b" "].concat())), unclaimed),
         ("a zero after it", plain(comment(&[&acme()[..], b"\0"].concat())), unclaimed),
         ("no text after it", plain(comment(&no_text)), unclaimed),
-        ("half a byte after it", plain(bits(&[&[0; 4], &acme()[..], &[0]].concat(), 36 + 8 * u16::try_from(acme().len()).unwrap())), unclaimed),
+        (
+            "half a byte after it",
+            plain(bits(
+                &[&[0; 4], &acme()[..], &[0]].concat(),
+                36 + 8 * u16::try_from(acme().len()).unwrap(),
+            )),
+            unclaimed,
+        ),
         ("31 zeros", plain(bits(&[0; 4], 31)), unclaimed),
         ("an op", plain(bits(&[0x0f, 0x8a, 0x7e, 0xa5, 0, 0, 0, 0], 64)), unclaimed),
         ("too long", plain(split(&acme().repeat(40), 120)), unclaimed),
@@ -230,7 +237,11 @@ async fn hundreds_of_deposits_are_read_in_pages_and_credited_once_each() {
     let count = 230_u64;
     for number in 0..count {
         let text = deposit_comment(&account(&format!("user-{}", number % 7)));
-        world.put(Sending::new(u8::try_from(number % 200).unwrap(), TON / 10 + number, comment(text.as_bytes())));
+        world.put(Sending::new(
+            u8::try_from(number % 200).unwrap(),
+            TON / 10 + number,
+            comment(text.as_bytes()),
+        ));
         if number % 30 == 0 {
             world.block();
         }
@@ -238,7 +249,8 @@ async fn hundreds_of_deposits_are_read_in_pages_and_credited_once_each() {
     world.settle_chain();
     let mut settler = world.settler();
     let steps = world.run(&mut settler).await;
-    let booked: usize = steps.iter().map(|step| if let Step::Booked(count) = step { *count } else { 0 }).sum();
+    let booked: usize =
+        steps.iter().map(|step| if let Step::Booked(count) = step { *count } else { 0 }).sum();
     assert_eq!(booked as u64, count);
     for user in 0..7 {
         let sum = (0..count).filter(|number| number % 7 == user).map(|number| TON / 10 + number).sum();

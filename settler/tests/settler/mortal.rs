@@ -118,7 +118,10 @@ impl MortalChain {
 
 impl MortalBooks {
     async fn call<T>(&self, made: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
-        self.life.call(made).await.unwrap_or(Err(LedgerError::Unavailable("this settler has ended".to_owned())))
+        self.life
+            .call(made)
+            .await
+            .unwrap_or(Err(LedgerError::Unavailable("this settler has ended".to_owned())))
     }
 }
 
@@ -173,7 +176,11 @@ impl Books for MortalBooks {
         self.call(self.books.credit(credit)).await
     }
 
-    async fn withdraw_done(&self, account: &AccountId, intent: RequestId) -> Result<WithdrawalEnded, LedgerError> {
+    async fn withdraw_done(
+        &self,
+        account: &AccountId,
+        intent: RequestId,
+    ) -> Result<WithdrawalEnded, LedgerError> {
         self.call(self.books.withdraw_done(account, intent)).await
     }
 

@@ -87,7 +87,8 @@ async fn a_payee_that_is_not_deployed_has_what_it_was_paid() {
 
 #[tokio::test]
 async fn payees_of_the_masterchain_are_paid_and_their_fees_are_within_the_plan() {
-    let payees: Vec<Address> = (1..=40).map(|byte| Address::new(Workchain::Masterchain, [byte; 32])).collect();
+    let payees: Vec<Address> =
+        (1..=40).map(|byte| Address::new(Workchain::Masterchain, [byte; 32])).collect();
     let names: Vec<OperatorId> = payees.iter().map(|payee| payee.to_string().parse().unwrap()).collect();
     // A platform that has little: what the others own is not spent on fees.
     let world = World::new().await;

@@ -38,7 +38,12 @@ async fn what_the_wallet_has_not_is_owed_again_and_paid_once_when_it_has() {
     }
     let planned = settler.step(world.now()).await.unwrap();
     assert!(matches!(&planned, Step::Idle(held) if matches!(held[0], Held::NoFloat { .. })), "{planned:?}");
-    let all = vec![to_operator(1, 2 * TON), to_operator(2, 5 * TON), to_operator(3, 2 * TON), to_operator(4, 3 * TON)];
+    let all = vec![
+        to_operator(1, 2 * TON),
+        to_operator(2, 5 * TON),
+        to_operator(3, 2 * TON),
+        to_operator(4, 3 * TON),
+    ];
     pay_by_hand(&world, &mut settler, all).await;
     // 6 TON were there: for the first and the third.
     assert_eq!(world.payouts_to(&address(1)).await, [(1, 2 * TON)]);

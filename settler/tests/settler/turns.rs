@@ -16,7 +16,11 @@ struct Waiting {
 impl Turns {
     /// Of so many, each of whom begins without waiting.
     pub(crate) fn new(count: usize, seed: u64) -> Self {
-        Self(Mutex::new(Waiting { random: fastrand::Rng::with_seed(seed), running: count, waiting: Vec::new() }))
+        Self(Mutex::new(Waiting {
+            random: fastrand::Rng::with_seed(seed),
+            running: count,
+            waiting: Vec::new(),
+        }))
     }
 
     /// Until all others wait too and this one is drawn.
@@ -30,7 +34,6 @@ impl Turns {
         }
         mine.await.unwrap();
     }
-
 }
 
 /// One of them, until it is dropped: also one that panics keeps nobody waiting.

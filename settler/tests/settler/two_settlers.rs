@@ -34,7 +34,9 @@ impl Count {
 
     fn print(&self, what: &str) {
         let Self { runs, kills, lapsed, transfers } = self;
-        println!("{what}: {runs} runs, {kills} kills, {lapsed} batches lapsed, {transfers} transfers on the chain");
+        println!(
+            "{what}: {runs} runs, {kills} kills, {lapsed} batches lapsed, {transfers} transfers on the chain"
+        );
     }
 }
 
@@ -205,7 +207,8 @@ async fn a_settler_that_sends_what_has_lapsed_and_was_paid_anew_pays_nobody() {
     for paid_before_it_wakes in [false, true] {
         let world = Arc::new(world().await);
         earn(&world, 0).await;
-        let slow = Arc::new(Scripted { may_send: tokio::sync::Semaphore::new(0), ..Scripted::new(world.chain()) });
+        let slow =
+            Arc::new(Scripted { may_send: tokio::sync::Semaphore::new(0), ..Scripted::new(world.chain()) });
         let mut all = tokio::task::JoinSet::new();
         let (its_world, its_chain) = (Arc::clone(&world), Arc::clone(&slow));
         all.spawn(async move {

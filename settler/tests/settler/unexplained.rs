@@ -243,7 +243,10 @@ async fn a_damaged_log_is_refused_and_nothing_is_paid() {
         // Not whole: in the middle of a record.
         let mut cut = log.clone();
         cut[at].truncate(log[at].len() / 2);
-        assert!(matches!(refusal(&world, cut).await.0, Some(SettlerError::Record(n)) if n == at as u64), "{of}");
+        assert!(
+            matches!(refusal(&world, cut).await.0, Some(SettlerError::Record(n)) if n == at as u64),
+            "{of}"
+        );
         let mut unknown = log.clone();
         unknown[at] = unknown[at].replacen("decision", "decisions", 1);
         assert!(matches!(refusal(&world, unknown).await.0, Some(SettlerError::Record(_))), "{of}");

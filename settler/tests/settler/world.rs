@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cocoon_devnet::{
-    Chain as Devnet, Clock, Endpoint as DevnetEndpoint, EndpointFaults, Fees, Network as DevnetNetwork, SharedChain,
+    Chain as Devnet, Clock, Endpoint as DevnetEndpoint, EndpointFaults, Fees, Network as DevnetNetwork,
+    SharedChain,
 };
 use cocoon_ledger::{Ledger, Options, Settlement, TonAddress, Withdrawal, WithdrawalBegun, Work};
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, OperatorId, ReceiptId, RequestId, Usage};
@@ -21,7 +22,9 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tycho_types::cell::{Cell, CellBuilder, HashBytes};
-use tycho_types::models::{CurrencyCollection, IntMsgInfo, MessageLayout, MsgInfo, OwnedMessage, StateInit, StdAddr};
+use tycho_types::models::{
+    CurrencyCollection, IntMsgInfo, MessageLayout, MsgInfo, OwnedMessage, StateInit, StdAddr,
+};
 
 pub(crate) const TON: u64 = 1_000_000_000;
 
@@ -128,7 +131,8 @@ impl World {
 
     pub(crate) async fn with_endpoints(count: usize) -> Self {
         let network = DevnetNetwork::new(Fees::Current, -3).unwrap();
-        let devnet: SharedChain = Arc::new(Mutex::new(Devnet::in_memory(network, Clock::Standing { at: BEGIN })));
+        let devnet: SharedChain =
+            Arc::new(Mutex::new(Devnet::in_memory(network, Clock::Standing { at: BEGIN })));
         let (mut urls, mut servers) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -138,11 +142,22 @@ impl World {
         }
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("ledger.db").display());
-        let ledger = cocoon_ledger::open(&url, Options { test_clock: true, ..Options::default() }).await.unwrap();
+        let ledger =
+            cocoon_ledger::open(&url, Options { test_clock: true, ..Options::default() }).await.unwrap();
         ledger.set_test_time(u64::from(BEGIN) * 1000).await.unwrap();
         let payouts = PayoutConfig { small_after_s: 3600, ..PayoutConfig::default() };
         let (deposits, timeout) = (DepositConfig::default(), Duration::from_secs(5));
-        Self { devnet, ledger, payouts, deposits, timeout, urls, sent: AtomicU64::new(1), servers, _folder: folder }
+        Self {
+            devnet,
+            ledger,
+            payouts,
+            deposits,
+            timeout,
+            urls,
+            sent: AtomicU64::new(1),
+            servers,
+            _folder: folder,
+        }
     }
 
     pub(crate) fn key() -> KeyPair {
@@ -216,7 +231,7 @@ impl World {
     pub(crate) async fn pass(&self, seconds: u32) {
         {
             let mut devnet = self.devnet();
-            let clock = devnet.clock().advanced(seconds);
+            let clock = devnet.clock().advanced(seconds).unwrap();
             devnet.set_clock(clock).unwrap();
             devnet.produce().unwrap();
         }
@@ -258,7 +273,8 @@ impl World {
 
     /// A batch with these payouts that may be decided next, whatever a planner would say.
     pub(crate) async fn batch_of(&self, settler: &Settler, payouts: Vec<Begun>) -> Batch {
-        let Status::Active { data, .. } = self.chain().account(&Self::treasury()).await.unwrap().status else {
+        let Status::Active { data, .. } = self.chain().account(&Self::treasury()).await.unwrap().status
+        else {
             panic!("the wallet is not deployed");
         };
         assert_eq!(settler.treasury().on_its_way(), None);
@@ -381,12 +397,20 @@ impl World {
     }
 
     /// Asks an endpoint's side for whoever steers the chain.
-    pub(crate) async fn control(&self, endpoint: usize, method: &str, path: &str, body: &str) -> serde_json::Value {
+    pub(crate) async fn control(
+        &self,
+        endpoint: usize,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> serde_json::Value {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let host = self.urls[endpoint].strip_prefix("http://").unwrap();
         let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}"
+        );
         stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();

@@ -323,16 +323,21 @@ impl Stack {
         health[member].as_u64().with_context(|| format!("no {member} in {health}"))
     }
 
+    /// The ledger, as the gateway's configuration names it.
+    pub(crate) fn ledger_url(&self) -> String {
+        match (&self.store_proxy, &self.redis) {
+            (Some(proxy), _) => format!("redis://{}", proxy.address()),
+            (None, Some(redis)) => redis.url(),
+            (None, None) => format!("sqlite:{}", self.path("ledger.db").display()),
+        }
+    }
+
     fn configure(&self, settings: &Settings) -> anyhow::Result<()> {
         let keys = self.path("keys");
         std::fs::create_dir_all(self.path("backend"))?;
         printed(gateway_binary()?.args(["keys", "init", "--dir"]).arg(&keys))?;
         self.write_policy(&[&self.dev_root()?], &settings.policy)?;
-        let ledger = match (&self.store_proxy, &self.redis) {
-            (Some(proxy), _) => format!("redis://{}", proxy.address()),
-            (None, Some(redis)) => redis.url(),
-            (None, None) => format!("sqlite:{}", self.path("ledger.db").display()),
-        };
+        let ledger = self.ledger_url();
         let backend_url = self.proxy.as_ref().map_or_else(|| self.backend_url(), Proxy::url);
         let second =
             settings.second_backend.as_ref().map_or(String::new(), |url| format!(", {{ url = \"{url}\" }}"));

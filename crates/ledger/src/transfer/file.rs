@@ -10,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::count::unwritable;
-use super::record::Record;
+use super::record::{Decision, Record};
 use super::{Part, TransferError};
+use crate::treasury::{TREASURY, check_record};
 use crate::{LedgerError, Shard};
 
 /// What its first line calls it.
@@ -154,6 +155,8 @@ pub(super) struct Reading {
     line: u64,
     records: u64,
     part: Part,
+    /// Decisions so far.
+    decisions: u64,
     header: Header,
 }
 
@@ -176,7 +179,8 @@ impl Reading {
     fn begin(path: PathBuf, file: File) -> Result<Self, TransferError> {
         let header = Header::new("", 0, false, 0);
         let (hash, part) = (Sha256::new(), Part::Shared);
-        let mut reading = Self { path, file: BufReader::new(file), hash, line: 0, records: 0, part, header };
+        let file = BufReader::new(file);
+        let mut reading = Self { path, file, hash, line: 0, records: 0, part, decisions: 0, header };
         let first = reading.read_line()?;
         let header: Header = serde_json::from_slice(&first)
             .map_err(|error| reading.damaged(format!("it is no export of a ledger: {error}")))?;
@@ -240,6 +244,7 @@ impl Reading {
         let fits = match (record, self.part) {
             (Record::Shard(state), _) => state.shard.0 == next && next < self.header.shards,
             (Record::Keyset(_) | Record::Document(_), part) => part == Part::Shared,
+            (Record::Decision(_), part) => part == Part::Shard(TREASURY),
             (_, part) => part != Part::Shared,
         };
         if !fits {
@@ -247,10 +252,20 @@ impl Reading {
         }
         match record {
             Record::Shard(state) => self.part = Part::Shard(state.shard),
+            Record::Decision(of) => self.enter_decision(of)?,
             Record::Cap(cap) => cap.check().map_err(|error| self.damaged(error.to_string()))?,
             _ => {}
         }
         Ok(())
+    }
+
+    /// A log that is not whole is none.
+    fn enter_decision(&mut self, of: &Decision) -> Result<(), TransferError> {
+        self.decisions += 1;
+        if of.number != self.decisions {
+            return Err(self.damaged(format!("it is decision {}, not {}", of.number, self.decisions)));
+        }
+        check_record(&of.text).map_err(|error| self.damaged(error.to_string()))
     }
 
     fn read_line(&mut self) -> Result<Vec<u8>, TransferError> {

@@ -33,6 +33,8 @@ pub(crate) enum Record {
     Journal(Box<JournalEntry>),
     Withdrawal(Withdrawal),
     Payout(PayoutOf),
+    /// One of the treasury's log, which is the first shard's.
+    Decision(Decision),
     Cap(Cap),
     Key(Box<KeyRecord>),
     Project(ProjectOf),
@@ -104,6 +106,15 @@ pub(crate) struct PayoutOf {
     pub(crate) payout: Payout,
 }
 
+/// Decisions come in the order of their numbers, without a gap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Decision {
+    /// From 1.
+    pub(crate) number: u64,
+    pub(crate) text: String,
+}
+
 /// Limits of an account or one of its projects, or from when on a key is refused ([`crate::key_registry::cap`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,6 +177,7 @@ impl Record {
             Self::Journal(_) => "journal",
             Self::Withdrawal(_) => "withdrawal",
             Self::Payout(_) => "payout",
+            Self::Decision(_) => "decision",
             Self::Cap(_) => "cap",
             Self::Key(_) => "key",
             Self::Project(_) => "project",
@@ -182,6 +194,7 @@ impl Record {
             Self::Keyset(of) => of.bytes.len(),
             Self::Document(of) => of.bytes.len(),
             Self::KeptReceipt(of) => of.jws.len(),
+            Self::Decision(of) => of.text.len(),
             _ => 0,
         }
     }

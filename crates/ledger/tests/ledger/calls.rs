@@ -36,6 +36,9 @@ pub(crate) enum Call {
     Revoke(AccountId, KeyId, Duration),
     IsRevoked(AccountId, KeyId),
     Keys(KeyQuery),
+    AppendDecisions(u64, Vec<String>),
+    HoldLease(String, Duration),
+    GiveUpLease(String),
 }
 
 impl Call {
@@ -63,6 +66,9 @@ impl Call {
             Self::Revoke(..) => "revoke",
             Self::IsRevoked(..) => "is revoked",
             Self::Keys(_) => "keys",
+            Self::AppendDecisions(..) => "append decisions",
+            Self::HoldLease(..) => "hold lease",
+            Self::GiveUpLease(_) => "give up lease",
         }
     }
 
@@ -89,7 +95,10 @@ impl Call {
             | Self::Expired(..)
             | Self::Expire(..)
             | Self::StopWithdrawals(..)
-            | Self::ResumeWithdrawals(_) => None,
+            | Self::ResumeWithdrawals(_)
+            | Self::AppendDecisions(..)
+            | Self::HoldLease(..)
+            | Self::GiveUpLease(_) => None,
         }
     }
 
@@ -113,6 +122,7 @@ impl Call {
             | Self::Expire(shard, _)
             | Self::StopWithdrawals(shard, _)
             | Self::ResumeWithdrawals(shard) => Some(*shard),
+            Self::AppendDecisions(..) | Self::HoldLease(..) | Self::GiveUpLease(_) => Some(Shard(0)),
             call => call.account().map(|account| shards.of(account)),
         }
     }
@@ -154,6 +164,9 @@ impl Call {
             Self::Revoke(account, key, after) => told(ledger.revoke_key(account, key, *after).await),
             Self::IsRevoked(account, key) => told(ledger.is_revoked(account, key).await),
             Self::Keys(query) => told(ledger.keys(query).await),
+            Self::AppendDecisions(after, records) => told(ledger.append_decisions(*after, records).await),
+            Self::HoldLease(holder, lasts) => told(ledger.hold_lease(holder, *lasts).await),
+            Self::GiveUpLease(holder) => told(ledger.give_up_lease(holder).await),
         }
     }
 
@@ -194,6 +207,12 @@ impl Call {
             Self::Revoke(account, key, after) => always(model.revoke(account, key, *after)),
             Self::IsRevoked(account, key) => always(model.is_revoked(account, key)),
             Self::Keys(query) => always(model.keys(query)),
+            Self::AppendDecisions(after, records) => always(model.append_decisions(*after, records)),
+            Self::HoldLease(holder, lasts) => always(model.hold_lease(holder, *lasts)),
+            Self::GiveUpLease(holder) => {
+                model.give_up_lease(holder);
+                always(())
+            }
         }
     }
 }

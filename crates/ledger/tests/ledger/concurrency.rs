@@ -1,12 +1,13 @@
 //! Many callers at once, through one handle and through several.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
 use cocoon_ledger::{
-    Bound, Budget, Ledger, Limits, Options, Period, Reserve, Reserved, Settled, ShardCount, Whose,
+    Appending, Bound, Budget, Ledger, Limits, Options, Period, Reserve, Reserved, Settled, ShardCount, Whose,
 };
 use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, ReceiptId, RequestId};
 use tokio::task::JoinSet;
@@ -255,6 +256,59 @@ async fn one_that_fails_undoes_no_other(handles: Handles) {
     assert!(journal.iter().all(|entry| entry.amount == 10));
 }
 
+async fn of_many_that_append_at_once_each_place_has_one_winner(handles: Handles) {
+    const CALLERS: usize = 8;
+    const EACH: usize = 20;
+
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let ledger = Arc::clone(&handles.all[caller % handles.all.len()]);
+        callers.spawn(async move {
+            let (mut known, mut won) = (0, Vec::new());
+            for number in 0..EACH {
+                let records: Vec<String> =
+                    (0..=number % 3).map(|part| format!("{part} of {number} of {caller}")).collect();
+                loop {
+                    match ledger.append_decisions(known, &records).await.unwrap() {
+                        Appending::Appended { count } => {
+                            assert_eq!(count, known + records.len() as u64);
+                            won.extend((known..).zip(records));
+                            known = count;
+                            break;
+                        }
+                        Appending::Moved { count } => {
+                            assert!(count > known, "{count} after {known}");
+                            known = count;
+                        }
+                    }
+                }
+            }
+            won
+        });
+    }
+    let won: Vec<(u64, String)> = callers.join_all().await.into_iter().flatten().collect();
+    let places: BTreeMap<u64, String> = won.iter().cloned().collect();
+    assert_eq!(places.len(), won.len(), "two were told that a place is theirs");
+    let all = handles.all[1].decisions(0, 1000).await.unwrap();
+    assert_eq!(all, places.into_values().collect::<Vec<_>>());
+    assert_eq!(all.len(), CALLERS * (EACH * 2 - 1), "7, 7 and 6 of one, two and three");
+}
+
+async fn of_many_that_ask_for_the_lease_one_has_it(handles: Handles) {
+    for _ in 0..5 {
+        let mut callers = JoinSet::new();
+        for caller in 0..8 {
+            let ledger = Arc::clone(&handles.all[caller % handles.all.len()]);
+            let hour = std::time::Duration::from_secs(3600);
+            callers.spawn(async move { ledger.hold_lease(&format!("caller-{caller}"), hour).await.unwrap() });
+        }
+        let holders: BTreeSet<String> =
+            callers.join_all().await.into_iter().map(|lease| lease.holder).collect();
+        assert_eq!(holders.len(), 1, "{holders:?}");
+        handles.all[0].give_up_lease(holders.first().unwrap()).await.unwrap();
+    }
+}
+
 macro_rules! on_both_stores {
     ($($behaviour:ident)*) => {
         mod on_embedded {
@@ -278,4 +332,6 @@ on_both_stores! {
     one_receipt_from_many_sides_is_charged_once
     whole_lives_at_once_keep_the_invariants
     one_that_fails_undoes_no_other
+    of_many_that_append_at_once_each_place_has_one_winner
+    of_many_that_ask_for_the_lease_one_has_it
 }

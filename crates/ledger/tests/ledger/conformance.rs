@@ -11,6 +11,7 @@ mod key_registry;
 mod limits;
 mod reading;
 mod receipts;
+mod treasury;
 mod usages;
 mod withdrawals;
 
@@ -150,6 +151,18 @@ on_every_store! {
         what_may_be_withdrawn_is_exact_beyond_2_to_the_53
         nothing_is_paid_to_an_address_younger_than_a_day
         stopped_withdrawals_do_not_begin_and_may_end;
+    treasury:
+        decisions_are_appended_where_the_log_ends_and_nowhere_else
+        an_append_that_is_repeated_is_answered_as_before_while_it_is_the_last
+        an_append_of_nothing_tells_whether_the_log_has_grown
+        what_is_empty_or_too_much_is_not_appended
+        decisions_are_read_in_pages_that_are_bounded
+        the_lease_has_one_holder_until_it_is_over
+        a_lease_is_given_up_by_its_holder_alone
+        a_clock_that_goes_back_makes_no_lease_longer
+        a_withdrawal_is_open_from_its_begin_to_its_end
+        open_withdrawals_are_listed_by_id_in_pages
+        no_more_than_a_thousand_open_withdrawals_are_listed_at_once;
     budgets:
         a_budget_holds_what_is_spent_and_what_is_held
         periods_begin_at_midnight_on_monday_and_on_the_first

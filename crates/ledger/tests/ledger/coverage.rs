@@ -9,7 +9,7 @@ use cocoon_ledger::{JournalEntry, JournalKind};
 use crate::calls::Call;
 
 /// Calls with the first word of their answer, and kinds of journal entries, that every run must come to.
-const EVERYWHERE: [&str; 68] = [
+const EVERYWHERE: [&str; 72] = [
     "reserve: Held",
     "reserve: Refused(InsufficientBalance",
     "reserve: Refused(BalanceHeld",
@@ -69,6 +69,10 @@ const EVERYWHERE: [&str; 68] = [
     "is revoked: false",
     "keys: none",
     "keys: some",
+    "append decisions: Appended",
+    "append decisions: Moved",
+    "hold lease: Lease",
+    "give up lease: done",
     "set clock back: done",
     "journal: charge",
     "journal: shortfall",

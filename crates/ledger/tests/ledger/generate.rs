@@ -5,6 +5,7 @@ mod holds;
 mod keys;
 mod manner;
 mod money;
+mod treasury;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use self::holds::{bind, extend, release, reserve, settle};
 use self::keys::{any_key_call, key_step};
 use self::manner::{ANY, USUAL};
 use self::money::{any_withdrawal_call, credit, grant, withdrawal_step};
+use self::treasury::any_treasury_call;
 use crate::bench::*;
 use crate::calls::Call;
 use crate::model::Stage;
@@ -97,6 +99,7 @@ fn anything(world: &World) -> BoxedStrategy<Call> {
         1 => grant(whose(), ANY),
         3 => any_withdrawal_call(world),
         3 => any_key_call(),
+        2 => any_treasury_call(world),
         1 => steps().prop_map(Call::Pass),
         1 => select(vec![LEASE / 2, LEASE, GRACE, DAY]).prop_map(Call::SetClockBack),
     ]

@@ -22,6 +22,7 @@ pub(crate) async fn check(ledger: &dyn Ledger, accounts: &[AccountId], now_ms: u
             found.insert(account.clone(), ledger.account(account).await.unwrap());
         }
         sums_agree(&totals, found.values());
+        what_is_to_be_paid_is_listed(ledger, shard, &totals).await;
         replay_agrees(&journal, &totals, &found);
         buckets::agree(ledger, &journal, accounts, now_ms).await;
         let report = check_shard(ledger, shard, Replay::default(), Pace::FULL).await.unwrap();
@@ -55,6 +56,18 @@ pub(crate) fn books_balance(totals: &Totals) {
         totals.operators.iter().map(|each| i128::from(each.accrued.0) - i128::from(each.reversed.0)).sum();
     let billed = i128::from(totals.charges.0) + i128::from(totals.shortfall.0);
     assert_eq!(billed, operators + totals.platform, "{totals:?}");
+}
+
+/// Guards against: an amount that is under way and that nobody would pay, or one that would be paid twice.
+async fn what_is_to_be_paid_is_listed(ledger: &dyn Ledger, shard: Shard, totals: &Totals) {
+    let (mut listed, mut last) = (0, None);
+    loop {
+        let open = ledger.open_withdrawals(shard, last, 1000).await.unwrap();
+        let Some(newest) = open.last() else { break };
+        last = Some(newest.intent);
+        listed += open.iter().map(|open| open.amount.0).sum::<u64>();
+    }
+    assert_eq!(listed, totals.withdrawing.0, "{totals:?}");
 }
 
 fn sums_agree<'a>(totals: &Totals, accounts: impl Iterator<Item = &'a Account>) {

@@ -25,6 +25,8 @@ mod coverage;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod drift;
 #[cfg(test)]
 mod forgetting;

@@ -2,9 +2,10 @@
 
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
-use cocoon_ledger::{Ledger, LedgerError, Options, ShardCount};
+use cocoon_ledger::{ADDRESS_DELAY, Appending, Ledger, LedgerError, Options, ShardCount, Withdrawal};
+use cocoon_receipts::NanoTon;
 
-use crate::bench::{name, options};
+use crate::bench::{ADDRESSES, Bench, LEASE, name, options};
 use crate::redis_server::{DURABLE, RedisServer};
 
 fn other_options() -> [Options; 2] {
@@ -61,6 +62,37 @@ async fn an_unknown_schema_is_not_touched() {
     redis::cmd("HSET").arg("cocoon:schema").arg("schema").arg("1").exec(&mut client).unwrap();
     let refused = RedisLedger::connect(&server.url(), options()).await;
     assert!(matches!(refused, Err(LedgerError::Schema(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_older_file_is_given_what_it_lacks_and_knows_what_was_to_be_paid() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let bench = Bench::embedded_at(&path).await;
+    bench.fund("alice", 500).await;
+    bench.ledger.set_payout_address(&name("alice"), &name(ADDRESSES[0])).await.unwrap();
+    bench.pass(ADDRESS_DELAY).await;
+    let [first, second] = [100, 200].map(|amount| Withdrawal {
+        account: name("alice"),
+        intent: bench.request(),
+        amount: NanoTon(amount),
+    });
+    for withdrawal in [&first, &second] {
+        bench.ledger.withdraw_begin(withdrawal).await.unwrap();
+    }
+    bench.ledger.withdraw_done(&first.account, first.intent).await.unwrap();
+    let (shard, url) = (bench.shard("alice"), bench.url.clone());
+    drop(bench);
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch("DROP TABLE decision; DROP TABLE treasury_lease; DROP INDEX withdrawal_open;")
+        .unwrap();
+    drop(file);
+    let ledger = cocoon_ledger::open(&url, options()).await.unwrap();
+    let open = ledger.open_withdrawals(shard, None, 10).await.unwrap();
+    assert_eq!(open.iter().map(|open| open.intent).collect::<Vec<_>>(), [second.intent]);
+    let appended = ledger.append_decisions(0, &["first".to_owned()]).await.unwrap();
+    assert_eq!(appended, Appending::Appended { count: 1 });
+    assert_eq!(ledger.hold_lease("settler", LEASE).await.unwrap().holder, "settler");
 }
 
 #[test]

@@ -109,6 +109,11 @@ impl Subject {
         }
         let stopped = ledger.withdrawals_stopped(shard).await.unwrap();
         prop_assert_eq!(stopped, world.model.withdrawals_stopped(shard));
+        let open = ledger.open_withdrawals(shard, None, MANY).await.unwrap();
+        prop_assert_eq!(open, world.model.open_withdrawals(shard));
+        if shard == Shard(0) {
+            prop_assert_eq!(ledger.decisions(0, MANY).await.unwrap(), world.model.decisions());
+        }
         prop_assert_eq!(
             ledger.expired(shard, MANY).await.unwrap(),
             world.model.expired(shard, MANY as usize)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cocoon_ledger::redis::{RedisLedger, Timeouts};
-use cocoon_ledger::{Booked, Grant, Ledger, LedgerError};
+use cocoon_ledger::{Appending, Booked, Grant, Ledger, LedgerError, Treasury};
 use cocoon_receipts::{NanoTon, RequestId};
 use redis::cmd;
 use tokio::task::JoinSet;
@@ -36,6 +36,36 @@ async fn a_grant_is_answered_once_it_is_on_disk() {
     flush(&server, "everysec");
     assert_eq!(ledger.grant(&known).await.unwrap(), Booked::Already);
     assert_eq!(ledger.account(&name("alice")).await.unwrap().balance, NanoTon(10));
+}
+
+/// Guards against: a settler that pays for what is not on disk yet, whether he decided it or read it.
+#[tokio::test]
+async fn what_is_decided_and_what_is_read_of_it_is_on_disk() {
+    let server = RedisServer::valkey(&EVERY_SECOND);
+    let timeouts = Timeouts { response: Duration::from_millis(1500), ..Timeouts::default() };
+    let ledger = RedisLedger::connect_within(&server.url_of_user(), options(), timeouts).await.unwrap();
+    // Who has written nothing himself.
+    let reader = RedisLedger::connect_within(&server.url_of_user(), options(), timeouts).await.unwrap();
+    let record = ["first".to_owned()];
+    let shard = ledger.shards().of(&name("alice"));
+    flush(&server, "no");
+    let is_waited_for = |told: Result<(), LedgerError>, call: &str| {
+        let Err(LedgerError::Unavailable(reason)) = told else { panic!("{call}: {told:?}") };
+        assert!(reason.contains("not on disk"), "{call}: {reason}");
+    };
+    for call in ["append", "append again"] {
+        is_waited_for(ledger.append_decisions(0, &record).await.map(drop), call);
+    }
+    is_waited_for(ledger.append_decisions(0, &["other".to_owned()]).await.map(drop), "append where it moved");
+    is_waited_for(reader.decisions(0, 10).await.map(drop), "decisions");
+    is_waited_for(ledger.hold_lease("settler", LEASE).await.map(drop), "hold lease");
+    is_waited_for(ledger.give_up_lease("settler").await, "give up lease");
+    is_waited_for(reader.open_withdrawals(shard, None, 10).await.map(drop), "open withdrawals");
+    flush(&server, "everysec");
+    let appended = ledger.append_decisions(0, &record).await.unwrap();
+    assert_eq!(appended, Appending::Appended { count: 1 });
+    assert_eq!(ledger.decisions(0, 10).await.unwrap(), record);
+    assert_eq!(ledger.open_withdrawals(shard, None, 10).await.unwrap(), []);
 }
 
 /// Guards against: calls that wait for a flush each, one after the other; calls of requests that wait behind them.

@@ -62,6 +62,7 @@ fn the_depth_is_bounded() {
 fn length_and_number_of_cells_are_bounded() {
     assert_eq!(decode(&vec![0; MAX_BOC_BYTES + 1]).unwrap_err(), BocError::TooLong);
     assert_eq!(decode_base64(&"A".repeat(MAX_BOC_BYTES * 2)).unwrap_err(), BocError::TooLong);
+    assert_eq!(decode_base64(&"!".repeat(MAX_BOC_BYTES * 2)).unwrap_err(), BocError::TooLong);
     assert_eq!(decode_base64("!").unwrap_err(), BocError::Base64);
     // A header that promises 2^32 - 1 cells, for which the parser below would set memory aside.
     let mut header = [&MAGIC[..], &[4, 1], &[0xff; 4], &[0, 0, 0, 1], &[0; 4], &[0], &[0; 4]].concat();
@@ -83,6 +84,36 @@ fn a_cell_cannot_refer_to_itself_or_past_the_end() {
         assert_eq!(decode(&bag).unwrap_err(), BocError::Malformed);
     }
     assert!(decode(&[&MAGIC[..], &[1, 1, 1, 1, 0, 2, 0], &[0, 0]].concat()).is_ok());
+}
+
+/// What is refused here must not depend on what the parser below notices too.
+#[test]
+fn every_part_of_a_bag_is_checked_before_it_is_parsed() {
+    // One empty cell. Flags and width of counts, width of lengths; cells, roots, absent, length, root.
+    let bag = |head: &[u8], cells: &[u8]| check(&[&MAGIC, head, cells].concat());
+    let one = [1, 1, 1, 1, 0, 2, 0];
+    assert_eq!(bag(&one, &[0, 0]), Ok(()));
+    let malformed = Err(BocError::Malformed);
+    for (place, value) in [(0, 9), (0, 17), (3, 2), (3, 0), (4, 1), (6, 1)] {
+        let mut head = one;
+        head[place] = value;
+        assert_eq!(bag(&head, &[0, 0]), malformed, "{place} {value}");
+    }
+    let counts_of_5_bytes =
+        [&[5, 1][..], &[0, 0, 0, 0, 1], &[0, 0, 0, 0, 1], &[0; 5], &[2], &[0; 5]].concat();
+    assert_eq!(bag(&counts_of_5_bytes, &[0, 0]), malformed);
+    let length_of_9_bytes = [&[1, 9, 1, 1, 0][..], &[0, 0, 0, 0, 0, 0, 0, 0, 2], &[0]].concat();
+    assert_eq!(bag(&length_of_9_bytes, &[0, 0]), malformed);
+    assert_eq!(check(&[&[0xb5, 0xee, 0x9c, 0x73][..], &one, &[0, 0]].concat()), malformed);
+
+    // Hashes that are stored; an odd size whose last byte marks no end; a byte that is no cell's.
+    for cells in [&[16, 0][..], &[0, 1, 0], &[0, 0, 0]] {
+        let head = [1, 1, 1, 1, 0, u8::try_from(cells.len()).unwrap(), 0];
+        assert_eq!(bag(&head, cells), malformed, "{cells:?}");
+    }
+    // Two cells that refer to each other; one that refers to the other five times.
+    assert_eq!(bag(&[1, 1, 2, 1, 0, 6, 0], &[1, 0, 1, 1, 0, 0]), malformed);
+    assert_eq!(bag(&[1, 1, 2, 1, 0, 9, 0], &[5, 0, 1, 1, 1, 1, 1, 0, 0]), malformed);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::recorded::recorded;
+use crate::writer::Writer;
 
 const TON: u64 = 1_000_000_000;
 const MINIMUM: NanoTon = NanoTon(TON / 10);
@@ -27,6 +28,23 @@ fn a_transfer_with_a_comment_is_a_deposit_however_it_was_marked() {
 fn a_comment_goes_on_in_the_next_cell_up_to_a_bound() {
     assert_eq!(of("deposit_long").unwrap().comment, format!("cocoon:{}", "x".repeat(300)));
     assert_eq!(of("deposit_too_long"), Err(NotADeposit::CommentTooLong));
+}
+
+#[test]
+fn a_comment_is_in_a_bounded_number_of_cells() {
+    let recorded = recorded();
+    let of = |cells: usize| {
+        let mut body = Writer::new().bytes(b"x").cell().unwrap();
+        for _ in 2..cells {
+            body = Writer::new().bytes(b"x").reference(&body).cell().unwrap();
+        }
+        let mut transaction = recorded.transaction("deposit");
+        let body = Writer::new().uint(32, 0).reference(&body).cell().unwrap();
+        transaction.in_message.as_mut().unwrap().body = body;
+        deposit(&transaction, &recorded.treasury(), MINIMUM).map(|deposit| deposit.comment.len())
+    };
+    assert_eq!(of(MAX_COMMENT_CELLS), Ok(MAX_COMMENT_CELLS - 1));
+    assert_eq!(of(MAX_COMMENT_CELLS + 1), Err(NotADeposit::CommentTooLong));
 }
 
 #[test]

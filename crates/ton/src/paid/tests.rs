@@ -1,6 +1,7 @@
 use super::*;
-use crate::Workchain;
 use crate::recorded::{Recorded, recorded};
+use crate::writer::Writer;
+use crate::{Workchain, payout_body};
 
 fn judged(change: impl FnOnce(&mut Batch, &mut Transaction)) -> Result<PaidBatch, NotAPayment> {
     let recorded = recorded();
@@ -57,6 +58,26 @@ fn only_the_transaction_that_this_batch_began_says_what_was_paid() {
     assert_eq!(judged(|_, transaction| transaction.account[0] ^= 1), Err(NotAPayment::OtherAccount));
 }
 
+#[test]
+fn a_body_that_is_not_exactly_a_payouts_is_nobodys() {
+    let body = payout_body(PayoutId(1)).unwrap();
+    let longer = Writer::new().content(&body).bit(false);
+    let other_op = Writer::new().uint(32, u64::from(PAYOUT_OP) + 1).uint(64, 1);
+    for body in [longer, other_op].map(|writer| writer.cell().unwrap()) {
+        let judged = judged(|_, transaction| transaction.out_messages[0].body = body);
+        assert_eq!(judged, Err(NotAPayment::Unknown));
+    }
+}
+
+#[test]
+fn the_batch_must_have_come_to_the_wallet_itself() {
+    let judged = judged(|_, transaction| {
+        let to = Address::new(Workchain::Masterchain, transaction.account);
+        transaction.in_message.as_mut().unwrap().direction = Direction::In { to };
+    });
+    assert_eq!(judged, Err(NotAPayment::OtherMessage));
+}
+
 fn bounced(recorded: &Recorded, name: &str) -> Option<(PayoutId, Address, NanoTon)> {
     bounced_payout(&recorded.treasury(), &recorded.transaction(name))
 }
@@ -82,4 +103,22 @@ fn what_is_no_bounce_of_a_payout_names_none() {
         internal.bounced = false;
     }
     assert_eq!(bounced_payout(&recorded.treasury(), &forged), None);
+}
+
+#[test]
+fn what_bounced_elsewhere_or_was_no_payout_names_none() {
+    let recorded = recorded();
+    let judged = |change: &dyn Fn(&mut Transaction)| {
+        let mut transaction = recorded.transaction("bounce");
+        change(&mut transaction);
+        bounced_payout(&recorded.treasury(), &transaction)
+    };
+    assert!(judged(&|_| {}).is_some());
+    assert_eq!(judged(&|transaction| transaction.account[0] ^= 1), None);
+    let elsewhere = Address::new(Workchain::Masterchain, *recorded.treasury().hash());
+    assert_eq!(bounced_payout(&elsewhere, &recorded.transaction("bounce")), None);
+    for (mark, op) in [(0xffff_fffe, PAYOUT_OP), (0xffff_ffff, PAYOUT_OP + 1)] {
+        let body = Writer::new().uint(32, mark).uint(32, op.into()).uint(64, 3).cell().unwrap();
+        assert_eq!(judged(&|transaction| transaction.in_message.as_mut().unwrap().body = body.clone()), None);
+    }
 }

@@ -62,6 +62,16 @@ fn address_and_storage_are_those_of_ton_core() {
     }
 }
 
+#[test]
+fn storage_with_more_behind_is_refused() {
+    let longer = |cell: &ArcCell| Writer::new().content(cell).bit(false).cell().unwrap();
+    let storage = ChannelStorage { state: USED, terms: terms() }.cell().unwrap();
+    assert_eq!(ChannelStorage::parse(&longer(&storage)), Err(CellError::Overflow));
+    let state = Writer::new().uint(2, 0).coins(NanoTon(5)).coins(NanoTon(0)).uint(32, 0);
+    let storage = state.reference(&longer(&terms().cell().unwrap())).cell().unwrap();
+    assert_eq!(ChannelStorage::parse(&storage), Err(CellError::Overflow));
+}
+
 fn messages(signature: Signature) -> [(&'static str, ChannelMessage); 11] {
     let (amount, cumulative) = (NanoTon(TON), NanoTon(2 * TON));
     [
@@ -110,20 +120,19 @@ fn what_get_methods_answer_is_read() {
     let stack = [number(1), number(5 * TON), number(2 * TON), number(1_790_000_000)];
     assert_eq!(ChannelState::from_stack(&stack), Ok(USED));
     assert!(ChannelState::from_stack(&stack[..3]).is_err());
+    let longer = [stack.as_slice(), &[number(0)]].concat();
+    assert_eq!(ChannelState::from_stack(&longer), Err(StackError::Left));
     assert!(ChannelState::from_stack(&[number(3), number(0), number(0), number(0)]).is_err());
 
     let slice = |address| StackValue::Cell(Writer::new().address(&address).cell().unwrap());
     let key = num_bigint::BigInt::from_bytes_be(num_bigint::Sign::Plus, terms().payer_key.as_bytes());
-    let of = |key| {
-        let stack = [
-            slice(terms().payer),
-            StackValue::Number(key),
-            slice(terms().receiver),
-            number(DAY.into()),
-            number(7),
-        ];
-        ChannelTerms::from_stack(&stack)
+    let stack = |key| {
+        let (payer, receiver) = (slice(terms().payer), slice(terms().receiver));
+        [payer, StackValue::Number(key), receiver, number(DAY.into()), number(7)]
     };
+    let of = |key| ChannelTerms::from_stack(&stack(key));
+    let longer = [stack(key.clone()).as_slice(), &[number(0)]].concat();
+    assert_eq!(ChannelTerms::from_stack(&longer), Err(StackError::Left));
     assert_eq!(of(key), Ok(terms()));
     // Zero and the identity, as the TVM has a key: its first byte is the highest.
     for weak in [0.into(), num_bigint::BigInt::from(1) << 248] {

@@ -78,6 +78,32 @@ fn there_is_a_peak_for_every_bit_of_the_last_epoch() {
 }
 
 #[test]
+fn storage_with_more_behind_is_refused_wherever_it_is() {
+    let longer = |cell: &ArcCell, is: bool| {
+        if is { Writer::new().content(cell).bit(false).cell().unwrap() } else { cell.clone() }
+    };
+    let peak = Writer::new().bytes(&[1; 32]).bit(false).cell().unwrap();
+    let policy = Writer::new().uint(32, 4).bytes(&[1; 32]).bit(false).cell().unwrap();
+    let published = Writer::new().uint(32, 5).bytes(&[2; 96]).cell().unwrap();
+    let parsed = |place: usize| {
+        let storage = Writer::new()
+            .address(&roles().owner)
+            .address(&roles().publisher)
+            .uint(32, 1)
+            .maybe_reference(Some(&longer(&peak, place == 1)))
+            .reference(&longer(&policy, place == 2))
+            .reference(&longer(&published, place == 3))
+            .cell()
+            .unwrap();
+        RegistryStorage::parse(&longer(&storage, place == 4))
+    };
+    assert!(parsed(0).is_ok());
+    for place in 1..=4 {
+        assert_eq!(parsed(place), Err(CellError::Overflow), "{place}");
+    }
+}
+
+#[test]
 fn what_get_methods_answer_is_read() {
     let number = |value: u64| StackValue::Number(value.into());
     let hash = |byte: u8| StackValue::Number(BigInt::from_bytes_be(num_bigint::Sign::Plus, &[byte; 32]));
@@ -100,6 +126,29 @@ fn what_get_methods_answer_is_read() {
     assert_eq!(epochs(6, vec![hash(1), hash(2)]), Ok(Epochs { last: 6, peaks: vec![[1; 32], [2; 32]] }));
     assert_eq!(epochs(6, vec![hash(1)]), Err(StackError::Value("peaks")));
     assert_eq!(Epochs::from_stack(&[number(0), StackValue::Null]), Ok(Epochs::default()));
+}
+
+#[test]
+fn answers_with_more_behind_or_of_another_range_are_refused() {
+    let number = |value: i64| StackValue::Number(value.into());
+    let numbers = |count: usize| vec![number(1); count];
+    let slice = |cell: Writer| StackValue::Cell(cell.cell().unwrap());
+    let owner = || Writer::new().address(&roles().owner);
+    let roles = |more: &[StackValue]| {
+        RegistryRoles::from_stack(&[[slice(owner()), slice(owner())].as_slice(), more].concat())
+    };
+    assert!(roles(&[]).is_ok());
+    assert_eq!(roles(&[number(1)]), Err(StackError::Left));
+    let longer = RegistryRoles::from_stack(&[slice(owner()), slice(owner().bit(false))]);
+    assert_eq!(longer, Err(StackError::Value("address")));
+
+    assert!(Policy::from_stack(&numbers(5)).is_ok() && Published::from_stack(&numbers(4)).is_ok());
+    assert_eq!(Policy::from_stack(&numbers(6)), Err(StackError::Left));
+    assert_eq!(Published::from_stack(&numbers(5)), Err(StackError::Left));
+    let negative = [number(1), number(-1), number(1), number(1)];
+    assert_eq!(Published::from_stack(&negative), Err(StackError::Value("uint256")));
+    let epochs = [number(0), StackValue::Tuple(Vec::new()), number(1)];
+    assert_eq!(Epochs::from_stack(&epochs), Err(StackError::Left));
 }
 
 proptest! {

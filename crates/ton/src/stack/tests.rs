@@ -21,7 +21,7 @@ fn numbers_are_hexadecimal_or_decimal_and_may_be_negative() {
     let largest = format!("0x{}", "f".repeat(64));
     assert!(numbers(json!([["num", largest]])).is_ok());
     for text in
-        ["", "-", "0x", "x1", "0xg", "1.5", "--1", "+1", " 1", "1_0", &format!("{largest}0"), &"9".repeat(81)]
+        ["", "-", "0x", "x1", "0xg", "1.5", "--1", "+1", " 1", "1_0", &format!("{largest}0"), &"0".repeat(81)]
     {
         assert_eq!(numbers(json!([["num", text]])), Err(StackError::Form("number")), "{text}");
     }

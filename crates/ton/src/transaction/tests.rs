@@ -1,6 +1,9 @@
+use tonlib_core::cell::Cell;
+
 use super::*;
 use crate::Direction;
 use crate::recorded::recorded;
+use crate::writer::Writer;
 
 #[test]
 fn every_recorded_transaction_is_read_and_its_hash_is_that_of_its_cell() {
@@ -63,7 +66,67 @@ fn a_dictionary_that_lies_about_its_number_of_messages_is_refused() {
     let place = 4 + 256 + 64 + 256 + 64 + 32;
     let mut data = cell.data().to_vec();
     data[(place + 14) / 8] ^= 0x80 >> ((place + 14) % 8);
-    let lying =
-        tonlib_core::cell::Cell::new(data, cell.bit_len(), cell.references().to_vec(), false).unwrap();
+    let lying = Cell::new(data, cell.bit_len(), cell.references().to_vec(), false).unwrap();
     assert_eq!(Transaction::parse(&lying.to_arc()).unwrap_err(), CellError::Value("outmsg_cnt"));
+}
+
+fn longer(cell: &ArcCell) -> ArcCell {
+    Writer::new().content(cell).bit(false).cell().unwrap()
+}
+
+fn with_reference(cell: &ArcCell, index: usize, other: ArcCell) -> ArcCell {
+    let mut references = cell.references().to_vec();
+    references[index] = other;
+    Cell::new(cell.data().to_vec(), cell.bit_len(), references, false).unwrap().to_arc()
+}
+
+fn with_first_bit_turned(cell: &ArcCell) -> ArcCell {
+    let mut data = cell.data().to_vec();
+    data[0] ^= 0x80;
+    Cell::new(data, cell.bit_len(), cell.references().to_vec(), false).unwrap().to_arc()
+}
+
+/// Where a transaction has its messages and its description, and the former the dictionary of those that went out.
+const MESSAGES: usize = 0;
+const DESCRIPTION: usize = 2;
+const OUT: usize = 1;
+
+#[test]
+fn more_behind_the_end_is_refused_wherever_it_is() {
+    let whole = boc::decode(&recorded().boc("batch")).unwrap();
+    let refused = |cell: ArcCell| assert_eq!(Transaction::parse(&cell).unwrap_err(), CellError::Overflow);
+    refused(longer(&whole));
+    let messages = &whole.references()[MESSAGES];
+    refused(with_reference(&whole, MESSAGES, longer(messages)));
+    refused(with_reference(&whole, DESCRIPTION, longer(&whole.references()[DESCRIPTION])));
+    let out = with_reference(messages, OUT, longer(&messages.references()[OUT]));
+    refused(with_reference(&whole, MESSAGES, out));
+}
+
+#[test]
+fn another_kind_of_transaction_is_refused() {
+    let whole = boc::decode(&recorded().boc("batch")).unwrap();
+    let refused = |cell: ArcCell| assert!(matches!(Transaction::parse(&cell), Err(CellError::Tag(_))));
+    refused(with_first_bit_turned(&whole));
+    let description = with_first_bit_turned(&whole.references()[DESCRIPTION]);
+    refused(with_reference(&whole, DESCRIPTION, description));
+}
+
+#[test]
+fn a_dictionary_of_few_cells_and_many_messages_is_not_unfolded() {
+    let whole = boc::decode(&recorded().boc("batch")).unwrap();
+    let messages = &whole.references()[MESSAGES];
+    let of = |out: &ArcCell| {
+        let messages = with_reference(messages, OUT, out.clone());
+        Transaction::parse(&with_reference(&whole, MESSAGES, messages)).unwrap_err()
+    };
+    // Empty labels: 15 forks, each of which has the next one twice, are 2^15 times the same message.
+    let mut out = Writer::new().uint(2, 0).reference(&messages.references()[0]).cell().unwrap();
+    for _ in 0..15 {
+        out = Writer::new().uint(2, 0).reference(&out).reference(&out).cell().unwrap();
+    }
+    assert_eq!(of(&out), CellError::Value("out_msgs"));
+    // A label of 16 bits, where keys have 15.
+    let label = Writer::new().uint(18, 0x1_fffe).uint(16, 0).reference(&messages.references()[0]);
+    assert_eq!(of(&label.cell().unwrap()), CellError::Value("label"));
 }

@@ -11,8 +11,8 @@ use crate::embedded::{
 };
 use crate::rules::SUM_LIMIT;
 use crate::transfer::record::{
-    AccountState, Aside, Cap, Checkpointed, Document, Finished, Hold, KeptReceiptOf, Keyset, PayoutOf,
-    ProjectOf, Receipt, Recent, Record, ShardState, UsageOf, UsedOf, Withdrawal,
+    AccountState, Aside, Cap, Checkpointed, Decision, Document, Finished, Hold, KeptReceiptOf, Keyset,
+    PayoutOf, ProjectOf, Receipt, Recent, Record, ShardState, UsageOf, UsedOf, Withdrawal,
 };
 use crate::transfer::{Pages, Part};
 use crate::used::{NAMES, NUMBERS};
@@ -63,7 +63,7 @@ fn each(
 }
 
 /// Columns, table and order, and what a row is: all tables of a shard but its own row and its operators'.
-fn of_a_shard() -> [((String, &'static str, &'static str), Read); 17] {
+fn of_a_shard() -> [((String, &'static str, &'static str), Read); 18] {
     let plain = |columns: &str, table, order| (columns.to_owned(), table, order);
     let with = |first: &str, more: &str, table, order| (format!("{first}, {more}"), table, order);
     // The oldest that is remembered is the first.
@@ -86,6 +86,7 @@ fn of_a_shard() -> [((String, &'static str, &'static str), Read); 17] {
         }),
         (plain("intent, account, amount, address, state", "withdrawal", "intent"), withdrawal),
         (with(withdrawals::PAYOUT_COLUMNS, "account", "payout", "account"), payout),
+        (plain("number, record", "decision", "number"), decision),
         (plain("account, name, value", "caps", "account, name"), cap),
         (plain("record", "api_key", "account, id"), key),
         (plain("account, id, created", "project", "account, id"), project),
@@ -235,6 +236,10 @@ fn withdrawal(row: &Row<'_>) -> ::rusqlite::Result<Record> {
 
 fn payout(row: &Row<'_>) -> ::rusqlite::Result<Record> {
     Ok(Record::Payout(PayoutOf { account: text(row, 3)?, payout: withdrawals::payout_row(row)? }))
+}
+
+fn decision(row: &Row<'_>) -> ::rusqlite::Result<Record> {
+    Ok(Record::Decision(Decision { number: amount(row, 0)?, text: row.get(1)? }))
 }
 
 fn cap(row: &Row<'_>) -> ::rusqlite::Result<Record> {

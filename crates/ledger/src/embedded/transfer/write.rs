@@ -12,11 +12,12 @@ use crate::embedded::requests::{self, Note};
 use crate::embedded::usages::{self, Of};
 use crate::embedded::withdrawals::Intent;
 use crate::embedded::{
-    aside, clock, documents, integer, key_registry, reading, retention, settle, sqlite_error, used,
+    aside, clock, documents, integer, key_registry, reading, retention, settle, sqlite_error, treasury, used,
     withdrawals,
 };
 use crate::transfer::Part;
 use crate::transfer::record::{AccountState as StateOf, Finished, Hold, Recent, Record, ShardState, UsageOf};
+use crate::treasury::TREASURY;
 use crate::{ChainHead, JournalEntry, JournalId, Kept, KeptDocument, LedgerError, Shard};
 
 pub(super) fn all(connection: &Connection, part: Part, records: &[Record]) -> Result<(), LedgerError> {
@@ -62,6 +63,7 @@ fn one(connection: &Connection, shard: Shard, record: &Record) -> Result<(), Led
             withdrawals::insert(connection, shard, of.intent, &intent)
         }
         Record::Payout(of) => withdrawals::save_payout(connection, shard, &of.account, &of.payout),
+        Record::Decision(of) if shard == TREASURY => treasury::insert(connection, shard, of.number, &of.text),
         Record::Cap(cap) => key_registry::set_cap(connection, shard, &cap.account, &cap.name, &cap.value),
         Record::Key(record) => key_registry::insert(connection, shard, record),
         Record::Project(of) => {
@@ -71,7 +73,7 @@ fn one(connection: &Connection, shard: Shard, record: &Record) -> Result<(), Led
         Record::Usage(of) => usage(connection, shard, of),
         Record::Recent(recent) => note(connection, shard, recent),
         Record::KeptReceipt(kept) => requests::keep(connection, shard, kept),
-        other @ (Record::Keyset(_) | Record::Document(_)) => Err(other.misplaced()),
+        other @ (Record::Keyset(_) | Record::Document(_) | Record::Decision(_)) => Err(other.misplaced()),
     }
 }
 

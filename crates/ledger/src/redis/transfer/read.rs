@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ::redis::cmd;
+use ::redis::streams::StreamRangeReply;
 use cocoon_receipts::{Digest, ReceiptId, RequestId};
 
 use super::packed;
@@ -13,12 +14,16 @@ use crate::redis::{RedisLedger, requests};
 use crate::rules::day_of;
 use crate::transfer::Pages;
 use crate::transfer::record::{
-    Checkpointed, Document, Hold, KeptReceiptOf, Keyset, Receipt, Record, ShardState,
+    Checkpointed, Decision, Document, Hold, KeptReceiptOf, Keyset, Receipt, Record, ShardState,
 };
+use crate::treasury::TREASURY;
 use crate::{Books, JournalId, Kept, Ledger, LedgerError, Retention, Shard, Withdrawals};
 
 /// Keys that one step asks for.
 const STEP: usize = 500;
+
+/// Decisions, which may be long.
+const DECISIONS: usize = 64;
 
 type Text = HashMap<String, String>;
 
@@ -67,6 +72,9 @@ impl RedisLedger {
         self.read_days(k, pages).await?;
         self.read_hashes(k, pages).await?;
         self.read_journal(shard, pages).await?;
+        if shard == TREASURY {
+            self.read_decisions(k, pages).await?;
+        }
         for (account, of) in &accounts {
             self.read_account(k, account, of, pages).await?;
         }
@@ -199,6 +207,26 @@ impl RedisLedger {
             last = Some(entry.id.clone());
             for entry in entries {
                 pages.put(Record::Journal(Box::new(entry))).await?;
+            }
+        }
+    }
+
+    /// As commands, because every function leaves its time in the shard, which is read as it is at rest.
+    async fn read_decisions(&self, k: ShardKeys, pages: &mut Pages) -> Result<(), LedgerError> {
+        let mut number = 0;
+        loop {
+            let mut range = cmd("XRANGE");
+            range.arg(k.decisions()).arg(format!("(0-{number}")).arg("+").arg("COUNT").arg(DECISIONS);
+            let entries: StreamRangeReply = self.functions.link().command(&range).await?;
+            if entries.ids.is_empty() {
+                return Ok(());
+            }
+            for entry in &entries.ids {
+                number += 1;
+                let missing = || LedgerError::Corrupt(format!("{} is no decision {number}", entry.id));
+                let text = entry.get("d").filter(|_| entry.id == format!("0-{number}"));
+                let text = text.ok_or_else(missing)?;
+                pages.put(Record::Decision(Decision { number, text })).await?;
             }
         }
     }

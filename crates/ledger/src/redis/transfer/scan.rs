@@ -117,6 +117,10 @@ fn note(accounts: &mut Accounts, name: &str) -> Option<()> {
             "accounts",
             "withdrawals",
             "withdrawals-stopped",
+            "withdrawals-open",
+            "decisions",
+            // Over soon, and not carried.
+            "treasury-lease",
             "retention",
             "cursors",
         ];
@@ -162,6 +166,9 @@ mod tests {
             k.clock(),
             k.journal(),
             k.stopped(),
+            k.open_withdrawals(),
+            k.decisions(),
+            k.treasury_lease(),
             k.retention(),
             k.cursors(),
             k.hold(request),

@@ -27,19 +27,22 @@ impl RedisLedger {
             let mut all = ::redis::pipe();
             all.atomic().cmd("HGETALL").arg(k.clock()).cmd("TIME");
             all.cmd("HGETALL").arg(k.totals()).cmd("ZCARD").arg(k.leases()).cmd("GET").arg(k.stopped());
-            all.cmd("XREVRANGE").arg(k.journal()).arg("+").arg("-").arg("COUNT").arg(1);
-            let (clock, now, totals, leases, stopped, last): (
+            for log in [k.journal(), k.decisions()] {
+                all.cmd("XREVRANGE").arg(log).arg("+").arg("-").arg("COUNT").arg(1);
+            }
+            let (clock, now, totals, leases, stopped, entries, decisions): (
                 Text,
                 (u64, u64),
                 Text,
                 u64,
                 Option<String>,
                 StreamRangeReply,
+                StreamRangeReply,
             ) = self.functions.link().pipeline(&all).await?;
             let last_ms: u64 = clock.get("last").map_or(Ok(0), |last| parse(last))?;
             if clock.contains_key("test") || last_ms < now.0 * 1000 + now.1 / 1000 {
                 let server = self.server_of(k).await?;
-                let last = last.ids.first().map(|entry| &entry.id);
+                let last = [&entries, &decisions].map(|of| of.ids.first().map(|entry| &entry.id));
                 return Ok(format!("{server} {clock:?} {totals:?} {leases} {stopped:?} {last:?}"));
             }
             tokio::time::sleep(BETWEEN).await;

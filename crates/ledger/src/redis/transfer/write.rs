@@ -15,7 +15,9 @@ use crate::rules::day_of;
 use crate::transfer::record::{
     AccountState, Hold, KeptReceiptOf, Recent, Record, ShardState, UsageOf, UsedOf,
 };
+use crate::treasury::TREASURY;
 use crate::used::{KEPT_MS, NAMES};
+use crate::withdrawals::State;
 use crate::{JournalId, Kept, KeptDocument, KeyRecord, Ledger, LedgerError, Payout, Shard, Width};
 
 impl RedisLedger {
@@ -76,8 +78,17 @@ impl Commands {
                 let (id, fields) = (stream_id(&entry.id), reply::journal_fields(entry));
                 self.pipeline.cmd("XADD").arg(k.journal()).arg(id).arg(&fields[..]);
             }
-            Record::Withdrawal(of) => self.set(k.withdrawals(), of.intent, pack_withdrawal(of)),
+            Record::Withdrawal(of) => {
+                self.set(k.withdrawals(), of.intent, pack_withdrawal(of));
+                if of.state == State::Begun {
+                    self.pipeline.cmd("ZADD").arg(k.open_withdrawals()).arg(0).arg(of.intent.to_string());
+                }
+            }
             Record::Payout(of) => self.payout(&of.account, &of.payout),
+            Record::Decision(of) if k.0 == TREASURY => {
+                let id = format!("0-{}", of.number);
+                self.pipeline.cmd("XADD").arg(k.decisions()).arg(id).arg("d").arg(&of.text);
+            }
             Record::Cap(cap) => self.set(k.caps(&cap.account), &cap.name, &cap.value),
             Record::Key(record) => self.key(record)?,
             Record::Project(of) => self.set(k.projects(&of.account), &of.id, of.created),
@@ -85,7 +96,9 @@ impl Commands {
             Record::Usage(of) => self.usage(of),
             Record::Recent(recent) => self.recent(recent),
             Record::KeptReceipt(kept) => self.kept(kept),
-            other @ (Record::Keyset(_) | Record::Document(_)) => return Err(other.misplaced()),
+            other @ (Record::Keyset(_) | Record::Document(_) | Record::Decision(_)) => {
+                return Err(other.misplaced());
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod debt;
 mod holds;
 mod key_registry;
 mod settle;
+mod treasury;
 mod users;
 mod withdrawals;
 
@@ -94,6 +95,9 @@ pub(crate) struct Model {
     payouts: BTreeMap<AccountId, Payout>,
     intents: BTreeMap<(Shard, RequestId), Intent>,
     stopped: BTreeMap<Shard, String>,
+    decisions: Vec<String>,
+    /// Whose it is, and until when.
+    lease: Option<(String, u64)>,
 }
 
 fn old(made_at_ms: u64, now_ms: u64) -> bool {
@@ -132,6 +136,8 @@ impl Model {
             payouts: BTreeMap::new(),
             intents: BTreeMap::new(),
             stopped: BTreeMap::new(),
+            decisions: Vec::new(),
+            lease: None,
         }
     }
 

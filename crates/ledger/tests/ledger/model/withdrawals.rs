@@ -1,8 +1,8 @@
 //! Money that goes out.
 
 use cocoon_ledger::{
-    ADDRESS_DELAY, JournalKind, Payout, PendingAddress, Shard, TonAddress, Withdrawal, WithdrawalBegun,
-    WithdrawalEnded, WithdrawalRefusal,
+    ADDRESS_DELAY, JournalKind, OpenWithdrawal, Payout, PendingAddress, Shard, TonAddress, Withdrawal,
+    WithdrawalBegun, WithdrawalEnded, WithdrawalRefusal,
 };
 use cocoon_receipts::{AccountId, NanoTon, RequestId};
 
@@ -19,6 +19,14 @@ pub(super) struct Intent {
 pub(crate) enum WithdrawalEnd {
     Done,
     Undone,
+}
+
+impl Intent {
+    /// Where it has not ended.
+    pub(super) fn open(&self) -> Option<OpenWithdrawal> {
+        let Withdrawal { account, intent, amount } = self.withdrawal.clone();
+        self.end.is_none().then(|| OpenWithdrawal { intent, account, amount, address: self.address.clone() })
+    }
 }
 
 impl Model {

@@ -1,8 +1,10 @@
 //! Into a cluster, between two, and back: keys are on several servers.
 
+use std::time::Duration;
+
 use cocoon_ledger::redis::Access;
 use cocoon_ledger::transfer::{self, Place};
-use cocoon_ledger::{Grant, KeptDocument, Options, ShardCount};
+use cocoon_ledger::{Appending, Grant, KeptDocument, Options, ShardCount};
 use cocoon_receipts::{AccountId, NanoTon, RequestId};
 
 use super::{To, empty, lines};
@@ -29,14 +31,24 @@ async fn a_ledger_is_carried_into_a_cluster_and_back() {
         let document = KeptDocument { nonce: [1; 32], verified_at: 1, bytes: number.to_be_bytes().to_vec() };
         ledger.put_document(keyset, &document).await.unwrap();
     }
+    let decided = ["first", "second", "third"].map(str::to_owned);
+    ledger.append_decisions(0, &decided).await.unwrap();
     let file = |number: usize| files.path().join(number.to_string());
     for (number, to) in [&first, &within, &last].into_iter().enumerate() {
         if number > 0 {
             transfer::import(to, &file(number - 1), None, &mut |_| ()).await.unwrap();
         }
         let exported = transfer::export(to, &file(number), &mut |_| ()).await.unwrap();
-        assert_eq!((exported.records, exported.entries), (40 * 5 + 16, 40));
+        assert_eq!((exported.records, exported.entries), (40 * 5 + 16 + 3, 40));
         assert_eq!(lines(&file(number)), lines(&file(0)));
+    }
+    let ledger = cocoon_ledger::open(&within.url, within.options.clone()).await.unwrap();
+    assert_eq!(ledger.decisions(0, 10).await.unwrap(), decided);
+    let moved = ledger.append_decisions(2, &["fourth".to_owned()]).await.unwrap();
+    assert_eq!(moved, Appending::Moved { count: 3 });
+    assert_eq!(ledger.hold_lease("settler", Duration::from_secs(60)).await.unwrap().holder, "settler");
+    for shard in ledger.shards().all() {
+        assert_eq!(ledger.open_withdrawals(shard, None, 10).await.unwrap(), []);
     }
     let full = transfer::import(&within, &file(0), None, &mut |_| ()).await;
     assert!(full.unwrap_err().to_string().contains("not empty"));

@@ -20,6 +20,8 @@ async fn exported() -> (TempDir, PathBuf) {
         let request = bench.bound(account, 100).await;
         bench.settle(&bench.settlement(account, request, 70)).await;
     }
+    let decided = ["first", "second"].map(str::to_owned);
+    bench.ledger.append_decisions(0, &decided).await.unwrap();
     let file = folder.path().join("export");
     export(&bench.url, &file).await.unwrap();
     (folder, file)
@@ -76,7 +78,15 @@ async fn a_file_that_is_not_whole_is_refused_before_anything_is_written() {
     let keyset = "{\"keyset\":{\"bytes\":\"AAAA\"}}";
     let strange = "{\"years\":{}}";
     let cap = "{\"cap\":{\"account\":\"alice\",\"name\":\"revoked:key\",\"value\":\"soon\"}}";
+    let decided = lines.iter().position(|line| line.starts_with("{\"decision\":")).unwrap();
+    let (before, [first, second, after @ ..]) = lines.split_at(decided) else { panic!("two are decided") };
+    let empty_decision = first.replace("\"first\"", "\"\"");
     for (lines, why) in [
+        ([before, &[second], after].concat(), "the first decision is missing"),
+        ([before, &[second, first], after].concat(), "decisions in another order"),
+        ([before, &[first, first, second], after].concat(), "a decision is there twice"),
+        ([before, &[empty_decision.as_str(), second], after].concat(), "a decision says nothing"),
+        ([before, after, &[first, second]].concat(), "decisions of another shard"),
         (lines[..shards[2]].to_vec(), "a shard is missing"),
         ([lines, &lines[shards[2]..]].concat(), "a shard is there twice"),
         ([&lines[..shards[1]], &lines[shards[2]..]].concat(), "a shard in between is missing"),

@@ -134,6 +134,10 @@ async fn fill(bench: &Bench) -> Filled {
     let tombstone = bench.request();
     ledger.release(&release("alice", tombstone)).await.unwrap();
     let withdrawals = withdrawals(bench).await;
+    let decided = ["of \"any\" text | ü".to_owned(), "\n\0".to_owned()];
+    ledger.append_decisions(0, &decided).await.unwrap();
+    // Whoever held it there, here he asks for it again.
+    ledger.hold_lease("settler", LEASE).await.unwrap();
     bench.pass(Duration::from_secs(3600)).await;
 
     let unbound = bench.hold("alice", 40).await;
@@ -190,6 +194,10 @@ async fn goes_on(bench: &Bench, filled: &Filled) -> Vec<String> {
     for withdrawal in &filled.withdrawals {
         said.push(told(ledger.withdraw_begin(withdrawal).await));
         said.push(told(ledger.withdraw_done(&withdrawal.account, withdrawal.intent).await));
+    }
+    let decided = vec!["another".to_owned()];
+    for after in [1, 2, 2] {
+        said.push(told(ledger.append_decisions(after, &decided).await));
     }
     let stopped = Withdrawal { account: name("erin"), ..filled.withdrawals[0].clone() };
     let intent = request_made_at(bench.now_ms(), 901);

@@ -18,10 +18,12 @@ pub(super) fn told<Answer: Debug>(answer: Result<Answer, LedgerError>) -> String
 pub(super) async fn reads(bench: &Bench, keyset: Digest) -> Vec<String> {
     let ledger = bench.ledger.as_ref();
     let mut said = vec![told(ledger.keyset(keyset).await), told(ledger.document(keyset).await)];
+    said.push(told(ledger.decisions(0, 1000).await));
     for shard in ledger.shards().all() {
         said.push(told(ledger.totals(shard).await));
         said.push(told(ledger.holds(shard).await));
         said.push(told(ledger.withdrawals_stopped(shard).await));
+        said.push(told(ledger.open_withdrawals(shard, None, 1000).await));
         let mut journal = ledger.journal(shard, None, 1000).await.unwrap();
         journal.iter_mut().for_each(|entry| entry.id.0.clear());
         said.push(format!("{journal:?}"));

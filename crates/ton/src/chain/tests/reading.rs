@@ -45,6 +45,12 @@ async fn transactions_are_parsed_from_their_bytes_and_paged_by_lt_and_hash() {
 }
 
 #[tokio::test]
+async fn a_page_has_no_more_than_was_asked_for() {
+    let server = Scripted::start(-3, [ok(&raw(&["deposit_bounceable", "deposit"]))]).await;
+    assert_eq!(server.endpoint("one").transactions(&treasury(), None, 1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_get_method_answers_values_or_its_exit_code() {
     let run = |exit_code: i32| json!({"gas_used": 1, "stack": [["num", "-0x2a"]], "exit_code": exit_code});
     let server = Scripted::start(-3, [ok(&run(0)), ok(&run(-13)), ok(&run(1))]).await;

@@ -1,0 +1,5 @@
+mod messages;
+mod property;
+mod refused;
+mod snapshots;
+mod time;
