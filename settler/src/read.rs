@@ -125,3 +125,6 @@ fn came_in(transaction: &Transaction, wallet: &Address, minimum: NanoTon, value:
     };
     Class::Unclaimed { amount: value, why }
 }
+
+#[cfg(test)]
+mod tests;

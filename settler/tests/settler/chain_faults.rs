@@ -328,18 +328,24 @@ async fn a_number_that_no_transaction_explains_begins_no_batch() {
     let cocoon_ton::chain::Status::Active { code, data } = account.status else { panic!("not deployed") };
     let seqno = cocoon_ton::WalletState::parse(&data).unwrap().seqno;
     for other in [seqno + 1, seqno - 1] {
-        let data = wallet_data(&data, other);
+        let data = wallet_data(&data, other, *World::key().public().as_bytes());
         account.status = cocoon_ton::chain::Status::Active { code: code.clone(), data };
         *chain.account.lock().unwrap() = Some(account.clone());
         settler.step(world.now()).await.unwrap_err();
     }
+    // Nor does a wallet with another key.
+    let data = wallet_data(&data, seqno, [9; 32]);
+    account.status = cocoon_ton::chain::Status::Active { code, data };
+    *chain.account.lock().unwrap() = Some(account);
+    let refused = settler.step(world.now()).await;
+    assert!(matches!(refused, Err(SettlerError::Wallet(_))), "{refused:?}");
     assert_eq!(world.ledger.decisions(0, 100).await.unwrap().len(), before);
     *chain.account.lock().unwrap() = None;
     assert_paid_once(&world, &mut settler, 1).await;
 }
 
-/// A wallet's data with another number.
-fn wallet_data(data: &cocoon_ton::ArcCell, seqno: u32) -> cocoon_ton::ArcCell {
+/// A wallet's data with another number and key.
+fn wallet_data(data: &cocoon_ton::ArcCell, seqno: u32, key: [u8; 32]) -> cocoon_ton::ArcCell {
     use tycho_types::boc::Boc;
     use tycho_types::cell::CellBuilder;
     let cell = Boc::decode_base64(cocoon_ton::boc::encode_base64(data).unwrap()).unwrap();
@@ -348,6 +354,9 @@ fn wallet_data(data: &cocoon_ton::ArcCell, seqno: u32) -> cocoon_ton::ArcCell {
     builder.store_bit(slice.load_bit().unwrap()).unwrap();
     slice.load_u32().unwrap();
     builder.store_u32(seqno).unwrap();
+    builder.store_u32(slice.load_u32().unwrap()).unwrap();
+    slice.skip_first(256, 0).unwrap();
+    builder.store_raw(&key, 256).unwrap();
     builder.store_slice(slice).unwrap();
     cocoon_ton::boc::decode_base64(&Boc::encode_base64(builder.build().unwrap())).unwrap()
 }

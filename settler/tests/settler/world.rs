@@ -31,7 +31,7 @@ pub(crate) const TON: u64 = 1_000_000_000;
 /// Unix time at which every world begins.
 pub(crate) const BEGIN: u32 = 1_790_000_000;
 
-const SEED: [u8; 32] = [42; 32];
+pub(crate) const SEED: [u8; 32] = [42; 32];
 
 pub(crate) struct World {
     pub(crate) devnet: SharedChain,
@@ -133,6 +133,8 @@ impl World {
         let network = DevnetNetwork::new(Fees::Current, -3).unwrap();
         let devnet: SharedChain =
             Arc::new(Mutex::new(Devnet::in_memory(network, Clock::Standing { at: BEGIN })));
+        // Messages come from the past: their logical times are small numbers.
+        devnet.lock().unwrap().produce().unwrap();
         let (mut urls, mut servers) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -255,8 +257,7 @@ impl World {
     pub(crate) fn put_with(&self, sending: Sending, init: Option<StateInit>) {
         let number = self.sent.fetch_add(1, Ordering::SeqCst);
         let mut devnet = self.devnet();
-        let lt = devnet.head().end_lt + number;
-        devnet.send_internal(sending.cell(init, lt)).unwrap();
+        devnet.send_internal(sending.cell(init, number)).unwrap();
     }
 
     /// What this key signs for a batch, and what the settler therefore sends.
