@@ -123,9 +123,10 @@ fn comment(mut body: CellSlice<'_>) -> Option<String> {
     }
     let mut text = Vec::new();
     loop {
-        if !body.size_bits().is_multiple_of(8) || text.len() > MAX_COMMENT {
+        if text.len() > MAX_COMMENT {
             return None;
         }
+        // Fails where the rest is less than a byte.
         while body.size_bits() > 0 {
             text.push(body.load_u8().ok()?);
         }

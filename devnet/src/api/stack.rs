@@ -139,7 +139,7 @@ fn outer(value: &RcStackValue, room: &mut usize) -> Result<Value, ApiError> {
     if let Some(builder) = value.as_cell_builder() {
         return Ok(json!(["builder", bytes(&builder.clone().build()?)]));
     }
-    match listed(value, *room)? {
+    match listed(value) {
         Some(elements) => {
             Ok(json!(["list", {"@type": "tvm.list", "elements": inner_all(&elements, 0, room)?}]))
         }
@@ -152,18 +152,16 @@ fn outer(value: &RcStackValue, room: &mut usize) -> Result<Value, ApiError> {
     }
 }
 
-/// Of a list as the TVM has it, pairs that end with null: its elements, at most `most`; null is the empty list.
-fn listed(value: &RcStackValue, most: usize) -> Result<Option<Vec<RcStackValue>>, ApiError> {
+/// Of a list as the TVM has it, pairs that end with null: its elements, as many as gas could pay for; null is the
+/// empty list.
+fn listed(value: &RcStackValue) -> Option<Vec<RcStackValue>> {
     let mut elements = Vec::new();
     let mut rest = value.clone();
     loop {
         if rest.is_null() {
-            return Ok(Some(elements));
+            return Some(elements);
         }
-        let Some([first, next]) = rest.as_tuple() else { return Ok(None) };
-        if elements.len() == most {
-            return Err(TOO_LARGE);
-        }
+        let [first, next] = rest.as_tuple()? else { return None };
         elements.push(first.clone());
         let next = next.clone();
         rest = next;
@@ -192,7 +190,7 @@ fn inner(value: &RcStackValue, nested: usize, room: &mut usize) -> Result<Value,
         let slice = json!({"@type": "tvm.slice", "bytes": Boc::encode_base64(&to_cell(slice.apply())?)});
         return Ok(json!({"@type": "tvm.stackEntrySlice", "slice": slice}));
     }
-    if let Some(elements) = listed(value, *room)? {
+    if let Some(elements) = listed(value) {
         let list = json!({"@type": "tvm.list", "elements": inner_all(&elements, nested + 1, room)?});
         return Ok(json!({"@type": "tvm.stackEntryList", "list": list}));
     }

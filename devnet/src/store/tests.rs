@@ -52,8 +52,13 @@ fn an_account_that_is_gone_is_gone_from_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("chain");
     let mut chain = open(&file).unwrap();
-    chain.send_internal(Letter::new(&nobody(1), &nobody(2), TON).cell()).unwrap();
+    chain.give(&nobody(2), 1).unwrap();
     chain.give(&nobody(3), TON).unwrap();
+    chain.produce().unwrap();
+    assert_eq!(status(&chain, &nobody(2)), "uninit");
+    // All that it has is its rent, and what it gets it sends back.
+    chain.advance(1_000).unwrap();
+    chain.send_internal(Letter::new(&nobody(1), &nobody(2), TON).cell()).unwrap();
     chain.produce().unwrap();
     assert_eq!(status(&chain, &nobody(2)), "none");
     drop(chain);

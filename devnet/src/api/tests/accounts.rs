@@ -313,6 +313,8 @@ async fn a_transaction_is_shown_with_its_messages_fees_and_bag_of_cells() {
     let address = purse.address();
     let batch = purse.batch(1, FAR, &[(nobody(9), TON, false)]);
     let recorded = api.chain(|chain| {
+        // So that there is rent to pay.
+        chain.advance(1_000_000).unwrap();
         chain.send_external(&batch.boc).unwrap();
         chain.produce_until_idle(10).unwrap();
         history(chain, &address).last().unwrap().clone()
@@ -320,6 +322,7 @@ async fn a_transaction_is_shown_with_its_messages_fees_and_bag_of_cells() {
     let (transaction, info) = parsed(&recorded);
     let total = transaction.total_fees.tokens.into_inner();
     let storage = info.storage_phase.unwrap().storage_fees_collected.into_inner();
+    assert!(storage > 0);
     let (incoming, outgoing) =
         (transaction.in_msg.clone().unwrap(), transaction.out_msgs.values().next().unwrap().unwrap());
     let sent = outgoing.parse::<tycho_types::models::OwnedMessage>().unwrap();
@@ -331,7 +334,7 @@ async fn a_transaction_is_shown_with_its_messages_fees_and_bag_of_cells() {
         "@type": "raw.transaction",
         "address": {"@type": "accountAddress", "account_address": shown(&address)},
         "account": address.to_string(),
-        "utime": START,
+        "utime": START + 1_000_000,
         "data": Boc::encode_base64(&recorded.cell),
         "transaction_id": {
             "@type": "internal.transactionId",

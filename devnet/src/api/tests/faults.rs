@@ -53,6 +53,9 @@ async fn only_the_named_methods_fail() {
     assert_eq!(api.rpc("getAddressState", &params).await.0, 200);
     assert_eq!(api.rpc("sendBoc", &params).await.0, 429);
     assert_eq!(api.rpc("getTransactions", &params).await.0, 200);
+    // An endpoint that fails follows the chain all the same.
+    api.chain(|chain| chain.produce()).unwrap();
+    assert_eq!(seqno(&api).await, json!(1));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use tycho_types::cell::{Cell, CellBuilder, CellFamily};
-use tycho_types::models::AccountStatusChange;
+use tycho_types::models::{AccountStatusChange, StdAddr};
 
 use crate::testing::*;
 use crate::{Chain, ChainError, Clock, Fees, Network};
@@ -104,7 +104,7 @@ fn wrapped(data: Cell) -> Cell {
 }
 
 /// A contract of 4000 cells, and the seconds in which its rent is this much above what it has.
-fn indebted(chain: &mut Chain, debt: u128) -> (tycho_types::models::StdAddr, u32) {
+fn indebted(chain: &mut Chain, debt: u128) -> (StdAddr, u32) {
     let address = deploy(chain, WRAP, large(4_000), TON);
     let account = chain.state().account(&address).unwrap().load_account().unwrap().unwrap();
     let used = account.storage_stat.used;
@@ -173,5 +173,21 @@ fn both_lists_of_prices_are_charged_as_they_are_published() {
         let address = deploy(&mut chain, "f800", Cell::empty_cell(), TON);
         let taken = parsed(&history(&chain, &address)[0]).0.total_fees.tokens.into_inner();
         assert_eq!(taken, flat, "{fees:?}");
+    }
+}
+
+#[test]
+fn a_message_of_one_cell_costs_what_is_published_for_it_to_either_chain() {
+    for (fees, basechain) in [(Fees::Old, 400_000), (Fees::Current, 66_667)] {
+        let mut chain = Chain::in_memory(Network::new(fees, -3).unwrap(), Clock::Standing { at: START });
+        let purse = funded(&mut chain, 1);
+        let masterchain = StdAddr::new(-1, nobody(9).address);
+        for (seqno, to, price) in [(1, nobody(9), basechain), (2, masterchain, 10_000_000)] {
+            chain.send_external(&purse.pay(seqno, &to, TON)).unwrap();
+            chain.produce().unwrap();
+            let info = parsed(history(&chain, &purse.address()).last().unwrap()).1;
+            let paid = info.action_phase.unwrap().total_fwd_fees.unwrap().into_inner();
+            assert_eq!(paid, price, "{fees:?} {to}");
+        }
     }
 }
