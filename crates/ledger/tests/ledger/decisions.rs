@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cocoon_ledger::embedded::Embedded;
-use cocoon_ledger::redis::RedisLedger;
+use cocoon_ledger::redis::{RedisLedger, Timeouts};
 use cocoon_ledger::{Appending, Ledger, LedgerError, Options, ShardCount};
 use tokio::task::JoinSet;
 
@@ -132,11 +132,21 @@ async fn decides_until_it_is_killed() {
     callers.join_all().await;
 }
 
+/// What becomes of a server in the middle of appends.
+#[derive(Clone, Copy)]
+enum Fate {
+    Killed,
+    /// Appends that nobody waits for any more are done once it goes on.
+    Hanging,
+}
+
 /// Guards against: a record that is lost, or that is there twice because its outcome was unknown.
 #[tokio::test]
 async fn a_redis_killed_in_the_middle_of_appends_has_every_record_once() {
     let mut server = RedisServer::start();
-    let ledger = Arc::new(RedisLedger::connect(&server.url_of_user(), options()).await.unwrap());
+    let timeouts = Timeouts { connect: Duration::from_secs(1), response: Duration::from_secs(1) };
+    let url = server.url_of_user();
+    let ledger = Arc::new(RedisLedger::connect_within(&url, options(), timeouts).await.unwrap());
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let (done, mut callers) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     for number in 0..CALLERS {
@@ -146,12 +156,21 @@ async fn a_redis_killed_in_the_middle_of_appends_has_every_record_once() {
     }
     drop(tell);
     let mut all: Vec<Decided> = Vec::new();
-    for round in 1..=3 {
+    for (round, fate) in (1..).zip([Fate::Killed, Fate::Hanging, Fate::Killed]) {
         while all.len() < ENOUGH * round {
             all.push(told.recv().await.expect("the callers go on"));
         }
-        server.kill();
-        server.restart();
+        match fate {
+            Fate::Killed => {
+                server.kill();
+                server.restart();
+            }
+            Fate::Hanging => {
+                server.signal("STOP");
+                tokio::time::sleep((timeouts.connect + timeouts.response) * 2).await;
+                server.signal("CONT");
+            }
+        }
         crate::outages::is_back(&ledger).await;
     }
     done.store(true, Ordering::SeqCst);
@@ -161,7 +180,8 @@ async fn a_redis_killed_in_the_middle_of_appends_has_every_record_once() {
     while let Some(decided) = told.recv().await {
         all.push(decided);
     }
-    let log = whole_log(ledger.as_ref()).await;
+    let patient = RedisLedger::connect(&url, options()).await.unwrap();
+    let log = whole_log(&patient).await;
     each_is_at_its_place(&log, &all);
     assert_eq!(log.len(), all.len(), "whoever appended knows it");
 }

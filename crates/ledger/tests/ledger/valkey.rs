@@ -44,8 +44,11 @@ async fn what_is_decided_and_what_is_read_of_it_is_on_disk() {
     let server = RedisServer::valkey(&EVERY_SECOND);
     let timeouts = Timeouts { response: Duration::from_millis(1500), ..Timeouts::default() };
     let ledger = RedisLedger::connect_within(&server.url_of_user(), options(), timeouts).await.unwrap();
-    // Who has written nothing himself.
-    let reader = RedisLedger::connect_within(&server.url_of_user(), options(), timeouts).await.unwrap();
+    // Who have written nothing themselves.
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        readers.push(RedisLedger::connect_within(&server.url_of_user(), options(), timeouts).await.unwrap());
+    }
     let record = ["first".to_owned()];
     let shard = ledger.shards().of(&name("alice"));
     flush(&server, "no");
@@ -57,10 +60,10 @@ async fn what_is_decided_and_what_is_read_of_it_is_on_disk() {
         is_waited_for(ledger.append_decisions(0, &record).await.map(drop), call);
     }
     is_waited_for(ledger.append_decisions(0, &["other".to_owned()]).await.map(drop), "append where it moved");
-    is_waited_for(reader.decisions(0, 10).await.map(drop), "decisions");
+    is_waited_for(readers[0].decisions(0, 10).await.map(drop), "decisions");
     is_waited_for(ledger.hold_lease("settler", LEASE).await.map(drop), "hold lease");
     is_waited_for(ledger.give_up_lease("settler").await, "give up lease");
-    is_waited_for(reader.open_withdrawals(shard, None, 10).await.map(drop), "open withdrawals");
+    is_waited_for(readers[1].open_withdrawals(shard, None, 10).await.map(drop), "open withdrawals");
     flush(&server, "everysec");
     let appended = ledger.append_decisions(0, &record).await.unwrap();
     assert_eq!(appended, Appending::Appended { count: 1 });
