@@ -19,8 +19,8 @@ use crate::store::{Store, StoreError};
 /// Most external messages that wait for a block.
 const MOST_WAITING: usize = 4096;
 
-/// Most messages on their way while whoever steers the chain puts more of them there. What contracts send is bounded
-/// by what they pay for it.
+/// Most messages on their way while whoever steers the chain puts more of them there. What contracts send is
+/// bounded by what they pay for it.
 const MOST_ON_THE_WAY: usize = 100_000;
 
 /// Most snapshots that are kept.
@@ -326,8 +326,8 @@ impl Chain {
     /// Takes another clock.
     ///
     /// # Errors
-    /// [`ChainError::TimeGoesBack`] for a time before the newest block, [`ChainError::TimeEnds`] for one that no block
-    /// can have.
+    /// [`ChainError::TimeGoesBack`] for a time before the newest block, [`ChainError::TimeEnds`] for one that
+    /// no block can have.
     pub fn set_clock(&mut self, clock: Clock) -> Result<(), ChainError> {
         let head = self.state.head().time;
         if clock.time().ok_or(ChainError::TimeEnds)? < head {
@@ -371,7 +371,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Goes back to a snapshot, its clock included. What waited for a block is forgotten; faults stay as they are.
+    /// Goes back to a snapshot, its clock included. What waited for a block is forgotten; faults stay as they
+    /// are.
     ///
     /// # Errors
     /// [`ChainError::NoSnapshot`].

@@ -64,8 +64,8 @@ pub(crate) fn nothing() -> Result<ShardAccount, tycho_types::error::Error> {
     Ok(ShardAccount { account, last_trans_hash: HashBytes::ZERO, last_trans_lt: 0 })
 }
 
-/// Runs a message through all five phases of a transaction. Nothing is kept: the caller has the account before and
-/// after.
+/// Runs a message through all five phases of a transaction. Nothing is kept: the caller has the account before
+/// and after.
 ///
 /// # Errors
 /// [`NotExecuted`].

@@ -1,5 +1,6 @@
 //! A local TON chain for development and tests: every message goes through a real TVM and all phases of a
-//! transaction, and clients see the toncenter v2 API. It has one validator, itself, so its blocks prove nothing.
+//! transaction, and clients see the toncenter v2 API. It has one validator, itself, so its blocks prove
+//! nothing.
 
 mod api;
 mod audit;

@@ -1,5 +1,5 @@
-//! `cocoon-devnet`: a local TON chain for development and tests. Once it is ready it prints one JSON line with its
-//! addresses.
+//! `cocoon-devnet`: a local TON chain for development and tests. Once it is ready it prints one JSON line with
+//! its addresses.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -30,7 +30,8 @@ struct Arguments {
     /// Which prices of the main network it has
     #[arg(long, value_enum, default_value = "current")]
     fees: Fees,
-    /// ConfigParam 19; that of the public test network, so that nothing signed here means anything on the main network
+    /// ConfigParam 19; that of the public test network, so that nothing signed here means anything on the main
+    /// network
     #[arg(long, default_value_t = -3, allow_negative_numbers = true)]
     global_id: i32,
     /// Time between blocks; 0 makes none but those that are asked for

@@ -81,6 +81,8 @@ pub struct Network {
 }
 
 impl Network {
+    /// A network of these prices and this number.
+    ///
     /// # Errors
     /// Only if the parameters do not fit the cells they are written to.
     pub fn new(fees: Fees, global_id: i32) -> Result<Self, Error> {
@@ -94,6 +96,7 @@ impl Network {
         Ok(Self { fees, global_id, zerostate, config: Arc::new(config) })
     }
 
+    /// Which list of prices it has.
     #[must_use]
     pub fn fees(&self) -> Fees {
         self.fees
@@ -105,8 +108,8 @@ impl Network {
         self.global_id
     }
 
-    /// What stands for the root hash of the first block. No other network has it, so nothing that names its network by
-    /// it can be taken for this one.
+    /// What stands for the root hash of the first block. No other network has it, so nothing that names its
+    /// network by it can be taken for this one.
     #[must_use]
     pub fn zerostate(&self) -> HashBytes {
         self.zerostate

@@ -128,7 +128,8 @@ impl Production<'_> {
         let rules = Rules { min_lt, any_signature: false };
         let executed = execution::run(self.network, &self.moment, &account, inbound, rules)?;
         if executed.account.load_account()?.is_none() {
-            // The executor forgets what the account had left, such as the message that found it deleted for its debts.
+            // The executor forgets what the account had left, such as the message that found it deleted for its
+            // debts.
             self.supply.burned += value + nanos(&account)?;
             self.supply.burned -= executed.fees + executed.burned + carried(&executed)?;
         }
@@ -184,8 +185,8 @@ fn carried(executed: &Executed) -> Result<u128, Error> {
     Ok(sum)
 }
 
-/// In the order in which they were sent; or, with a seed, in any order that keeps what one account sent in order,
-/// which is all that the network promises.
+/// In the order in which they were sent; or, with a seed, in any order that keeps what one account sent in
+/// order, which is all that the network promises.
 fn ordered(mut due: Vec<Delivery>, seed: Option<u64>) -> Vec<Delivery> {
     due.sort_by_key(|delivery| (delivery.created_lt, *delivery.message.repr_hash()));
     let Some(seed) = seed else { return due };

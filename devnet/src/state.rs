@@ -44,7 +44,8 @@ pub struct Block {
     pub end_lt: u64,
     /// In the order in which they were made.
     pub transactions: Vec<TransactionId>,
-    /// Names the block, and with it all blocks before. Not the root of a Merkle tree: nothing can be proved with it.
+    /// Names the block, and with it all blocks before. Not the root of a Merkle tree: nothing can be proved
+    /// with it.
     pub digest: HashBytes,
 }
 

@@ -72,7 +72,7 @@ impl World {
         let address = topup["address"].as_str().context("no address")?;
         self.settlement.give(address, DEPOSIT, comment).await?;
         eventually("the deposit is credited", Duration::from_secs(60), || async {
-            Ok((self.credits().await?["balance"] == DEPOSIT.to_string()).then_some(()))
+            Ok((nano(&self.credits().await?["balance"])? == i128::from(DEPOSIT)).then_some(()))
         })
         .await
     }

@@ -15,8 +15,8 @@ use crate::execution::Executed;
 use crate::state::{Block, State, TransactionId};
 use crate::{Chain, Network, getter};
 
-/// Most transactions that may be asked for: toncenter's 100, and the one that `@ton/ton` asks for beside a page, because
-/// it drops the first one of it.
+/// Most transactions that may be asked for: toncenter's 100, and the one that `@ton/ton` asks for beside a
+/// page, because it drops the first one of it.
 const MOST_TRANSACTIONS: usize = 101;
 
 /// Most transactions of a block that may be asked for.
@@ -343,7 +343,7 @@ impl View<'_> {
             "end_lt": block.end_lt.to_string(),
             "gen_utime": block.time,
             "vert_seqno": 0,
-            "prev_blocks": previous.map(|previous| shapes::block_id(previous, workchain)).into_iter().collect::<Vec<_>>(),
+            "prev_blocks": Vec::from_iter(previous.map(|previous| shapes::block_id(previous, workchain))),
         }))
     }
 

@@ -49,8 +49,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does what may take a while, such as to run contracts or to wait for a block that is being made, where it keeps no
-/// other connection waiting.
+/// Does what may take a while, such as to run contracts or to wait for a block that is being made, where it
+/// keeps no other connection waiting.
 async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {

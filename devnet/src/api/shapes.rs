@@ -123,7 +123,7 @@ fn comment(mut body: CellSlice<'_>) -> Option<String> {
     }
     let mut text = Vec::new();
     loop {
-        if body.size_bits() % 8 != 0 || text.len() > MAX_COMMENT {
+        if !body.size_bits().is_multiple_of(8) || text.len() > MAX_COMMENT {
             return None;
         }
         while body.size_bits() > 0 {

@@ -20,7 +20,7 @@ use cocoon_ton::{
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tycho_types::cell::{Cell, CellBuilder, HashBytes};
 use tycho_types::models::{
     CurrencyCollection, IntMsgInfo, MessageLayout, MsgInfo, OwnedMessage, StateInit, StdAddr,
@@ -43,14 +43,9 @@ pub(crate) struct World {
     urls: Vec<String>,
     /// Messages that were put on their way: their logical times differ by it.
     sent: AtomicU64,
-    servers: Vec<JoinHandle<()>>,
+    /// Ended with it.
+    _servers: JoinSet<()>,
     _folder: TempDir,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.servers.iter().for_each(JoinHandle::abort);
-    }
 }
 
 pub(crate) fn operator(byte: u8) -> OperatorId {
@@ -135,12 +130,12 @@ impl World {
             Arc::new(Mutex::new(Devnet::in_memory(network, Clock::Standing { at: BEGIN })));
         // Messages come from the past: their logical times are small numbers.
         devnet.lock().unwrap().produce().unwrap();
-        let (mut urls, mut servers) = (Vec::new(), Vec::new());
+        let (mut urls, mut servers) = (Vec::new(), JoinSet::new());
         for _ in 0..count {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             urls.push(format!("http://{}", listener.local_addr().unwrap()));
             let router = DevnetEndpoint::new(Arc::clone(&devnet)).router();
-            servers.push(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
+            servers.spawn(async move { axum::serve(listener, router).await.unwrap() });
         }
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("ledger.db").display());
@@ -157,7 +152,7 @@ impl World {
             timeout,
             urls,
             sent: AtomicU64::new(1),
-            servers,
+            _servers: servers,
             _folder: folder,
         }
     }

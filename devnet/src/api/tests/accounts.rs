@@ -241,7 +241,10 @@ async fn transactions_come_from_the_newest_on_each_the_one_before() {
         let mut params = json!({"address": address.to_string()});
         params.as_object_mut().unwrap().extend(object(more));
         let found = api.result("getTransactions", params).await;
-        let id = |transaction: &Value| json!({"lt": transaction["transaction_id"]["lt"], "hash": transaction["transaction_id"]["hash"]});
+        let id = |transaction: &Value| {
+            let id = &transaction["transaction_id"];
+            json!({"lt": id["lt"], "hash": id["hash"]})
+        };
         found.as_array().unwrap().iter().map(id).collect::<Vec<_>>()
     };
     assert_eq!(asked(json!({})).await, all);

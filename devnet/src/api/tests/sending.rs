@@ -6,8 +6,9 @@ use tycho_types::cell::{Cell, CellFamily};
 
 use super::*;
 
-const REFUSED: &str = "LITE_SERVER_UNKNOWN: cannot apply external message to current state : External message was \
-                       not accepted\nCannot run message on account: inbound external message rejected by transaction:";
+const REFUSED: &str = "LITE_SERVER_UNKNOWN: cannot apply external message to current state : \
+                       External message was not accepted\n\
+                       Cannot run message on account: inbound external message rejected by transaction:";
 
 #[tokio::test]
 async fn a_message_is_taken_in_either_base64_and_known_by_its_hash() {

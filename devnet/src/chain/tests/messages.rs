@@ -247,8 +247,8 @@ fn deletable(chain: &mut Chain) -> StdAddr {
     address
 }
 
-/// `NEWC; 0x10 as 6 bits: int_msg_info without bounce, from nobody; to the sender; no coins, nothing else; SENDRAWMSG
-/// with mode 160`. The message's sender is in the slice of the whole message, after four bits.
+/// `NEWC; 0x10 as 6 bits: int_msg_info without bounce, from nobody; to the sender; no coins, nothing else;
+/// SENDRAWMSG with mode 160`. The message's sender is in the slice of the whole message, after four bits.
 const DESTROY: &str = concat!(
     "30",     // DROP the function's number, which is 0
     "30",     // DROP the body

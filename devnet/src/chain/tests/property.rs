@@ -183,7 +183,8 @@ impl World {
         }
     }
 
-    /// As little as possible is asked of the code under test: balances, histories and messages are read from cells.
+    /// As little as possible is asked of the code under test: balances, histories and messages are read from
+    /// cells.
     fn check(&self) {
         let state = self.chain.state();
         let supply = self.chain.supply();

@@ -95,8 +95,8 @@ fn rent_is_charged_by_the_cell_and_the_second() {
     assert_eq!(rent, (cells * 135 * u128::from(YEAR)).div_ceil(1 << 16));
 }
 
-/// Puts its data into a cell of its own, and with every message into one more: it is frozen under another hash than its
-/// address, without which it would count as never deployed.
+/// Puts its data into a cell of its own, and with every message into one more: it is frozen under another hash
+/// than its address, without which it would count as never deployed.
 const WRAP: &str = "ed44c8ccc9ed54";
 
 fn wrapped(data: Cell) -> Cell {
@@ -166,7 +166,8 @@ fn a_frozen_account_thaws_with_its_state_and_enough_to_pay_its_debt() {
 
 #[test]
 fn both_lists_of_prices_are_charged_as_they_are_published() {
-    // Gas of ACCEPT and nothing else, by hand: 10 + 16 bits, and the implicit RET's 5. Below 100 a flat price holds.
+    // Gas of ACCEPT and nothing else, by hand: 10 + 16 bits, and the implicit RET's 5. Below 100 a flat price
+    // holds.
     for (fees, flat) in [(Fees::Old, 40_000), (Fees::Current, 6_667)] {
         let mut chain = Chain::in_memory(Network::new(fees, -3).unwrap(), Clock::Standing { at: START });
         let address = deploy(&mut chain, "f800", Cell::empty_cell(), TON);
