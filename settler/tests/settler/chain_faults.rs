@@ -159,11 +159,14 @@ async fn a_call_that_fails_in_any_way_is_made_again_and_pays_once() {
     for (method, faults) in cases {
         all.spawn(async move {
             let mut world = owing(1).await;
-            world.timeout = Duration::from_millis(500);
+            if faults.hang > 0 {
+                world.timeout = Duration::from_millis(500);
+            }
             let mut settler = world.settler();
             world.set_faults(0, &on(method, faults.clone())).await;
             let mut failed = 0;
-            for _ in 0..20 {
+            // A busy machine may be too slow for that time, too: that is one more call that fails.
+            for _ in 0..200 {
                 match settler.step(world.now()).await {
                     Ok(Step::Idle(_)) => break,
                     Ok(_) => {}
@@ -176,7 +179,8 @@ async fn a_call_that_fails_in_any_way_is_made_again_and_pays_once() {
                 world.block();
             }
             assert!(failed >= 1, "{method} {faults:?}");
-            assert_paid_once(&world, &mut settler, 1).await;
+            world.timeout = Duration::from_secs(60);
+            assert_paid_once(&world, &mut world.settler(), 1).await;
         });
     }
     while let Some(done) = all.join_next().await {

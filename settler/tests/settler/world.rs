@@ -143,7 +143,7 @@ impl World {
             cocoon_ledger::open(&url, Options { test_clock: true, ..Options::default() }).await.unwrap();
         ledger.set_test_time(u64::from(BEGIN) * 1000).await.unwrap();
         let payouts = PayoutConfig { small_after_s: 3600, ..PayoutConfig::default() };
-        let (deposits, timeout) = (DepositConfig::default(), Duration::from_secs(5));
+        let (deposits, timeout) = (DepositConfig::default(), Duration::from_secs(60));
         Self {
             devnet,
             ledger,
