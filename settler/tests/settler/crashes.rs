@@ -83,6 +83,8 @@ impl Story {
         self.world.earn("bob", &operator(3), TON / 2).await;
         self.run().await;
         // Of a batch that lapsed, what is little waits anew.
+        self.loses = false;
+        self.world.devnet().set_faults(NetworkFaults::default());
         self.world.pass(7200).await;
         self.run().await;
     }
