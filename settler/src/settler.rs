@@ -413,19 +413,14 @@ impl Settler {
     async fn follow(&mut self, account: &Account, state: Option<WalletState>) -> Result<Step, SettlerError> {
         let Some(batch) = self.treasury.on_its_way().cloned() else { return Ok(Step::Waits) };
         let seqno = state.map_or(0, |state| state.seqno);
-        if seqno != batch.seqno {
-            // Somebody else with the key has used its number, and what the wallet did is all booked: it never is executed.
-            // What it was to pay waits until a person has looked.
-            if seqno < batch.seqno || !self.treasury.seqno_is_unsure() {
-                return Err(SettlerError::Wallet("its number has moved, and no transaction says why"));
-            }
-            let unexplained = self.treasury.unexplained().count();
-            if unexplained > 0 {
-                return Ok(Step::Idle(vec![Held::Unexplained(unexplained)]));
-            }
+        // Only somebody else with the key can have used its number, as what the wallet did is all booked; and then there
+        // is a transaction of that.
+        let is_used = seqno > batch.seqno && self.treasury.seqno_is_unsure();
+        if seqno != batch.seqno && !is_used {
+            return Err(SettlerError::Wallet("its number has moved, and no transaction says why"));
         }
-        // Or the chain has come to an end of it without having executed it.
-        if seqno != batch.seqno || account.at > u64::from(batch.valid_until) + LAPSE_MARGIN {
+        // The chain has come to an end of it without having executed it.
+        if account.at > u64::from(batch.valid_until) + LAPSE_MARGIN {
             return Ok(match self.decide(&Decision::Lapsed { seqno: batch.seqno }).await? {
                 true => Step::Lapsed,
                 false => Step::Overtaken,

@@ -161,7 +161,8 @@ fn a_withdrawal_on_its_way_or_paid_is_not_paid_again() {
     let plan = told.plan(&owing, &PayoutConfig::default());
     assert_eq!(amounts(&plan), [(payee(8), TON)]);
     told.begin(0, NOW, plan.payouts.clone());
-    assert_eq!(told.plan(&owing, &PayoutConfig::default()), Plan::default(), "one batch at a time");
+    let others = Owing { earned: earned(&[(1, i128::from(TON))]).earned, ..owing.clone() };
+    assert_eq!(told.plan(&others, &PayoutConfig::default()), Plan::default(), "one batch at a time");
     told.read(-i128::from(TON), Class::Paid { seqno: 0, sent: vec![Number(1)], skipped: Vec::new() });
     // The ledger does not know yet.
     assert_eq!(told.plan(&owing, &PayoutConfig::default()), Plan::default());
@@ -306,6 +307,13 @@ fn fees_are_paid_by_the_platform_alone() {
         told.plan(&owing, &PayoutConfig::default())
     };
     assert_eq!(of(cost(1)).payouts.len(), 1);
+    // Each payout of a batch has its own.
+    for (left, count) in [(cost(2), 2), (cost(2) - 1, 1)] {
+        let told = Told::with(100 * TON);
+        let balances = u128::from(98 * TON) - left;
+        let owing = Owing { balances, ..earned(&[(1, i128::from(TON)), (2, i128::from(TON))]) };
+        assert_eq!(told.plan(&owing, &PayoutConfig::default()).payouts.len(), count, "{left}");
+    }
     let short = of(cost(1) - 1);
     let held = vec![Held::NoFloat { has: i128::try_from(cost(1) - 1).unwrap(), needs: cost(1) }];
     assert_eq!(short, Plan { payouts: Vec::new(), held });
@@ -333,6 +341,12 @@ fn the_platform_has_what_is_left_once_everybody_had_theirs() {
     assert_eq!(platform(&owing, &told.treasury), i128::from(68 * TON));
     told.read(-i128::from(7 * TON) - 9, Class::Paid { seqno: 0, sent: vec![Number(1)], skipped: Vec::new() });
     assert_eq!(platform(&owing, &told.treasury), i128::from(68 * TON) - 9, "but for the fee");
+    // Nor does one of a withdrawal, which the ledger counts until it is done.
+    let intent = RequestId::generate();
+    let of = Owed::Withdrawal { account: "acme".parse().unwrap(), intent };
+    told.begin(1, NOW, vec![Begun { of, ..to_operator(2, 2, 5 * TON) }]);
+    assert_eq!(platform(&owing, &told.treasury), i128::from(68 * TON) - 9);
+    told.tell(&Decision::Lapsed { seqno: 1 });
     told.read(-i128::from(TON), Class::Unexplained { why: String::new() });
     assert_eq!(platform(&owing, &told.treasury), i128::from(68 * TON) - 9, "until it is explained");
     told.tell(&Decision::Explained { transaction: Place { lt: told.lt, hash: CellHash([7; 32]) } });

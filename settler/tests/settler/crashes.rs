@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cocoon_devnet::NetworkFaults;
 use cocoon_settler::{Settler, Step};
 
 use crate::mortal::{Fate, Life, WHENS, When, born};
@@ -29,17 +30,22 @@ struct Story {
     fate: Arc<Fate>,
     settler: Settler,
     life: Arc<Life>,
+    /// Whether the first messages of every batch reach no block, so that it lapses.
+    loses: bool,
 }
 
 impl Story {
-    async fn begin(kills: &[(u64, When)]) -> Self {
+    async fn begin(kills: &[(u64, When)], loses: bool) -> Self {
         let (world, fate) = (World::new().await, Fate::new(kills));
         let (settler, life) = born(&world, &fate);
-        Self { world, fate, settler, life }
+        Self { world, fate, settler, life, loses }
     }
 
     /// Steps with a block after each; whoever has ended is followed by another one.
     async fn run(&mut self) {
+        if self.loses {
+            self.world.devnet().set_faults(NetworkFaults { drop_externals: 3, ..NetworkFaults::default() });
+        }
         for _ in 0..200 {
             let step = self.settler.step(self.world.now()).await;
             self.world.block();
@@ -49,6 +55,7 @@ impl Story {
                     self.world.settle_chain();
                     return;
                 }
+                Ok(Step::SentAgain | Step::Waits) if self.loses => self.world.pass(70).await,
                 Ok(_) => {}
                 Err(error) => {
                     assert!(self.life.is_over(), "{error}");
@@ -74,6 +81,11 @@ impl Story {
         self.world.pass(7200).await;
         self.world.earn("acme", &operator(1), TON + TON / 5).await;
         self.world.earn("bob", &operator(3), TON / 2).await;
+        self.run().await;
+        // Of a batch that lapsed, what is little waits anew.
+        self.loses = false;
+        self.world.devnet().set_faults(NetworkFaults::default());
+        self.world.pass(7200).await;
         self.run().await;
     }
 
@@ -119,26 +131,29 @@ struct Count {
     runs: u64,
     kills: u64,
     transfers: u64,
+    lapsed: u64,
 }
 
 impl Count {
     /// One story with these kills; how many calls it took.
-    async fn run(&mut self, kills: &[(u64, When)]) -> u64 {
-        let mut story = Story::begin(kills).await;
+    async fn run(&mut self, kills: &[(u64, When)], loses: bool) -> u64 {
+        let mut story = Story::begin(kills, loses).await;
         story.live().await;
         let (calls, killed) = (story.fate.calls(), story.fate.killed());
         // The second kill of two may come after the end.
         assert!(killed == kills.len() as u64 || killed == 1, "{kills:?}: the story ended before");
         self.runs += 1;
         self.kills += killed;
+        let lapsed = |record: &&String| record.contains(r#""decision":"lapsed""#);
+        self.lapsed += story.world.log().await.iter().filter(lapsed).count() as u64;
         self.transfers += story.end().await;
         calls
     }
 
     fn print(&self, what: &str) {
-        let Self { runs, kills, transfers } = self;
+        let Self { runs, kills, transfers, lapsed } = self;
         println!(
-            "{what}: {runs} runs, {kills} kills, {transfers} transfers on the chain, none twice and none missing"
+            "{what}: {runs} runs, {kills} kills, {lapsed} batches lapsed, {transfers} transfers on the chain, none twice and none missing"
         );
     }
 }
@@ -146,34 +161,45 @@ impl Count {
 #[tokio::test]
 async fn whoever_is_killed_at_any_call_has_paid_everybody_once_when_another_one_goes_on() {
     let mut count = Count::default();
-    let calls = count.run(&[]).await;
+    let calls = count.run(&[], false).await;
     for call in 0..calls {
         for when in WHENS {
-            count.run(&[(call, when)]).await;
+            count.run(&[(call, when)], false).await;
         }
     }
+    assert_eq!(count.lapsed, 0);
     count.print("one kill");
 }
 
-/// All pairs are some ten thousand runs: a part of them, the same each time.
+#[tokio::test]
+async fn whoever_is_killed_while_batches_lapse_has_paid_everybody_once_when_another_one_goes_on() {
+    let mut count = Count::default();
+    let calls = count.run(&[], true).await;
+    assert!(count.lapsed >= 3, "of deployment and of both payouts");
+    for call in (0..calls).step_by(if full() { 1 } else { 3 }) {
+        for when in WHENS {
+            count.run(&[(call, when)], true).await;
+        }
+    }
+    count.print("one kill, of each batch the first messages are lost");
+}
+
+/// All pairs where there is time; else a part of them, the same each time.
 #[tokio::test]
 async fn whoever_is_killed_twice_has_paid_everybody_once_all_the_same() {
     let mut count = Count::default();
-    let calls = count.run(&[]).await;
+    let calls = count.run(&[], false).await;
     let mut random = fastrand::Rng::with_seed(0x5e77_1e55);
-    let mut pairs = Vec::new();
-    for first in 0..calls {
-        // The next life's first calls are where it finds what the one before has left.
-        pairs.extend((1..12).map(|later| (first, first + later)));
-        pairs.extend((0..4).map(|_| (first, random.u64(first + 1..calls.max(first + 2)))));
-    }
+    // The second life begins with the calls of the first one's end.
+    let mut pairs: Vec<_> =
+        (0..calls).flat_map(|first| (first + 1..calls + 12).map(move |second| (first, second))).collect();
     random.shuffle(&mut pairs);
     if !full() {
-        pairs.truncate(100);
+        pairs.truncate(60);
     }
     for (first, second) in pairs {
         let [one, other] = [(); 2].map(|()| WHENS[random.usize(..2)]);
-        count.run(&[(first, one), (second, other)]).await;
+        count.run(&[(first, one), (second, other)], false).await;
     }
     count.print("two kills");
 }

@@ -1,5 +1,6 @@
 //! Who is to be paid is not always somebody who can be.
 
+use cocoon_devnet::Fees;
 use cocoon_ledger::{TonAddress, Withdrawal, WithdrawalBegun};
 use cocoon_receipts::{NanoTon, OperatorId, RequestId};
 use cocoon_settler::decision::{Begun, Decision, Number, Owed, Payee};
@@ -85,39 +86,44 @@ async fn a_payee_that_is_not_deployed_has_what_it_was_paid() {
     world.assert_closes(&settler).await;
 }
 
+/// Of a platform that has little: what the others own is not spent on fees, whatever the chain takes.
 #[tokio::test]
-async fn payees_of_the_masterchain_are_paid_and_their_fees_are_within_the_plan() {
-    let payees: Vec<Address> =
-        (1..=40).map(|byte| Address::new(Workchain::Masterchain, [byte; 32])).collect();
-    let names: Vec<OperatorId> = payees.iter().map(|payee| payee.to_string().parse().unwrap()).collect();
-    // A platform that has little: what the others own is not spent on fees.
-    let world = World::new().await;
-    world.float(TON / 5);
-    let mut settler = world.settler();
-    world.run(&mut settler).await;
-    world.deposit("acme", 100 * TON);
-    world.run(&mut settler).await;
-    for name in &names {
-        world.earn("acme", name, TON).await;
-    }
-    for _ in 0..20 {
-        let step = settler.step(world.now()).await.unwrap();
-        world.settle_chain();
-        settler.step(world.now()).await.unwrap();
-        let owing = world.books().owing().await.unwrap();
-        let platform = cocoon_settler::plan::platform(&owing, settler.treasury());
-        assert!(platform > 0, "{platform} after {step:?}");
-        if matches!(step, Step::Idle(_)) {
-            break;
+async fn what_a_batch_costs_is_within_its_plan_at_all_prices_and_in_both_workchains() {
+    for (fees, workchain) in [
+        (Fees::Current, Workchain::Basechain),
+        (Fees::Old, Workchain::Basechain),
+        (Fees::Current, Workchain::Masterchain),
+        (Fees::Old, Workchain::Masterchain),
+    ] {
+        let payees: Vec<Address> = (1..=40).map(|byte| Address::new(workchain, [byte; 32])).collect();
+        let world = World::with(1, fees).await;
+        world.float(TON / 5);
+        let mut settler = world.settler();
+        world.run(&mut settler).await;
+        world.deposit("acme", 100 * TON);
+        world.run(&mut settler).await;
+        for payee in &payees {
+            world.earn("acme", &payee.to_string().parse().unwrap(), TON).await;
         }
+        loop {
+            let step = settler.step(world.now()).await.unwrap();
+            world.settle_chain();
+            world.run_or_wait(&mut settler).await;
+            let owing = world.books().owing().await.unwrap();
+            let platform = cocoon_settler::plan::platform(&owing, settler.treasury());
+            assert!(platform > 0, "{fees:?} {workchain:?}: {platform} after {step:?}");
+            if matches!(step, Step::Idle(_)) {
+                break;
+            }
+        }
+        world.float(5 * TON);
+        assert_eq!(held(&world, &mut settler).await, []);
+        for payee in payees {
+            let payouts = world.payouts_to(&payee).await;
+            assert_eq!(payouts.iter().map(|(_, nano)| *nano).collect::<Vec<_>>(), [TON]);
+        }
+        world.assert_closes(&settler).await;
     }
-    world.float(5 * TON);
-    assert_eq!(held(&world, &mut settler).await, []);
-    for payee in payees {
-        let payouts = world.payouts_to(&payee).await;
-        assert_eq!(payouts.iter().map(|(_, nano)| *nano).collect::<Vec<_>>(), [TON]);
-    }
-    world.assert_closes(&settler).await;
 }
 
 #[tokio::test]

@@ -171,7 +171,7 @@ async fn settlers_whose_calls_come_in_any_order_pay_everybody_once() {
 async fn settlers_that_run_at_the_same_time_pay_everybody_once() {
     const ROUNDS: u64 = 3;
     let mut count = Count::default();
-    for _ in 0..if full() { 100 } else { 10 } {
+    for _ in 0..if full() { 100 } else { 30 } {
         let world = Arc::new(world().await);
         for round in 0..ROUNDS {
             earn(&world, round).await;

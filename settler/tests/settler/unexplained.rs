@@ -83,6 +83,10 @@ async fn a_transfer_by_somebody_with_the_key_in_the_place_of_a_batch_stops_payou
     assert!(matches!(step, Step::Began { payouts: 1, .. }), "{step:?}");
     let batch = settler.treasury().on_its_way().unwrap().clone();
     steal(&world, batch.seqno, 66, TON);
+    // Its time is over as any batch's.
+    assert_eq!(settler.step(world.now()).await.unwrap(), Step::Booked(1));
+    assert_eq!(settler.step(world.now()).await.unwrap(), Step::Waits);
+    world.pass(batch.valid_until + 61 - world.now()).await;
     assert_goes_on_once_explained(&world, &mut settler, &[(2, 2 * TON)]).await;
     world.devnet().send_external(&World::signed(&batch).boc).unwrap_err();
 }

@@ -125,13 +125,17 @@ impl World {
     }
 
     pub(crate) async fn with_endpoints(count: usize) -> Self {
-        let network = DevnetNetwork::new(Fees::Current, -3).unwrap();
+        Self::with(count, Fees::Current).await
+    }
+
+    pub(crate) async fn with(endpoints: usize, fees: Fees) -> Self {
+        let network = DevnetNetwork::new(fees, -3).unwrap();
         let devnet: SharedChain =
             Arc::new(Mutex::new(Devnet::in_memory(network, Clock::Standing { at: BEGIN })));
         // Messages come from the past: their logical times are small numbers.
         devnet.lock().unwrap().produce().unwrap();
         let (mut urls, mut servers) = (Vec::new(), JoinSet::new());
-        for _ in 0..count {
+        for _ in 0..endpoints {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             urls.push(format!("http://{}", listener.local_addr().unwrap()));
             let router = DevnetEndpoint::new(Arc::clone(&devnet)).router();
@@ -143,7 +147,7 @@ impl World {
             cocoon_ledger::open(&url, Options { test_clock: true, ..Options::default() }).await.unwrap();
         ledger.set_test_time(u64::from(BEGIN) * 1000).await.unwrap();
         let payouts = PayoutConfig { small_after_s: 3600, ..PayoutConfig::default() };
-        let (deposits, timeout) = (DepositConfig::default(), Duration::from_secs(5));
+        let (deposits, timeout) = (DepositConfig::default(), Duration::from_secs(60));
         Self {
             devnet,
             ledger,
