@@ -15,6 +15,7 @@ use crate::run::capture;
 const GATEWAY: &str = "cocoon-gateway";
 const BACKEND: &str = "cocoon-backend";
 const CONNECT: &str = "cocoon-connect";
+const DEVNET: &str = "cocoon-devnet";
 const SCRIPTED_ENGINE: &str = "cocoon-scripted-engine";
 
 /// 10 TON of test credit, in nanoTON.
@@ -42,6 +43,7 @@ pub(crate) fn name_binaries(tests: &mut Command, release: &Path) {
         .env("COCOON_GATEWAY_BIN", gateway_binary(release))
         .env("COCOON_BACKEND_BIN", backend_binary(release))
         .env("COCOON_CONNECT_BIN", connect_binary(release))
+        .env("COCOON_DEVNET_BIN", release.join(DEVNET))
         .env("COCOON_SCRIPTED_ENGINE_BIN", release.join(SCRIPTED_ENGINE));
 }
 
