@@ -54,6 +54,7 @@ mod shapes;
 mod standings;
 mod surface;
 mod tdx_agreement;
+mod ton_clients;
 mod transport;
 mod turned_bad;
 mod usage_api;
@@ -167,6 +168,7 @@ fn main() -> std::process::ExitCode {
             it_shows_and_does_what_the_api_does;
         contracts: their_code_is_what_their_sources_compile_to, they_do_what_their_tests_say,
             each_guard_is_missed_when_it_is_gone, the_goldens_are_what_others_make_anew;
+        ton_clients: the_official_one_deploys_pays_and_reads_back, another_one_deploys_pays_and_reads_back;
         connect: a_gateway_is_reached_over_tls, a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
             requests_of_web_pages_are_403, verify_prints_what_it_checked;
     };

@@ -32,6 +32,7 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
     let chromium = system::chromium()?;
     let python = python::for_tests(places, "requirements.txt")?;
     let instructor = python::for_tests(places, "requirements-instructor.txt")?;
+    let tonutils = python::for_tests(places, "requirements-ton.txt")?;
     let node_modules = node::for_tests(places)?;
     let dashboard_modules = node::for_dashboard(places)?;
     let contracts_modules = node::for_contracts(places)?;
@@ -61,6 +62,7 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
         .env("COCOON_MODEL_PATH", &model.source)
         .env("COCOON_TEST_PYTHON", &python)
         .env("COCOON_TEST_PYTHON_INSTRUCTOR", &instructor)
+        .env("COCOON_TEST_PYTHON_TON", &tonutils)
         .env("COCOON_TEST_NODE_MODULES", &node_modules)
         .env("COCOON_TEST_DASHBOARD_MODULES", &dashboard_modules)
         .env("COCOON_TEST_CONTRACTS_MODULES", &contracts_modules)

@@ -59,7 +59,7 @@ function configuration(base, { storage, gas, forward }, globalId) {
 }
 
 /** One emulator and one configuration to start from serve all chains of a test file. */
-const EXECUTOR = await Executor.create();
+export const EXECUTOR = await Executor.create();
 const { config: BASE } = await Blockchain.create({ executor: EXECUTOR, config: 'slim' });
 
 /** Prices are in 1/65536 nanoTON; what is taken is rounded up. */
@@ -68,18 +68,25 @@ const over = (price) => (price + 65_535n) / 65_536n;
 export class Chain {
   #blockchain;
 
-  /** @param {{prices?: 'old' | 'current', globalId?: number}} options */
-  static async create({ prices = 'current', globalId = MAINNET } = {}) {
+  /** @param {{prices?: 'old' | 'current', globalId?: number, executor?: IExecutor}} options `executor` may look on */
+  static async create({ prices = 'current', globalId = MAINNET, executor = EXECUTOR } = {}) {
     const chain = new Chain();
     chain.prices = PRICES[prices];
+    chain.globalId = globalId;
     const config = configuration(BASE, chain.prices, globalId);
-    chain.#blockchain = await Blockchain.create({ executor: EXECUTOR, config });
+    chain.#blockchain = await Blockchain.create({ executor, config });
     chain.#blockchain.now = BEGIN;
     return chain;
   }
 
   get now() { return this.#blockchain.now; }
   set now(time) { this.#blockchain.now = time; }
+
+  /** All parameters, as the emulator has them. */
+  get config() { return this.#blockchain.config; }
+
+  /** What contracts draw random numbers from: 32 bytes. */
+  set seed(bytes) { this.#blockchain.random = bytes; }
 
   /** NanoTON for `gas`, of which 100 have a price of their own. */
   gasFee(gas) {
@@ -97,11 +104,11 @@ export class Chain {
   restore(snapshot) { return this.#blockchain.loadFrom(snapshot); }
 
   /**
-   * Delivers an internal message and all that follow from it.
+   * Delivers an internal message and all that follow from it; `header` are further fields of it, which few tests need.
    * @returns {Promise<Receipt>} of the transaction on `to`
    */
-  async send({ from, to, value, body = Cell.EMPTY, init, bounce = true, bounced = false, extra }) {
-    const message = internal({ from, to, value, body, stateInit: init, bounce, bounced, ec: extra });
+  async send({ from, to, value, body = Cell.EMPTY, init, bounce = true, bounced = false, extra, ...header }) {
+    const message = internal({ from, to, value, body, stateInit: init, bounce, bounced, ec: extra, ...header });
     const { transactions } = await this.#blockchain.sendMessage(message);
     return new Receipt(transactions);
   }
@@ -167,5 +174,6 @@ export function feesOf(transaction) {
 function sentMessage({ info, body }) {
   const slice = body.beginParse();
   const op = slice.remainingBits >= 32 ? slice.loadUint(32) : undefined;
-  return { to: info.dest, value: info.value.coins, bounce: info.bounce, op, rest: slice };
+  // A message to nobody on the chain carries no value.
+  return { to: info.dest, value: info.value?.coins ?? 0n, bounce: info.bounce ?? false, op, rest: slice };
 }

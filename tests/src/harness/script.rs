@@ -16,7 +16,11 @@ pub(crate) enum Runtime {
     Python,
     /// Python with the packages that instructor wants.
     PythonForInstructor,
+    /// Python with the packages that tonutils wants.
+    PythonForTon,
     Node,
+    /// Node.js with the packages of the contracts, among them TON's own.
+    NodeForTon,
 }
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -40,12 +44,9 @@ pub(crate) async fn run_script(
     let (mut command, _folder) = match runtime {
         Runtime::Python => (python("COCOON_TEST_PYTHON", script)?, None),
         Runtime::PythonForInstructor => (python("COCOON_TEST_PYTHON_INSTRUCTOR", script)?, None),
-        Runtime::Node => {
-            let folder = node_folder()?;
-            let mut command = Command::new("node");
-            command.arg(folder.path().join(script));
-            (command, Some(folder))
-        }
+        Runtime::PythonForTon => (python("COCOON_TEST_PYTHON_TON", script)?, None),
+        Runtime::Node => node("COCOON_TEST_NODE_MODULES", script)?,
+        Runtime::NodeForTon => node("COCOON_TEST_CONTRACTS_MODULES", script)?,
     };
     command.stdin(Stdio::null()).kill_on_drop(true).envs(variables.iter().copied());
     let output = tokio::time::timeout(limit, command.output())
@@ -67,8 +68,9 @@ pub(super) fn python(variable: &str, script: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Node.js looks for a module's packages beside the module alone: copies of the scripts, with a link to the packages.
-fn node_folder() -> anyhow::Result<TempDir> {
+/// A Node.js script with the packages that `variable` names. They are looked for beside the script alone: it is
+/// run in a folder with copies of the scripts and a link to the packages.
+fn node(variable: &str, script: &str) -> anyhow::Result<(Command, Option<TempDir>)> {
     let folder = tempfile::tempdir()?;
     for entry in std::fs::read_dir(scripts())? {
         let path = entry?.path();
@@ -76,9 +78,10 @@ fn node_folder() -> anyhow::Result<TempDir> {
             std::fs::copy(&path, folder.path().join(name))?;
         }
     }
-    let modules = environment::path("COCOON_TEST_NODE_MODULES")?;
-    std::os::unix::fs::symlink(modules, folder.path().join("node_modules"))?;
-    Ok(folder)
+    std::os::unix::fs::symlink(environment::path(variable)?, folder.path().join("node_modules"))?;
+    let mut command = Command::new("node");
+    command.arg(folder.path().join(script));
+    Ok((command, Some(folder)))
 }
 
 fn scripts() -> PathBuf {
