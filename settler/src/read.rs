@@ -85,6 +85,7 @@ pub(crate) fn payouts(batch: &Batch) -> Vec<Payout> {
         to: begun.to.0,
         amount: begun.amount,
         bounce: false,
+        call: None,
     };
     batch.payouts.iter().map(payout).collect()
 }

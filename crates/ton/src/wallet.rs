@@ -7,7 +7,9 @@ use tonlib_core::wallet::wallet_version::WalletVersion;
 use crate::message::{from_outside, state_init, to_send};
 use crate::reader::Reader;
 use crate::writer::Writer;
-use crate::{Address, ArcCell, BocError, CellError, CellHash, GlobalId, KeyPair, PublicKey, boc};
+use crate::{
+    Address, ArcCell, BocError, CellError, CellHash, ChannelMessage, GlobalId, KeyPair, PublicKey, boc,
+};
 
 /// Most payouts in a batch: a list of actions has no more.
 pub const MAX_PAYOUTS: usize = 255;
@@ -37,6 +39,44 @@ pub struct Payout {
     /// Whether it comes back where there is no contract; to an account that is not deployed yet it must not
     /// be set.
     pub bounce: bool,
+    /// What the payee, a payment channel, is told to do, with the payout's id as its `query_id`. The amount is then for
+    /// its fees, and what it does not need comes back with its answer.
+    pub call: Option<ChannelMessage>,
+}
+
+impl Payout {
+    /// The body of its message.
+    ///
+    /// # Errors
+    /// As [`Wallet::new`].
+    pub fn body(&self) -> Result<ArcCell, CellError> {
+        match &self.call {
+            None => payout_body(self.id),
+            Some(call) => call.body(self.id.0),
+        }
+    }
+}
+
+/// A message that the wallet is asked to send.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub to: Address,
+    /// NanoTON that arrive; fees come on top.
+    pub value: NanoTon,
+    /// Whether it comes back where it is refused or there is no contract.
+    pub bounce: bool,
+    /// Code and data of the account, which is deployed by it.
+    pub init: Option<ArcCell>,
+    pub body: ArcCell,
+}
+
+/// A request that is signed. To send it again is to send the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// The external message, serialised.
+    pub boc: Vec<u8>,
+    /// Of the signed body, by which its transaction is known.
+    pub body_hash: CellHash,
 }
 
 /// A batch that is refused.
@@ -116,10 +156,13 @@ impl Wallet {
         deploy: bool,
     ) -> Result<Batch, BatchError> {
         let total = total(&payouts)?;
-        let actions = actions(&payouts)?;
-        let batch =
-            Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno, valid_until, payouts, total };
-        self.sign(key, batch, Some(&actions), deploy)
+        let outgoing = payouts.iter().map(|payout| {
+            let Payout { to, amount: value, bounce, .. } = *payout;
+            Ok(Outgoing { to, value, bounce, init: None, body: payout.body()? })
+        });
+        let outgoing = outgoing.collect::<Result<Vec<_>, CellError>>()?;
+        let SignedRequest { boc, body_hash } = self.request(key, &outgoing, seqno, valid_until, deploy)?;
+        Ok(Batch { boc, body_hash, seqno, valid_until, payouts, total })
     }
 
     /// Signs the wallet's first message, which brings its code and sends nothing: the wallet does not see money that
@@ -128,36 +171,42 @@ impl Wallet {
     /// # Errors
     /// [`BatchError`].
     pub fn deployment(&self, key: &KeyPair, valid_until: u32) -> Result<Batch, BatchError> {
-        let (payouts, total) = (Vec::new(), NanoTon::ZERO);
-        let batch =
-            Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno: 0, valid_until, payouts, total };
-        self.sign(key, batch, None, true)
+        let SignedRequest { boc, body_hash } = self.request(key, &[], 0, valid_until, true)?;
+        Ok(Batch { boc, body_hash, seqno: 0, valid_until, payouts: Vec::new(), total: NanoTon::ZERO })
     }
 
-    /// The batch with its bytes.
-    fn sign(
+    /// Signs whatever the wallet is to send. `deploy` sends its code along, for the first message of all.
+    ///
+    /// # Errors
+    /// [`BatchError::Size`] for more than [`MAX_PAYOUTS`] messages, [`BatchError::Key`], and what cells fail with.
+    pub fn request(
         &self,
         key: &KeyPair,
-        batch: Batch,
-        actions: Option<&ArcCell>,
+        outgoing: &[Outgoing],
+        seqno: u32,
+        valid_until: u32,
         deploy: bool,
-    ) -> Result<Batch, BatchError> {
+    ) -> Result<SignedRequest, BatchError> {
         if key.public() != self.key {
             return Err(BatchError::Key);
         }
+        if outgoing.len() > MAX_PAYOUTS {
+            return Err(BatchError::Size);
+        }
+        let actions = if outgoing.is_empty() { None } else { Some(actions(outgoing)?) };
         let request = Writer::new()
             .uint(32, SIGNED_FROM_OUTSIDE)
             .i32(self.id)
-            .uint(32, batch.valid_until.into())
-            .uint(32, batch.seqno.into())
-            .maybe_reference(actions)
+            .uint(32, valid_until.into())
+            .uint(32, seqno.into())
+            .maybe_reference(actions.as_ref())
             // No other actions.
             .bit(false);
         let unsigned = request.cell()?;
         let signature = key.sign(CellHash::of(&unsigned));
         let body = Writer::new().content(&unsigned).bytes(&signature).cell()?;
         let message = from_outside(&self.address, deploy.then_some(&self.init), &body)?;
-        Ok(Batch { boc: boc::encode(&message)?, body_hash: CellHash::of(&body), ..batch })
+        Ok(SignedRequest { boc: boc::encode(&message)?, body_hash: CellHash::of(&body) })
     }
 }
 
@@ -180,10 +229,10 @@ fn total(payouts: &[Payout]) -> Result<NanoTon, BatchError> {
 }
 
 /// `OutList` (block.tlb): the first action is the innermost.
-fn actions(payouts: &[Payout]) -> Result<ArcCell, BatchError> {
+fn actions(outgoing: &[Outgoing]) -> Result<ArcCell, BatchError> {
     let mut list = Writer::new().cell()?;
-    for payout in payouts {
-        let message = to_send(&payout.to, payout.amount, payout.bounce, &payout_body(payout.id)?)?;
+    for Outgoing { to, value, bounce, init, body } in outgoing {
+        let message = to_send(to, *value, *bounce, init.as_ref(), body)?;
         list = Writer::new()
             .uint(32, ACTION_SEND)
             .uint(8, SEND_MODE)

@@ -266,6 +266,7 @@ impl World {
             to: begun.to.0,
             amount: begun.amount,
             bounce: false,
+            call: None,
         });
         let (seqno, until) = (batch.seqno, batch.valid_until);
         Self::wallet().batch(&Self::key(), payouts.collect(), seqno, until, batch.deploy).unwrap()

@@ -29,7 +29,7 @@ fn wallet() -> Wallet {
 }
 
 fn payout(id: u64, amount: u64) -> Payout {
-    Payout { id: PayoutId(id), to: wallet().address(), amount: NanoTon(amount), bounce: false }
+    Payout { id: PayoutId(id), to: wallet().address(), amount: NanoTon(amount), bounce: false, call: None }
 }
 
 fn batch(payouts: Vec<Payout>) -> Result<Batch, BatchError> {
