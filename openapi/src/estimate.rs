@@ -90,6 +90,24 @@ pub fn estimate_sealed(price: &Price, sealed: Sealed, body_limit: u64, context: 
     Some(Bound { worst_case, useful_minimum: is_open.then_some(least), tokens })
 }
 
+/// The highest ceiling of at most `most` tokens with which a sealed request of this length costs no more than `allowed`;
+/// 1 where not even that does. Its worst case is then what is held.
+#[must_use]
+pub fn affordable_ceiling(price: &Price, sealed: Sealed, context: u64, most: u64, allowed: NanoTon) -> u64 {
+    let fits = |ceiling| {
+        let sealed = Sealed { ceiling: Some(ceiling), ..sealed };
+        // The body's limit counts only where there is no length.
+        estimate_sealed(price, sealed, u64::MAX, context).is_some_and(|bound| bound.worst_case <= allowed)
+    };
+    // `fits(low)` or low = 1; not `fits(high)`.
+    let (mut low, mut high) = (1, most.max(1).saturating_add(1));
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
 /// The cost of so many tokens. Whichever class is dearer may be the one that is used.
 fn most(price: &Price, prompt: u64, completion: u64) -> Option<NanoTon> {
     let dearest = Price {
@@ -196,6 +214,18 @@ mod tests {
                 Bound { worst_case: NanoTon(1_000_512 + completion), useful_minimum: least, tokens };
             assert_eq!(all, expected, "{endpoint:?}");
         }
+    }
+
+    #[test]
+    fn the_affordable_ceiling_is_the_highest_whose_worst_case_is_allowed() {
+        let request = |length| Sealed { endpoint: Endpoint::ChatCompletions, length: Some(length), ceiling: None };
+        let of = |allowed| affordable_ceiling(&PRICE, request(100), 1000, 1000, NanoTon(allowed));
+        for (allowed, ceiling) in [(0, 1), (612, 1), (615, 1), (617, 1), (618, 2), (3611, 999), (3612, 1000), (9999, 1000)]
+        {
+            assert_eq!(of(allowed), ceiling, "{allowed}");
+        }
+        let free = Price { prompt: NanoTon(0), cached: NanoTon(0), completion: NanoTon(0), reasoning: NanoTon(0), ..PRICE };
+        assert_eq!(affordable_ceiling(&free, request(1), 1000, u64::MAX, NanoTon(0)), u64::MAX - 1);
     }
 
     #[test]

@@ -52,8 +52,8 @@ pub use voucher::{
     VoucherToken,
 };
 pub use wallet::{
-    Batch, BatchError, MAX_PAYOUTS, Outgoing, PAYOUT_OP, Payout, PayoutId, SignedRequest, Wallet,
-    WalletState, payout_body,
+    Batch, BatchError, MAX_PAYOUTS, Outgoing, OutgoingValue, PAYOUT_OP, Payout, PayoutId, SignedRequest,
+    Wallet, WalletState, payout_body,
 };
 
 /// A cell, counted by reference.

@@ -22,6 +22,9 @@ pub const PAYOUT_OP: u32 = 0x5041_0101;
 /// the latter in what comes from outside: else one bad action would block the wallet for ever.
 const SEND_MODE: u64 = 1 + 2;
 
+/// The whole balance, out of which fees come; an action that fails is passed over.
+const SEND_ALL_MODE: u64 = 128 + 2;
+
 const SIGNED_FROM_OUTSIDE: u64 = 0x7369_676e;
 const ACTION_SEND: u64 = 0x0ec3_c86d;
 
@@ -57,12 +60,20 @@ impl Payout {
     }
 }
 
+/// What a message brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutgoingValue {
+    /// NanoTON that arrive; fees come on top.
+    Exactly(NanoTon),
+    /// All that the wallet has, less fees: for the last message of a request.
+    All,
+}
+
 /// A message that the wallet is asked to send.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     pub to: Address,
-    /// NanoTON that arrive; fees come on top.
-    pub value: NanoTon,
+    pub value: OutgoingValue,
     /// Whether it comes back where it is refused or there is no contract.
     pub bounce: bool,
     /// Code and data of the account, which is deployed by it.
@@ -157,8 +168,8 @@ impl Wallet {
     ) -> Result<Batch, BatchError> {
         let total = total(&payouts)?;
         let outgoing = payouts.iter().map(|payout| {
-            let Payout { to, amount: value, bounce, .. } = *payout;
-            Ok(Outgoing { to, value, bounce, init: None, body: payout.body()? })
+            let Payout { to, amount, bounce, .. } = *payout;
+            Ok(Outgoing { to, value: OutgoingValue::Exactly(amount), bounce, init: None, body: payout.body()? })
         });
         let outgoing = outgoing.collect::<Result<Vec<_>, CellError>>()?;
         let SignedRequest { boc, body_hash } = self.request(key, &outgoing, seqno, valid_until, deploy)?;
@@ -232,10 +243,14 @@ fn total(payouts: &[Payout]) -> Result<NanoTon, BatchError> {
 fn actions(outgoing: &[Outgoing]) -> Result<ArcCell, BatchError> {
     let mut list = Writer::new().cell()?;
     for Outgoing { to, value, bounce, init, body } in outgoing {
-        let message = to_send(to, *value, *bounce, init.as_ref(), body)?;
+        let (mode, value) = match value {
+            OutgoingValue::Exactly(value) => (SEND_MODE, *value),
+            OutgoingValue::All => (SEND_ALL_MODE, NanoTon::ZERO),
+        };
+        let message = to_send(to, value, *bounce, init.as_ref(), body)?;
         list = Writer::new()
             .uint(32, ACTION_SEND)
-            .uint(8, SEND_MODE)
+            .uint(8, mode)
             .reference(&list)
             .reference(&message)
             .cell()?;
