@@ -203,7 +203,8 @@ impl Asker {
             context.max_cost = Some(context.max_cost.map_or(part.amount(), |most| most.min(part.amount())));
         }
         let (sealed, headers) = seal(asked, backend, context, &key, ceiling).map_err(not_sealed)?;
-        let response = match self.gateway().post(asked.endpoint.path(), headers, sealed.frames.clone()).await {
+        let response = match self.gateway().post(asked.endpoint.path(), headers, sealed.frames.clone()).await
+        {
             Ok(response) => response,
             Err(error) => {
                 tracing::warn!(%error, "no answer from the gateway");

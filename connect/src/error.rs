@@ -77,8 +77,7 @@ impl Failure {
     /// 401 where the sidecar has the key, and its callers present the local token.
     #[must_use]
     pub fn no_local_token() -> Self {
-        let message =
-            "This sidecar pays by itself. Send the token of its state folder in place of a key.";
+        let message = "This sidecar pays by itself. Send the token of its state folder in place of a key.";
         Self::new(401, "invalid_request_error", "invalid_local_token", message)
     }
 

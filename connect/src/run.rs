@@ -39,7 +39,8 @@ fn fleet(options: &Common, state: StateDir) -> anyhow::Result<Fleet> {
 fn payer(options: &ServeOptions, state: &StateDir) -> anyhow::Result<Option<Payer>> {
     if options.channel {
         let common = &options.common;
-        let purse = Purse::open(state, Gateway::new(common.place.gateway()?, common.patience())?)?;
+        let gateway = Gateway::new(common.place.gateway()?, common.patience())?;
+        let purse = Purse::open(state, gateway, Clock::system())?;
         return Ok(Some(Payer::Channel(Arc::new(purse))));
     }
     let Some(key) = options.api_key()? else { return Ok(None) };

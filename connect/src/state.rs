@@ -106,8 +106,13 @@ impl StateDir {
     pub fn lock(&self, name: &str) -> Result<Option<File>, StateError> {
         let path = self.path(name);
         let failed = |cause| StateError::Io { path: path.clone(), cause };
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),

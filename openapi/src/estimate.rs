@@ -218,13 +218,21 @@ mod tests {
 
     #[test]
     fn the_affordable_ceiling_is_the_highest_whose_worst_case_is_allowed() {
-        let request = |length| Sealed { endpoint: Endpoint::ChatCompletions, length: Some(length), ceiling: None };
+        let request =
+            |length| Sealed { endpoint: Endpoint::ChatCompletions, length: Some(length), ceiling: None };
         let of = |allowed| affordable_ceiling(&PRICE, request(100), 1000, 1000, NanoTon(allowed));
-        for (allowed, ceiling) in [(0, 1), (612, 1), (615, 1), (617, 1), (618, 2), (3611, 999), (3612, 1000), (9999, 1000)]
+        for (allowed, ceiling) in
+            [(0, 1), (612, 1), (615, 1), (617, 1), (618, 2), (3611, 999), (3612, 1000), (9999, 1000)]
         {
             assert_eq!(of(allowed), ceiling, "{allowed}");
         }
-        let free = Price { prompt: NanoTon(0), cached: NanoTon(0), completion: NanoTon(0), reasoning: NanoTon(0), ..PRICE };
+        let free = Price {
+            prompt: NanoTon(0),
+            cached: NanoTon(0),
+            completion: NanoTon(0),
+            reasoning: NanoTon(0),
+            ..PRICE
+        };
         assert_eq!(affordable_ceiling(&free, request(1), 1000, u64::MAX, NanoTon(0)), u64::MAX - 1);
     }
 

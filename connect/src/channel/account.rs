@@ -3,9 +3,6 @@
 
 use cocoon_receipts::NanoTon;
 
-#[cfg(test)]
-mod tests;
-
 /// A request that the deposit does not cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{left} nanoTON of the deposit are left, and the request may cost {part}")]

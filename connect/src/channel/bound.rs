@@ -97,7 +97,11 @@ mod tests {
             assert_eq!(chat(Some(10), left, None), (600 + 20, Some(10)));
         }
         assert_eq!(chat(Some(10), 0, Some(610)), (600 + 10, Some(5)), "the user's own bound");
-        assert_eq!(chat(Some(10), 0, Some(5)), (600 + 2, Some(1)), "the prompt is covered, whose bound is its bytes");
+        assert_eq!(
+            chat(Some(10), 0, Some(5)),
+            (600 + 2, Some(1)),
+            "the prompt is covered, whose bound is its bytes"
+        );
     }
 
     #[test]
@@ -129,7 +133,8 @@ mod tests {
             for ceiling in [None, Some(1), Some(999), Some(5000)] {
                 let request = Request { endpoint: Endpoint::Completions, length, ceiling, choices: 2 };
                 let bounded = bound(request, &LISTED, NanoTon(7000), Some(NanoTon(6000))).unwrap();
-                let told = Sealed { endpoint: request.endpoint, length: Some(length), ceiling: bounded.ceiling };
+                let told =
+                    Sealed { endpoint: request.endpoint, length: Some(length), ceiling: bounded.ceiling };
                 let held = estimate_sealed(&LISTED.price, told, 1 << 20, LISTED.context).unwrap();
                 assert_eq!((held.worst_case, held.useful_minimum), (bounded.part, None));
             }

@@ -339,7 +339,8 @@ impl Desk {
         let since = signed.valid_until.saturating_sub(VALID_FOR + 3600);
         let ran = |transaction: &Transaction| {
             let message = transaction.in_message.as_ref()?;
-            let is_it = matches!(message.direction, Direction::In { .. }) && message.body_hash() == signed.body;
+            let is_it =
+                matches!(message.direction, Direction::In { .. }) && message.body_hash() == signed.body;
             is_it.then(|| (transaction.id.lt, sent_to(transaction, &order.to)))
         };
         let found = self.find(&self.wallet(), account.last_transaction, since, ran).await?;

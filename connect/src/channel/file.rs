@@ -5,7 +5,7 @@ use cocoon_ton::{
     Address, ChannelTerms, GlobalId, KeyError, KeyPair, StateInitError, Voucher, VoucherError, VoucherToken,
 };
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::state::{StateDir, StateError};
 
@@ -54,7 +54,7 @@ struct Written {
     /// In text: it may be above 2^53.
     salt: String,
     /// Seed of the key that signs this channel's vouchers and nothing else, hexadecimal.
-    key: Zeroizing<String>,
+    key: String,
     stage: Stage,
     deposited: NanoTon,
 }
@@ -77,6 +77,12 @@ impl std::fmt::Debug for Channel {
             .field("address", &self.address)
             .field("stage", &self.stage)
             .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 
@@ -159,7 +165,7 @@ impl Channel {
             receiver: self.terms.receiver.to_string(),
             close_delay: self.terms.close_delay,
             salt: self.terms.salt.to_string(),
-            key: Zeroizing::new(hex::encode(self.seed.as_slice())),
+            key: hex::encode(self.seed.as_slice()),
             stage: self.stage,
             deposited: self.deposited,
         };

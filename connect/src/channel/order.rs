@@ -164,7 +164,9 @@ impl Outcome {
             Self::Done { .. } => Ok(()),
             Self::Skipped => anyhow::bail!("the wallet has too little for it: nothing was sent"),
             Self::Refused { exit_code: Some(code) } => {
-                anyhow::bail!("the channel refused it with code {code} (contracts/README.md); its money came back")
+                anyhow::bail!(
+                    "the channel refused it with code {code} (contracts/README.md); its money came back"
+                )
             }
             Self::Refused { exit_code: None } => {
                 anyhow::bail!("the channel did not take it; its money came back")

@@ -2,11 +2,9 @@
 //! hears the gateway's word where it is not known what a request has cost.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use cocoon_openapi::channels::ChannelOf;
 use cocoon_receipts::NanoTon;
-use tokio::time::Instant;
 
 use super::account::{Account, Exhausted, Moment, Word};
 use super::bound::{Bounded, Listed, Request, bound};
@@ -15,12 +13,13 @@ use super::remote::{
     self, CHANNEL_CLOSED, CHANNEL_EXHAUSTED, INSUFFICIENT_BALANCE, UNKNOWN_CHANNEL, code_of, refusal,
 };
 use crate::ask::ApiKey;
+use crate::clock::Clock;
 use crate::error::{Failure, PlainError};
 use crate::gateway::{Gateway, GatewayError};
 use crate::state::{StateDir, StateError};
 
-/// While less may have been spent than is counted, the gateway is asked so often.
-const BETWEEN_WORDS: Duration = Duration::from_secs(10);
+/// While less may have been spent than is counted, the gateway is asked so often, milliseconds.
+const BETWEEN_WORDS_MS: u64 = 10_000;
 
 /// Held by the one process that serves from a channel: two would each sign without the other's requests.
 const LOCK: &str = "channel-serve.lock";
@@ -47,15 +46,16 @@ pub struct Purse {
     account: Mutex<Account>,
     /// What is written down as signed.
     stored: tokio::sync::Mutex<NanoTon>,
-    /// When the gateway's word was heard; none before the first.
-    heard: tokio::sync::Mutex<Option<Instant>>,
+    /// When the gateway's word was heard, milliseconds since 1970; none before the first.
+    heard: tokio::sync::Mutex<Option<u64>>,
+    clock: Clock,
     _lock: std::fs::File,
 }
 
 impl Purse {
     /// # Errors
     /// [`NoPurse`].
-    pub fn open(state: &StateDir, gateway: Gateway) -> Result<Self, NoPurse> {
+    pub fn open(state: &StateDir, gateway: Gateway, clock: Clock) -> Result<Self, NoPurse> {
         let lock = state.lock(LOCK)?.ok_or(NoPurse::Busy)?;
         let not_open = || NoPurse::NotOpen(state.path("").display().to_string());
         let channel = Channel::load(state)?.filter(|channel| channel.stage == Stage::Open);
@@ -67,6 +67,7 @@ impl Purse {
             account: Mutex::new(Account::new(channel.deposited, signed)),
             stored: tokio::sync::Mutex::new(signed),
             heard: tokio::sync::Mutex::new(None),
+            clock,
             channel,
             _lock: lock,
         })
@@ -108,7 +109,9 @@ impl Purse {
     /// [`Failure`], where nothing was heard yet; later what is counted is enough.
     pub async fn ready(&self) -> Result<(), Failure> {
         let mut heard = self.heard.lock().await;
-        let is_due = heard.is_none_or(|at| self.account().is_unsure() && at.elapsed() >= BETWEEN_WORDS);
+        let now = self.clock.now_ms();
+        let is_old = |at: u64| now.saturating_sub(at) >= BETWEEN_WORDS_MS;
+        let is_due = heard.is_none_or(|at| is_old(at) && self.account().is_unsure());
         if !is_due {
             return Ok(());
         }
@@ -118,13 +121,13 @@ impl Purse {
         match said {
             Ok(stands) => {
                 self.hear(moment, &stands);
-                *heard = Some(Instant::now());
+                *heard = Some(now);
                 Ok(())
             }
             Err(error) if first => Err(self.failure(error)),
             Err(error) => {
                 tracing::warn!(%error, "the gateway does not say how the channel stands");
-                *heard = Some(Instant::now());
+                *heard = Some(now);
                 Ok(())
             }
         }

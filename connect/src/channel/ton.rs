@@ -47,7 +47,9 @@ mod tests {
             assert_eq!(read(text), Ok(NanoTon(nano)), "{text}");
             assert_eq!(shown(NanoTon(nano)), said);
         }
-        for text in ["", "0", "0.0", ".5", "1.", "-1", "+1", "1e3", "1,5", "1.0000000001", "18446744073.709551616"] {
+        for text in
+            ["", "0", "0.0", ".5", "1.", "-1", "+1", "1e3", "1,5", "1.0000000001", "18446744073.709551616"]
+        {
             assert!(read(text).is_err(), "{text}");
         }
     }

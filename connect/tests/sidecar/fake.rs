@@ -193,7 +193,8 @@ async fn document(
 }
 
 fn refused((status, code): Refused) -> Response {
-    let error = serde_json::json!({ "message": "no", "type": "invalid_request_error", "param": null, "code": code });
+    let error =
+        serde_json::json!({ "message": "no", "type": "invalid_request_error", "param": null, "code": code });
     let body = axum::Json(serde_json::json!({ "error": error }));
     (StatusCode::from_u16(status).unwrap(), body).into_response()
 }
@@ -254,7 +255,7 @@ async fn infer(State(fake): State<Arc<Fake>>, request: Request<Body>) -> Respons
         }
         return response.body(Body::from(body)).unwrap();
     }
-    let holding = match &behaviour.till {
+    let holding = match behaviour.till.clone() {
         None => None,
         Some(till) => {
             let endpoint = Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == path).unwrap();

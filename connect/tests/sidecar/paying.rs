@@ -55,7 +55,11 @@ async fn each_request_brings_a_voucher_that_covers_what_was_charged_and_itself()
         let part = token.cumulative.0 - number as u64 * cost();
         assert!((held..=held + 40).contains(&part), "{part} for {held}");
         let context = &seen.opened.as_ref().unwrap().context;
-        assert_eq!(context.max_cost, Some(NanoTon(part)), "an attested backend stops there, whatever its ticket says");
+        assert_eq!(
+            context.max_cost,
+            Some(NanoTon(part)),
+            "an attested backend stops there, whatever its ticket says"
+        );
         let tag = AccountTagKey::of_api_key(bearer).tag(&seen.opened.as_ref().unwrap().encapsulated_key);
         assert_eq!(context.acct, Some(tag));
         assert!(token.cumulative.0 > before);
@@ -76,10 +80,9 @@ async fn requests_at_once_are_all_covered_and_what_they_cost_is_what_remains() {
         assert!(got.whole && got.body.ends_with("data: [DONE]\n\n"));
         assert_eq!(got.trailers["cocoon-cost"], cost().to_string());
     }
-    let till = stand.fake.till();
-    let (charged, peak) = (till.books().charged, till.books().peak);
-    assert_eq!(charged, 12 * cost());
-    assert!(peak > 5 * cost(), "they ran at once");
+    assert_eq!(stand.fake.till().books().charged, 12 * cost());
+    let peak = stand.fake.till().books().peak;
+    assert!(peak > 16_000, "several ran at once: {peak}");
     assert!(signed(&stand) >= peak && signed(&stand) <= 1_000_000);
 }
 
@@ -88,7 +91,11 @@ async fn a_request_without_a_ceiling_gets_a_useful_one_and_the_gateway_holds_wha
     let stand = stand(1_000_000).await;
     stand.chat().await;
     let seen = stand.fake.behave().seen[0].clone();
-    assert_eq!(seen.headers["cocoon-max-tokens"], CONTEXT.to_string(), "a quarter of the deposit pays for all of it");
+    assert_eq!(
+        seen.headers["cocoon-max-tokens"],
+        CONTEXT.to_string(),
+        "a quarter of the deposit pays for all of it"
+    );
     let small = self::stand(5_000).await;
     assert_eq!(small.chat().await.status, 200);
     let seen = small.fake.behave().seen[0].clone();
@@ -142,9 +149,9 @@ async fn what_was_refused_costs_nothing() {
     assert_eq!(one_token(&stand).await.status, 200, "the deposit has room for one at a time");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_became_of_a_broken_request_the_gateway_says() {
-    let stand = stand(4_000).await;
+    let stand = stand(4_020).await;
     stand.fake.behave().breaks = true;
     let got = one_token(&stand).await;
     assert_eq!((got.status, got.code().as_str()), (502, "answer_not_verified"));
@@ -154,7 +161,7 @@ async fn what_became_of_a_broken_request_the_gateway_says() {
     assert_eq!(one_token(&stand).await.status, 200);
     assert_eq!(one_token(&stand).await.code(), "channel_exhausted");
     assert_eq!(stand.fake.till().books().asked, asked, "not asked at every request");
-    tokio::time::advance(Duration::from_secs(11)).await;
+    stand.pass(11_000);
     assert_eq!(one_token(&stand).await.status, 200, "the gateway has charged far less");
     assert_eq!(stand.fake.till().books().asked, asked + 1);
     assert_eq!(stand.fake.till().books().charged, 3 * cost());
@@ -162,7 +169,7 @@ async fn what_became_of_a_broken_request_the_gateway_says() {
 
 #[tokio::test]
 async fn a_caller_that_hangs_up_leaves_its_part_spent() {
-    let stand = stand(4_000).await;
+    let stand = stand(4_020).await;
     stand.fake.behave().script = Script::stream();
     stand.fake.behave().hangs = true;
     stand.fake.till().books().late = true;
@@ -185,22 +192,18 @@ async fn after_a_restart_the_gateways_word_counts_up_to_what_was_signed() {
         let url = stand.sidecar.asker.gateway().url().to_string();
         Gateway::new(url.parse().unwrap(), Duration::from_secs(5)).unwrap()
     };
-    let busy = Purse::open(&state, gateway());
+    let clock = cocoon_connect::clock::Clock::system;
+    let busy = Purse::open(&state, gateway(), clock());
     assert!(matches!(busy, Err(NoPurse::Busy)), "two would sign without each other's requests");
-    let (stand, url) = (stand, gateway());
-    // The first process ends; its folder stays.
-    let (fake, dir) = (std::sync::Arc::clone(&stand.fake), copied(&stand));
+    let dir = copied(&stand);
     let state = StateDir::open(&dir.path().join("state")).unwrap();
-    let purse = std::sync::Arc::new(Purse::open(&state, url).unwrap());
-    purse.ready().await.unwrap();
-    assert_eq!(purse.left(), NanoTon(10_000 - cost()));
-    fake.till().books().charged = 9_999;
-    let purse = {
-        drop(purse);
-        Purse::open(&state, gateway()).unwrap()
-    };
-    purse.ready().await.unwrap();
-    assert_eq!(purse.left(), NanoTon(10_000 - newest), "it cannot claim what was not signed");
+    for (claims, left) in [(cost(), 10_000 - cost()), (9_999, 10_000 - newest)] {
+        stand.fake.till().books().charged = claims;
+        let purse = Purse::open(&state, gateway(), clock()).unwrap();
+        assert_eq!(purse.left(), NanoTon(10_000 - newest), "before its word all that was signed is spent");
+        purse.ready().await.unwrap();
+        assert_eq!(purse.left(), NanoTon(left), "it cannot claim what was not signed");
+    }
 }
 
 /// The state folder of a process that has ended, as another one finds it.

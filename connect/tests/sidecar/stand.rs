@@ -140,13 +140,14 @@ impl Stand {
 
         let clock = Arc::new(AtomicU64::new(START));
         let now = Arc::clone(&clock);
+        let time = Clock::new(move || now.load(Ordering::Relaxed));
         let state_path = dir.path().join("state");
         let state = StateDir::open(&state_path).unwrap();
         let gateway = Gateway::new(url.parse().unwrap(), Duration::from_secs(20)).unwrap();
         let purse = options.channel.map(|deposit| {
             let channel = open_channel(&state, deposit);
             fake.takes(&channel, deposit);
-            Arc::new(Purse::open(&state, gateway.clone()).unwrap())
+            Arc::new(Purse::open(&state, gateway.clone(), time.clone()).unwrap())
         });
         let payer = match &purse {
             Some(purse) => Some(Payer::Channel(Arc::clone(purse))),
@@ -158,12 +159,16 @@ impl Stand {
             gateway,
             policy: options.other_policy.unwrap_or_else(|| Policy::from_toml(&policy).unwrap()),
             floor: Mutex::new(Floor::load(state).unwrap()),
-            clock: Clock::new(move || now.load(Ordering::Relaxed)),
+            clock: time,
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let sidecar = Arc::new(Sidecar {
-            asker: Asker { fleet: Fleet::new(verifier), prices: Prices::default(), max_cost: options.max_cost },
+            asker: Asker {
+                fleet: Fleet::new(verifier),
+                prices: Prices::default(),
+                max_cost: options.max_cost,
+            },
             callers: Callers {
                 port,
                 origins: options.origins.into_iter().map(|origin| origin.parse().unwrap()).collect(),

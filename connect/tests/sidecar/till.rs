@@ -80,14 +80,14 @@ impl Till {
     /// Takes the voucher that a request brings.
     pub(crate) fn authorize(&self, headers: &HeaderMap) -> Result<SignedVoucher, Refused> {
         let mut books = self.books();
-        let bearer = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let bearer =
+            headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token: VoucherToken =
             bearer.and_then(|token| token.parse().ok()).ok_or((401, "invalid_api_key"))?;
         if !books.known || token.channel.show(true, true) != books.shown {
             return Err((401, "unknown_channel"));
         }
-        let voucher =
-            token.verify(GlobalId::TESTNET, &books.key).map_err(|_| (401, "invalid_api_key"))?;
+        let voucher = token.verify(GlobalId::TESTNET, &books.key).map_err(|_| (401, "invalid_api_key"))?;
         if books.closed {
             return Err((403, "channel_closed"));
         }

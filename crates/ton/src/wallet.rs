@@ -169,7 +169,13 @@ impl Wallet {
         let total = total(&payouts)?;
         let outgoing = payouts.iter().map(|payout| {
             let Payout { to, amount, bounce, .. } = *payout;
-            Ok(Outgoing { to, value: OutgoingValue::Exactly(amount), bounce, init: None, body: payout.body()? })
+            Ok(Outgoing {
+                to,
+                value: OutgoingValue::Exactly(amount),
+                bounce,
+                init: None,
+                body: payout.body()?,
+            })
         });
         let outgoing = outgoing.collect::<Result<Vec<_>, CellError>>()?;
         let SignedRequest { boc, body_hash } = self.request(key, &outgoing, seqno, valid_until, deploy)?;
@@ -248,12 +254,8 @@ fn actions(outgoing: &[Outgoing]) -> Result<ArcCell, BatchError> {
             OutgoingValue::All => (SEND_ALL_MODE, NanoTon::ZERO),
         };
         let message = to_send(to, value, *bounce, init.as_ref(), body)?;
-        list = Writer::new()
-            .uint(32, ACTION_SEND)
-            .uint(8, mode)
-            .reference(&list)
-            .reference(&message)
-            .cell()?;
+        list =
+            Writer::new().uint(32, ACTION_SEND).uint(8, mode).reference(&list).reference(&message).cell()?;
     }
     Ok(list)
 }

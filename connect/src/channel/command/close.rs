@@ -118,7 +118,8 @@ async fn refund(desk: &Desk, channel: &Channel) -> anyhow::Result<NanoTon> {
     let (here, wallet) = (channel.address(), desk.wallet());
     let last = desk.account(&here).await?.last_transaction;
     let found = desk.find(&here, last, 0, |transaction| ended(transaction, channel)).await?;
-    let Some((refund, created_lt)) = found.context("the transaction that closed the channel is not shown")? else {
+    let Some((refund, created_lt)) = found.context("the transaction that closed the channel is not shown")?
+    else {
         // All of it was the gateway's.
         return Ok(NanoTon::ZERO);
     };

@@ -25,7 +25,9 @@ pub fn address(own: &OwnWallet, network: Network) -> Said {
     let link = format!("ton://transfer/{address}");
     let warning = match network {
         Network::Mainnet => String::new(),
-        Network::Test { global_id, .. } => format!("On the test network {global_id} only: coins there are worth nothing.\n"),
+        Network::Test { global_id, .. } => {
+            format!("On the test network {global_id} only: coins there are worth nothing.\n")
+        }
     };
     let text = format!("{address}\n{link}\n{warning}");
     Said { text, json: json!({ "address": address, "link": link, "network": network.global_id().0 }) }
@@ -109,7 +111,8 @@ impl Sides {
                 ton::shown(state.deposited),
                 ton::shown(state.settled),
                 match state.phase {
-                    Phase::Closing => format!("; can be ended from {}", shown(u64::from(state.close_at) * 1000)),
+                    Phase::Closing =>
+                        format!("; can be ended from {}", shown(u64::from(state.close_at) * 1000)),
                     Phase::Open | Phase::Closed => String::new(),
                 }
             ),

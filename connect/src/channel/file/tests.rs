@@ -23,7 +23,10 @@ fn a_channel_is_read_as_it_was_written_by_its_owner_alone() {
         (written.stage, written.deposited) = (stage, NanoTon(deposited));
         written.store(&state).unwrap();
         let read = Channel::load(&state).unwrap().unwrap();
-        assert_eq!((read.stage, read.deposited, read.address()), (stage, NanoTon(deposited), written.address()));
+        assert_eq!(
+            (read.stage, read.deposited, read.address()),
+            (stage, NanoTon(deposited), written.address())
+        );
         assert_eq!((read.terms, read.global_id), (written.terms, GlobalId::TESTNET));
         assert_eq!(*read.token(NanoTon(9)).unwrap(), *written.token(NanoTon(9)).unwrap(), "the same key");
     }

@@ -1,8 +1,10 @@
+//! What the sidecar reckons of its channel, whatever happens to its requests.
+
 use std::collections::HashMap;
 
+use cocoon_connect::channel::account::{Account, Exhausted, Word};
+use cocoon_receipts::NanoTon;
 use proptest::prelude::*;
-
-use super::*;
 
 const DEPOSIT: NanoTon = NanoTon(1000);
 
@@ -81,17 +83,30 @@ fn a_receipt_of_more_than_was_signed_for_counts_as_what_was() {
 /// What may happen to a sidecar, and at its gateway.
 #[derive(Debug, Clone)]
 enum Event {
-    Begin { part: u64 },
+    Begin {
+        part: u64,
+    },
     /// The gateway takes a request that was sent.
-    Admit { which: usize },
+    Admit {
+        which: usize,
+    },
     /// The gateway has refused it, and says so.
-    Refuse { which: usize },
+    Refuse {
+        which: usize,
+    },
     /// The gateway's request ends: it is charged.
-    Charge { which: usize, share: u64 },
+    Charge {
+        which: usize,
+        share: u64,
+    },
     /// Its receipt arrives here.
-    Receipt { which: usize },
+    Receipt {
+        which: usize,
+    },
     /// The connection breaks, or the caller hangs up.
-    Lose { which: usize },
+    Lose {
+        which: usize,
+    },
     Ask,
     Answer,
     Restart,
