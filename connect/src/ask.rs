@@ -160,7 +160,7 @@ impl Asker {
         loop {
             let backend = choose(&backends, &tried).ok_or_else(Failure::internal)?;
             let now = self.clock().now_ms();
-            let listed = self.prices.of(self.gateway(), asked.model, asked.payer, now).await?;
+            let listed = self.listed(asked, now).await?;
             let ending = match self.attempt(asked, &backend, nonce, listed).await? {
                 Attempt::Begun(begun) => return Ok(*begun),
                 Attempt::Failed(ending) => ending,
@@ -182,6 +182,19 @@ impl Asker {
                 return Err(failure);
             }
             attempt += 1;
+        }
+    }
+
+    /// What the gateway's list says of the model.
+    async fn listed(&self, asked: &Asked<'_>, now: u64) -> Result<Listed, Failure> {
+        let first = self.prices.of(self.gateway(), asked.model, asked.payer, now).await;
+        let (Payer::Channel(purse), Err(Failure::Theirs(plain))) = (asked.payer, &first) else {
+            return first;
+        };
+        match purse.remedy(plain).await {
+            Remedy::None => first,
+            Remedy::Again => self.prices.of(self.gateway(), asked.model, asked.payer, now).await,
+            Remedy::Final(failure) => Err(failure),
         }
     }
 

@@ -95,6 +95,22 @@ impl Desk {
         Ok(channel)
     }
 
+    /// What the wallet was asked to send and is not dealt with.
+    ///
+    /// # Errors
+    /// As [`Order::load`].
+    pub fn order(&self) -> anyhow::Result<Option<Order>> {
+        Ok(Order::load(&self.state, self.network.global_id())?)
+    }
+
+    /// All that follows from the order is done, or it can never run.
+    ///
+    /// # Errors
+    /// As [`Order::clear`].
+    pub fn clear_order(&self) -> anyhow::Result<()> {
+        Ok(Order::clear(&self.state, self.network.global_id())?)
+    }
+
     /// The channel that requests can be paid from.
     ///
     /// # Errors
@@ -279,7 +295,7 @@ impl Desk {
             wallet.request(key, &[outgoing], seqno, valid_until, !deployed)?;
         let signed = Signed { boc, body: body_hash, seqno, valid_until };
         let order = Order { kind, to, amount, value, query_id, signed };
-        order.store(&self.state)?;
+        order.store(&self.state, self.network.global_id())?;
         Ok(order)
     }
 
@@ -303,7 +319,7 @@ impl Desk {
                 Progress::Lapsed => {
                     tracing::info!("a signed request has lapsed unused and is signed anew");
                     let Order { kind, to, amount, value, query_id, .. } = order;
-                    Order::clear(&self.state)?;
+                    self.clear_order()?;
                     order = self.sign(Wanted { kind, to, amount, value }, query_id).await?;
                     self.send(&order).await?;
                 }
@@ -367,13 +383,13 @@ impl Desk {
         Ok(outcome.map_or(Progress::OnItsWay, Progress::Ended))
     }
 
-    /// Brings to an end what an earlier command has begun. The order is still kept: [`Order::clear`] once all that
-    /// follows from it is done.
+    /// Brings to an end what an earlier command has begun. The order is still kept: [`Self::clear_order`] once
+    /// all that follows from it is done.
     ///
     /// # Errors
     /// As [`Self::settle`].
     pub async fn finish_pending(&self) -> anyhow::Result<Option<(Order, Outcome)>> {
-        let Some(order) = Order::load(&self.state)? else { return Ok(None) };
+        let Some(order) = self.order()? else { return Ok(None) };
         tracing::info!(kind = ?order.kind, "going on with what an earlier command has begun");
         let outcome = self.settle(order.clone()).await?;
         Ok(Some((order, outcome)))
@@ -394,7 +410,7 @@ impl Desk {
     /// Where the order had no effect: then it is not kept.
     pub fn check(&self, outcome: Outcome) -> anyhow::Result<()> {
         if outcome.check().is_err() {
-            Order::clear(&self.state)?;
+            self.clear_order()?;
         }
         outcome.check()
     }

@@ -4,12 +4,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cocoon_receipts::NanoTon;
-use cocoon_ton::{Address, ArcCell, CellError, CellHash, ChannelMessage};
+use cocoon_ton::{Address, ArcCell, CellError, CellHash, ChannelMessage, GlobalId};
 use serde::{Deserialize, Serialize};
 
 use crate::state::{StateDir, StateError};
 
-const FILE: &str = "wallet-order.json";
+/// One for each network, as the wallet is.
+fn file(network: GlobalId) -> String {
+    format!("wallet-order-{}.json", network.0)
+}
 
 /// What the wallet is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,17 +105,20 @@ impl Order {
     ///
     /// # Errors
     /// [`StateError`]; also where the file holds something else, because it is not known then what was sent.
-    pub fn load(state: &StateDir) -> Result<Option<Self>, StateError> {
-        let Some(text) = state.read_secret(FILE)? else { return Ok(None) };
+    pub fn load(state: &StateDir, network: GlobalId) -> Result<Option<Self>, StateError> {
+        let name = file(network);
+        let Some(text) = state.read_secret(&name)? else { return Ok(None) };
         let order = serde_json::from_str::<Written>(&text).ok().and_then(|written| written.order());
-        order.map(Some).ok_or_else(|| StateError::Corrupt { path: state.path(FILE), message: "not an order" })
+        order
+            .map(Some)
+            .ok_or_else(|| StateError::Corrupt { path: state.path(&name), message: "not an order" })
     }
 
     /// Writes it down, durably.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn store(&self, state: &StateDir) -> Result<(), StateError> {
+    pub fn store(&self, state: &StateDir, network: GlobalId) -> Result<(), StateError> {
         let written = serde_json::json!({
             "version": 1,
             "kind": self.kind,
@@ -125,15 +131,15 @@ impl Order {
             "seqno": self.signed.seqno,
             "valid_until": self.signed.valid_until,
         });
-        state.replace(FILE, &written.to_string())
+        state.replace(&file(network), &written.to_string())
     }
 
     /// All that follows from it is done, or it can never run.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn clear(state: &StateDir) -> Result<(), StateError> {
-        state.remove(FILE)
+    pub fn clear(state: &StateDir, network: GlobalId) -> Result<(), StateError> {
+        state.remove(&file(network))
     }
 }
 
@@ -181,11 +187,13 @@ mod tests {
 
     use super::*;
 
+    const NETWORK: GlobalId = GlobalId::TESTNET;
+
     #[test]
     fn an_order_is_read_as_it_was_written_and_nothing_else_is() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(&dir.path().join("s")).unwrap();
-        assert_eq!(Order::load(&state).unwrap(), None);
+        assert_eq!(Order::load(&state, NETWORK).unwrap(), None);
         let signed =
             Signed { boc: vec![1, 2, 3], body: CellHash([4; 32]), seqno: 5, valid_until: 1_790_000_000 };
         let order = Order {
@@ -196,17 +204,18 @@ mod tests {
             query_id: u64::MAX,
             signed,
         };
-        order.store(&state).unwrap();
-        assert_eq!(Order::load(&state).unwrap(), Some(order.clone()));
+        order.store(&state, NETWORK).unwrap();
+        assert_eq!(Order::load(&state, NETWORK).unwrap(), Some(order.clone()));
+        assert_eq!(Order::load(&state, GlobalId::MAINNET).unwrap(), None, "another network's wallet");
         let all = Order { value: None, kind: Kind::Withdraw, ..order };
-        all.store(&state).unwrap();
-        assert_eq!(Order::load(&state).unwrap(), Some(all));
+        all.store(&state, NETWORK).unwrap();
+        assert_eq!(Order::load(&state, NETWORK).unwrap(), Some(all));
         for wrong in ["", "{}", "null"] {
-            state.replace(FILE, wrong).unwrap();
-            assert!(matches!(Order::load(&state), Err(StateError::Corrupt { .. })), "{wrong}");
+            state.replace(&file(NETWORK), wrong).unwrap();
+            assert!(matches!(Order::load(&state, NETWORK), Err(StateError::Corrupt { .. })), "{wrong}");
         }
-        Order::clear(&state).unwrap();
-        Order::clear(&state).unwrap();
-        assert_eq!(Order::load(&state).unwrap(), None);
+        Order::clear(&state, NETWORK).unwrap();
+        Order::clear(&state, NETWORK).unwrap();
+        assert_eq!(Order::load(&state, NETWORK).unwrap(), None);
     }
 }

@@ -1,10 +1,12 @@
 //! Pays requests from the open channel: signs what covers all of them, writes down what it signs before it leaves, and
 //! hears the gateway's word where it is not known what a request has cost.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cocoon_openapi::channels::ChannelOf;
 use cocoon_receipts::NanoTon;
+use cocoon_ton::Address;
 
 use super::account::{Account, Exhausted, Moment, Word};
 use super::bound::{Bounded, Listed, Request, bound};
@@ -44,8 +46,7 @@ pub struct Purse {
     state: StateDir,
     channel: Channel,
     account: Mutex<Account>,
-    /// What is written down as signed.
-    stored: tokio::sync::Mutex<NanoTon>,
+    written: Arc<WrittenDown>,
     /// When the gateway's word was heard, milliseconds since 1970; none before the first.
     heard: tokio::sync::Mutex<Option<u64>>,
     clock: Clock,
@@ -65,7 +66,12 @@ impl Purse {
             gateway,
             state: state.clone(),
             account: Mutex::new(Account::new(channel.deposited, signed)),
-            stored: tokio::sync::Mutex::new(signed),
+            written: Arc::new(WrittenDown {
+                state: state.clone(),
+                channel: channel.address(),
+                amount: AtomicU64::new(signed.0),
+                turn: Arc::default(),
+            }),
             heard: tokio::sync::Mutex::new(None),
             clock,
             channel,
@@ -98,8 +104,7 @@ impl Purse {
     /// # Errors
     /// [`Failure`].
     pub fn newest(&self) -> Result<ApiKey, Failure> {
-        let signed = self.account().signed();
-        self.key(signed)
+        self.key(self.written.amount())
     }
 
     /// Hears the gateway's word where that is due: before the first request, and while it is not known what became of
@@ -119,6 +124,7 @@ impl Purse {
         let said = self.ask().await;
         let first = heard.is_none();
         match said {
+            Ok(stands) if stands.status == "closed" => Err(Failure::channel_closed()),
             Ok(stands) => {
                 self.hear(moment, &stands);
                 *heard = Some(now);
@@ -170,7 +176,8 @@ impl Purse {
         }
         let (Bounded { part, ceiling }, cumulative) = begun.map_err(exhausted)?;
         let part = Part { purse: Arc::clone(self), amount: part, ended: false };
-        let key = match self.write_down().await {
+        let signed = self.account().signed();
+        let key = match self.written.raise(signed).await {
             Ok(()) => self.key(cumulative),
             Err(error) => {
                 tracing::error!(%error, "what is signed cannot be written down");
@@ -209,20 +216,6 @@ impl Purse {
         self.account().set_deposited(found.deposited)
     }
 
-    /// Writes down the newest amount that is signed, before a voucher for it leaves.
-    async fn write_down(&self) -> Result<(), StateError> {
-        let mut stored = self.stored.lock().await;
-        let signed = self.account().signed();
-        if signed <= *stored {
-            return Ok(());
-        }
-        let (state, channel) = (self.state.clone(), self.channel.address());
-        let writing = tokio::task::spawn_blocking(move || Channel::store_signed(&state, &channel, signed));
-        writing.await.map_err(|_| StateError::Stopped)??;
-        *stored = signed;
-        Ok(())
-    }
-
     /// What can be done about a refusal that is about the channel.
     pub async fn remedy(&self, plain: &PlainError) -> Remedy {
         match code_of(plain).as_deref() {
@@ -242,6 +235,40 @@ impl Purse {
             Some(CHANNEL_CLOSED) => Remedy::Final(Failure::channel_closed()),
             _ => Remedy::None,
         }
+    }
+}
+
+/// The newest amount that is signed, as the state folder has it. No voucher for more leaves.
+#[derive(Debug)]
+struct WrittenDown {
+    state: StateDir,
+    channel: Address,
+    /// NanoTON.
+    amount: AtomicU64,
+    /// Of who writes: a lower amount must not come after a higher one.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl WrittenDown {
+    fn amount(&self) -> NanoTon {
+        NanoTon(self.amount.load(Ordering::Acquire))
+    }
+
+    /// Writes down at least this amount. Begun, it goes on though its caller hangs up.
+    async fn raise(self: &Arc<Self>, signed: NanoTon) -> Result<(), StateError> {
+        if signed <= self.amount() {
+            return Ok(());
+        }
+        let (this, turn) = (Arc::clone(self), Arc::clone(&self.turn).lock_owned().await);
+        let writing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            if signed > this.amount() {
+                Channel::store_signed(&this.state, &this.channel, signed)?;
+                this.amount.store(signed.0, Ordering::Release);
+            }
+            Ok(())
+        });
+        writing.await.map_err(|_| StateError::Stopped)?
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the gateway is asked about channels, which are named as people are shown them. What it answers is its own word: bounded, and held against what is known.
+//! What the gateway is asked about channels, which are named as people are shown them. What it answers is its own word:
+//! bounded, and held against what is known.
 
 use cocoon_openapi::CHANNELS_PATH;
 use cocoon_openapi::channels::{ChannelOf, ChannelOffer};

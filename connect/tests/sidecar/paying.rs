@@ -228,6 +228,11 @@ async fn a_gateway_that_has_not_seen_the_channel_is_told_once() {
     stand.fake.till().books().known = false;
     assert_eq!(one_token(&stand).await.status, 200);
     assert_eq!(stand.fake.till().books().introduced, 2);
+    // Before the list is read anew.
+    stand.fake.till().books().known = false;
+    stand.pass(10 * 60 * 1000);
+    assert_eq!(one_token(&stand).await.status, 200);
+    assert_eq!(stand.fake.till().books().introduced, 3);
 }
 
 #[tokio::test]

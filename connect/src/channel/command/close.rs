@@ -10,7 +10,7 @@ use super::{Said, told};
 use crate::ask::ApiKey;
 use crate::channel::desk::{Desk, Wanted, internal};
 use crate::channel::file::{Channel, Stage};
-use crate::channel::order::{Kind, Order};
+use crate::channel::order::Kind;
 use crate::channel::{remote, ton};
 use crate::clock::{shown, span};
 
@@ -23,7 +23,7 @@ pub async fn close(desk: &Desk, alone: bool) -> anyhow::Result<Said> {
     if let Some((order, outcome)) = desk.finish_pending().await? {
         tracing::info!(kind = ?order.kind, ?outcome, "what an earlier command has begun is done");
         // What follows from it, the chain shows.
-        Order::clear(&desk.state)?;
+        desk.clear_order()?;
     }
     let mut channel = desk.channel()?.context("there is no channel in this folder")?;
     if channel.stage == Stage::Closed {
@@ -58,7 +58,7 @@ pub async fn close(desk: &Desk, alone: bool) -> anyhow::Result<Said> {
     let refund = refund(desk, &channel).await?;
     channel.stage = Stage::Closed;
     channel.store(&desk.state)?;
-    Order::clear(&desk.state)?;
+    desk.clear_order()?;
     let (address, settled) = (channel.shown(), storage.state.settled);
     let text = format!(
         "The channel {address} is closed. The gateway has got {}; {} came back to the wallet.\n`channel withdraw --to \
@@ -99,7 +99,7 @@ async fn start(desk: &Desk, channel: &Channel) -> anyhow::Result<ChannelState> {
     order(desk, channel, Kind::StartClose, ChannelMessage::StartClose).await?;
     let begun = |storage: &ChannelStorage| storage.state.phase != Phase::Open;
     let storage = desk.storage_once(channel, 0, "the beginning of the close", begun).await?;
-    Order::clear(&desk.state)?;
+    desk.clear_order()?;
     Ok(storage.state)
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Said, introduce};
 use crate::channel::desk::{Desk, Wanted};
-use crate::channel::order::{Kind, Order, Outcome};
+use crate::channel::order::{Kind, Outcome};
 use crate::channel::ton;
 
 /// Adds at least `amount` to the open channel. An unfinished deposit of the same amount is finished in place of a new
@@ -25,7 +25,7 @@ pub async fn deposit(desk: &Desk, amount: NanoTon) -> anyhow::Result<Said> {
             came = (order.amount == amount).then_some(outcome);
         }
         if came.is_none() {
-            Order::clear(&desk.state)?;
+            desk.clear_order()?;
         }
     }
     let resumed = came.is_some();
@@ -45,7 +45,7 @@ pub async fn deposit(desk: &Desk, amount: NanoTon) -> anyhow::Result<Said> {
     channel.deposited = desk.storage_once(&channel, lt, "the deposit", |_| true).await?.state.deposited;
     channel.store(&desk.state)?;
     let seen = introduce(desk, &channel).await?;
-    Order::clear(&desk.state)?;
+    desk.clear_order()?;
     let (address, deposited) = (channel.shown(), channel.deposited);
     let finished = if resumed { "An earlier run's deposit has arrived" } else { "The deposit has arrived" };
     let text = format!(

@@ -205,7 +205,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
             bail!("another `cocoon-connect channel` works with this folder");
         }
         match command {
-            Command::Address { .. } | Command::Status { .. } => status(&desk).await?,
+            Command::Address { .. } | Command::Status { .. } => status(&desk, lock.is_some()).await?,
             Command::Open { deposit, max_close_delay, .. } => open(&desk, deposit, max_close_delay).await?,
             Command::Deposit { amount, .. } => deposit(&desk, amount).await?,
             Command::Close { alone, .. } => close(&desk, alone).await?,

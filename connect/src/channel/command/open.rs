@@ -9,7 +9,7 @@ use super::{Said, introduce, told};
 use crate::channel::desk::{Desk, Wanted};
 use crate::channel::file::{Channel, Stage};
 use crate::channel::offer::agree;
-use crate::channel::order::{Kind, Order, Outcome};
+use crate::channel::order::{Kind, Outcome};
 use crate::channel::{remote, ton};
 
 /// What a channel's first message brings beside the deposit, nanoTON: gas and the rent reserve of a new channel, 0.0344
@@ -34,7 +34,7 @@ pub async fn open(desk: &Desk, amount: NanoTon, allowed: u32) -> anyhow::Result<
             Some(outcome)
         }
         _ => {
-            Order::clear(&desk.state)?;
+            desk.clear_order()?;
             None
         }
     };
@@ -51,7 +51,7 @@ pub async fn open(desk: &Desk, amount: NanoTon, allowed: u32) -> anyhow::Result<
     (channel.stage, channel.deposited) = (Stage::Open, state.deposited);
     channel.store(&desk.state)?;
     let seen = introduce(desk, &channel).await?;
-    Order::clear(&desk.state)?;
+    desk.clear_order()?;
     Ok(said(&channel, seen, is_new))
 }
 

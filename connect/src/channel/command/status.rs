@@ -11,7 +11,6 @@ use super::{Said, told};
 use crate::ask::ApiKey;
 use crate::channel::desk::Desk;
 use crate::channel::file::{Channel, Stage};
-use crate::channel::order::Order;
 use crate::channel::wallet::OwnWallet;
 use crate::channel::{remote, ton};
 use crate::clock::{shown, span};
@@ -40,16 +39,17 @@ struct Sides {
     signed: NanoTon,
 }
 
-/// The wallet, the channel on the chain, at the gateway and here, and what is at risk.
+/// The wallet, the channel on the chain, at the gateway and here, and what is at risk. What others deposited is written
+/// down, so that it can be signed for, if this command `may_write`.
 ///
 /// # Errors
 /// Where no endpoint answers, or the folder cannot be read. That the gateway does not answer is shown.
-pub async fn status(desk: &Desk) -> anyhow::Result<Said> {
+pub async fn status(desk: &Desk, may_write: bool) -> anyhow::Result<Said> {
     let wallet = desk.show(&desk.wallet(), false);
     let balance = desk.account(&desk.wallet()).await?.balance;
     let mut text = format!("wallet       {wallet}\n             {}\n", ton::shown(balance));
     let mut json = json!({ "wallet": { "address": wallet, "balance": balance } });
-    if let Some(order) = Order::load(&desk.state)? {
+    if let Some(order) = desk.order()? {
         let _ = writeln!(text, "             a {:?} is not finished: run that command again", order.kind);
         json["unfinished"] = serde_json::to_value(order.kind)?;
     }
@@ -60,6 +60,7 @@ pub async fn status(desk: &Desk) -> anyhow::Result<Said> {
     };
     let chain = desk.storage(&channel).await?.map(|storage| storage.state);
     if let Some(state) = &chain
+        && may_write
         && channel.stage == Stage::Open
         && state.deposited != channel.deposited
     {

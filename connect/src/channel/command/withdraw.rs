@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Said;
 use crate::channel::desk::{Desk, Wanted};
 use crate::channel::file::Stage;
-use crate::channel::order::{Kind, Order, Outcome};
+use crate::channel::order::{Kind, Outcome};
 use crate::channel::ton;
 
 /// Sends all that the wallet has to an address. An unfinished withdrawal there is finished in place of a new one.
@@ -29,7 +29,7 @@ pub async fn withdraw(desk: &Desk, to: &str) -> anyhow::Result<Said> {
             // What follows from it is for its own command to do.
             bail!("a deposit was not finished: run `channel open` or `channel deposit` first");
         } else {
-            Order::clear(&desk.state)?;
+            desk.clear_order()?;
         }
     }
     let outcome = match came {
@@ -39,7 +39,7 @@ pub async fn withdraw(desk: &Desk, to: &str) -> anyhow::Result<Said> {
         }
     };
     let Outcome::Done { value, .. } = outcome else { bail!("the withdrawal has no end") };
-    Order::clear(&desk.state)?;
+    desk.clear_order()?;
     let address = desk.show(&to, true);
     let mut text = format!("{} are on their way to {address}.\n", ton::shown(value));
     if desk.channel()?.is_some_and(|channel| channel.stage != Stage::Closed) {
