@@ -185,8 +185,8 @@ impl Desk {
         Ok(())
     }
 
-    /// NanoTON that a message to a deployed channel must bring for its fees and the channel's rent reserve, and what may
-    /// fall due until it arrives. All but a deposit sends back what it does not need.
+    /// NanoTON that a message to a deployed channel must bring for its fees and the channel's rent reserve, and what
+    /// may fall due until it arrives. All but a deposit sends back what it does not need.
     ///
     /// # Errors
     /// Where no endpoint answers.

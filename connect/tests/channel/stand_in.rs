@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use cocoon_devnet::SharedChain;
@@ -36,11 +35,12 @@ pub(crate) fn receiver() -> Address {
     Address::new(Workchain::Basechain, [0x77; 32])
 }
 
-type Answer = Result<Json<Value>, Response>;
+type Refused = (StatusCode, Json<Value>);
+type Answer = Result<Json<Value>, Refused>;
 
-fn refused(status: u16, code: &str) -> Response {
+fn refused(status: u16, code: &str) -> Refused {
     let error = json!({ "message": "no", "type": "invalid_request_error", "param": null, "code": code });
-    (StatusCode::from_u16(status).unwrap(), Json(json!({ "error": error }))).into_response()
+    (StatusCode::from_u16(status).unwrap(), Json(json!({ "error": error })))
 }
 
 impl StandIn {
@@ -63,7 +63,7 @@ impl StandIn {
             .with_state(Arc::clone(self))
     }
 
-    fn up(&self) -> Result<(), Response> {
+    fn up(&self) -> Result<(), Refused> {
         match self.down.load(Ordering::SeqCst) {
             0 => Ok(()),
             status => Err(refused(status.try_into().unwrap(), "down")),
@@ -71,7 +71,7 @@ impl StandIn {
     }
 
     /// What the chain has of an acceptable channel: its payer's key, and what is deposited.
-    async fn look(&self, address: &Address) -> Result<cocoon_ton::Accepted, Response> {
+    async fn look(&self, address: &Address) -> Result<cocoon_ton::Accepted, Refused> {
         let Status::Active { code, data } = self.chain.account(address).await.unwrap().status else {
             return Err(refused(400, "channel_not_accepted"));
         };
@@ -79,7 +79,7 @@ impl StandIn {
         accept(observed, &receiver(), CLOSE_DELAY).map_err(|_| refused(400, "channel_not_accepted"))
     }
 
-    async fn voucher(&self, address: &str, headers: &HeaderMap) -> Result<SignedVoucher, Response> {
+    async fn voucher(&self, address: &str, headers: &HeaderMap) -> Result<SignedVoucher, Refused> {
         let token = headers["authorization"].to_str().unwrap().strip_prefix("Bearer ").unwrap();
         let token: VoucherToken = token.parse().map_err(|_| refused(401, "invalid_api_key"))?;
         assert_eq!(token.channel.show(true, true), address);

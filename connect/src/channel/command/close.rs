@@ -137,7 +137,8 @@ async fn refund(desk: &Desk, channel: &Channel) -> anyhow::Result<NanoTon> {
     }
 }
 
-/// Whether a transaction has closed the channel, and the refund that it has sent: nanoTON, and the message's logical time.
+/// Whether a transaction has closed the channel, and the refund that it has sent: nanoTON, and the message's logical
+/// time.
 fn ended(transaction: &Transaction, channel: &Channel) -> Option<Option<(NanoTon, u64)>> {
     let (asked, _) = ChannelMessage::parse(&transaction.in_message.as_ref()?.body).ok()?;
     let closes = matches!(

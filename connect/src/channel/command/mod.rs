@@ -56,7 +56,7 @@ pub enum Command {
     ///
     /// May be ended anywhere and run again: it goes on with the same channel, and deposits once.
     Open {
-        /// What to deposit, at least: 0.04 TON more is sent for fees and rent, and what these do not need is deposited too
+        /// What to deposit, at least: 0.04 TON more is sent for fees and rent; what these do not need is deposited too
         #[arg(long, value_name = "TON", value_parser = ton::read)]
         deposit: NanoTon,
         /// How long you are ready to wait for your money if the gateway does not answer, seconds

@@ -13,8 +13,8 @@ use crate::channel::order::{Kind, Outcome};
 use crate::channel::{remote, ton};
 
 /// What a channel's first message brings beside the deposit, nanoTON: gas and the rent reserve of a new channel, 0.0344
-/// TON at the prices until April 2026 and 0.0049 since (`contracts/fees.txt`). The contract cannot be asked before it is
-/// there. What it does not need is deposited.
+/// TON at the prices until April 2026 and 0.0049 since (`contracts/fees.txt`). The contract cannot be asked before it
+/// is there. What it does not need is deposited.
 const OPENING: NanoTon = NanoTon(40_000_000);
 
 /// Opens a channel with at least `amount`, or goes on with the one that is being opened. `allowed` is the longest close
