@@ -373,7 +373,7 @@ impl Desk {
         let took = |transaction: &Transaction| {
             let came = internal(transaction)?;
             let is_it = came.from == self.wallet() && came.created_lt == sent.created_lt;
-            is_it.then(|| match (transaction.aborted, transaction.compute) {
+            is_it.then_some(match (transaction.aborted, transaction.compute) {
                 (false, _) => Outcome::Done { value: came.value, lt: transaction.id.lt },
                 (true, Compute::Ran { exit_code, .. }) => Outcome::Refused { exit_code: Some(exit_code) },
                 (true, Compute::Skipped) => Outcome::Refused { exit_code: None },
