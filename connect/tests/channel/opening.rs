@@ -8,7 +8,7 @@ use cocoon_devnet::Fees;
 use cocoon_receipts::NanoTon;
 use cocoon_ton::{Phase, Workchain};
 
-use crate::mortal::{Fate, WHENS};
+use crate::mortal::{Fate, WHENS, When};
 use crate::stand_in::{CLOSE_DELAY, receiver};
 use crate::world::{TON, World};
 
@@ -73,6 +73,29 @@ async fn ended_at_any_call_to_the_chain_it_goes_on_and_deposits_once() {
                 assert!(world.storage(&channel).await.state.deposited < NanoTon(TON + 40_000_000), "{shown}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_long_on_its_way_is_waited_for_and_not_signed_anew() {
+    let prepared = async || {
+        let world = World::with(4 * TON).await;
+        world.slow_down(6);
+        world
+    };
+    let calls = {
+        let (world, fate) = (prepared().await, Fate::kind());
+        open(&world.desk(&fate), DEPOSIT, ALLOWED).await.unwrap();
+        fate.calls()
+    };
+    for call in 0..calls {
+        let world = prepared().await;
+        assert!(open(&world.desk(&Fate::ends_at(call, When::After)), DEPOSIT, ALLOWED).await.is_err());
+        // So that a request that is signed now is another one.
+        world.advance(30);
+        open(&world.free(), DEPOSIT, ALLOWED).await.unwrap();
+        world.pass(LAPSE);
+        assert_eq!(world.deposits(&world.channel()).await, (1, 1), "call {call}");
     }
 }
 

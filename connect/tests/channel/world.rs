@@ -9,7 +9,8 @@ use cocoon_connect::channel::wallet::OwnWallet;
 use cocoon_connect::gateway::Gateway;
 use cocoon_connect::state::StateDir;
 use cocoon_devnet::{
-    Chain as Devnet, Clock, Endpoint as DevnetEndpoint, Fees, Network as DevnetNetwork, SharedChain,
+    Chain as Devnet, Clock, Endpoint as DevnetEndpoint, Fees, Network as DevnetNetwork, NetworkFaults,
+    SharedChain,
 };
 use cocoon_ton::chain::{Chain, Endpoint, EndpointConfig, EndpointUrl, Failover};
 use cocoon_ton::{
@@ -146,6 +147,17 @@ impl World {
         let clock = devnet.clock().advanced(seconds).unwrap();
         devnet.set_clock(clock).unwrap();
         devnet.produce().unwrap();
+    }
+
+    /// From now on messages from outside wait for so many blocks.
+    pub(crate) fn slow_down(&self, blocks: u32) {
+        let faults = NetworkFaults { delay_externals: blocks, ..NetworkFaults::default() };
+        self.devnet.lock().unwrap().set_faults(faults);
+    }
+
+    /// Time passes; nothing arrives by itself.
+    pub(crate) fn advance(&self, seconds: u32) {
+        self.devnet.lock().unwrap().advance(seconds).unwrap();
     }
 
     pub(crate) fn channel(&self) -> Channel {
