@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cocoon_receipts::NanoTon;
 use cocoon_ton::chain::{ApiKey, EndpointConfig, EndpointUrl};
-use cocoon_ton::{CellHash, GlobalId, Network};
+use cocoon_ton::{Address, CellHash, GlobalId, Network};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -48,6 +48,8 @@ pub struct Config {
     pub deposits: DepositConfig,
     #[serde(default)]
     pub payouts: PayoutConfig,
+    /// Receipts are published in epochs where it is there.
+    pub epochs: Option<EpochConfig>,
     /// How often the chain is looked at.
     #[serde(default = "default_poll_ms")]
     pub poll_ms: u64,
@@ -132,6 +134,30 @@ impl Default for PayoutConfig {
     }
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochConfig {
+    /// Address of the registry; before there is one, epochs are decided and not published.
+    pub registry: Option<String>,
+    /// File with the seed of the wallet that publishes, as `wallet_key`: another one, as its fees are its own.
+    pub publisher_key: PathBuf,
+    /// How long an epoch is, seconds.
+    #[serde(default = "default_every_s")]
+    pub every_s: u32,
+    /// Where the receipts' digests of every epoch are kept.
+    pub folder: PathBuf,
+}
+
+fn default_every_s() -> u32 {
+    60 * 60
+}
+
+/// Longest epoch, seconds: much shorter than receipts are kept.
+const LONGEST_EPOCH: u32 = 24 * 60 * 60;
+
+/// Shortest one where it costs money, seconds.
+const SHORTEST_EPOCH: u32 = 60;
+
 fn default_poll_ms() -> u64 {
     2_000
 }
@@ -199,6 +225,13 @@ impl Config {
         if !(1..=crate::plan::MOST_PAYOUTS).contains(&self.payouts.most_payouts) {
             return Err(wrong("payouts.most_payouts", format!("is 1 to {}", crate::plan::MOST_PAYOUTS)));
         }
+        if let Some(epochs) = &self.epochs {
+            let shortest = if mainnet { SHORTEST_EPOCH } else { 1 };
+            if !(shortest..=LONGEST_EPOCH).contains(&epochs.every_s) {
+                return Err(wrong("epochs.every_s", format!("is {shortest} to {LONGEST_EPOCH}")));
+            }
+            self.registry()?;
+        }
         if !(10..=60_000).contains(&self.poll_ms) {
             return Err(wrong("poll_ms", "is 10 to 60000"));
         }
@@ -244,17 +277,43 @@ impl Config {
         self.endpoints.iter().map(endpoint).collect()
     }
 
+    /// Where epochs are published; none where no registry is named.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for an address of another network.
+    pub fn registry(&self) -> Result<Option<Address>, ConfigError> {
+        let Some(text) = self.epochs.as_ref().and_then(|epochs| epochs.registry.as_ref()) else {
+            return Ok(None);
+        };
+        let address = Address::parse_for(text, self.network()?);
+        address.map(Some).map_err(|error| wrong("epochs.registry", error.to_string()))
+    }
+
     /// The wallet's seed.
     ///
     /// # Errors
     /// [`ConfigError`], also for a file that others can read.
     pub fn wallet_seed(&self) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
-        let text = secret(&self.wallet_key, "wallet_key")?;
-        let mut seed = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim(), seed.as_mut_slice())
-            .map_err(|_| wrong("wallet_key", "is not 64 hexadecimal characters"))?;
-        Ok(seed)
+        seed(&self.wallet_key, "wallet_key")
     }
+}
+
+impl EpochConfig {
+    /// The seed of the wallet that publishes.
+    ///
+    /// # Errors
+    /// As [`Config::wallet_seed`].
+    pub fn publisher_seed(&self) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+        seed(&self.publisher_key, "epochs.publisher_key")
+    }
+}
+
+fn seed(path: &Path, key: &'static str) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+    let text = secret(path, key)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim(), seed.as_mut_slice())
+        .map_err(|_| wrong(key, "is not 64 hexadecimal characters"))?;
+    Ok(seed)
 }
 
 /// The text of a file that nobody but its owner may read.

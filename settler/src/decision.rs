@@ -24,6 +24,8 @@ pub enum Decision {
     Explained { transaction: Place },
     /// A payee that had sent money back may be paid again.
     Released { payee: Payee },
+    /// What the next epoch has; nothing about money.
+    Epoch(crate::epochs::Record),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 mod books;
 pub mod config;
 pub mod decision;
+pub mod epochs;
 mod metrics;
 mod owing;
 pub mod plan;

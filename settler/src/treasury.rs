@@ -125,6 +125,7 @@ impl Treasury {
         }
         match decision {
             Decision::Opened(opened) => self.opened = Some(opened.clone()),
+            Decision::Epoch(_) => {}
             Decision::Batch(batch) => self.begin(batch)?,
             Decision::Lapsed { seqno } => {
                 let batch = self.on_its_way.take().filter(|batch| batch.seqno == *seqno);

@@ -17,6 +17,7 @@ mod description;
 mod drain;
 mod embeddings;
 mod endpoints;
+mod epochs;
 mod evidence;
 mod faults;
 mod first_byte;
@@ -102,6 +103,7 @@ fn main() -> std::process::ExitCode {
         settlement: an_operator_is_paid_from_what_a_user_paid_in_on_sqlite,
             an_operator_is_paid_from_what_a_user_paid_in_on_redis, settlers_that_are_killed_pay_each_once_on_sqlite,
             settlers_that_are_killed_pay_each_once_on_redis;
+        epochs: receipts_are_proved_by_the_chain_alone_on_sqlite, receipts_are_proved_by_the_chain_alone_on_redis;
         kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;
         refused_receipts: each_forgery_is_refused;
         refused_requests: each_forgery_is_refused, a_replay_is_refused, errors_never_tell_which_check_failed;

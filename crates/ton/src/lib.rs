@@ -43,13 +43,14 @@ pub use pay_channel::{
 pub use pinned::{PAY_CHANNEL_HASH, REGISTRY_HASH, pay_channel_code, registry_code};
 pub use reader::CellError;
 pub use registry::{
-    Epochs, PendingPolicy, Policy, Published, RegistryMessage, RegistryRoles, RegistryStorage,
+    Epochs, PendingPolicy, Policy, Published, RegistryMessage, RegistryRoles, RegistryStorage, mountains,
 };
 pub use stack::{StackError, StackValue, amount_from_stack};
 pub use transaction::{Compute, NotATransaction, Transaction, TransactionId};
 pub use voucher::{SignedVoucher, VOUCHER_DOMAIN, Voucher, VoucherError};
 pub use wallet::{
-    Batch, BatchError, MAX_PAYOUTS, PAYOUT_OP, Payout, PayoutId, Wallet, WalletState, payout_body,
+    Batch, BatchError, MAX_PAYOUTS, Outgoing, PAYOUT_OP, Payout, PayoutId, Request, Wallet, WalletState,
+    payout_body,
 };
 
 /// A cell, counted by reference.

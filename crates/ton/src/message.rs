@@ -139,29 +139,33 @@ fn skip_state_init(reader: &mut Reader<'_>) -> Result<bool, CellError> {
     Ok(true)
 }
 
-/// What a contract is asked to send: `MessageRelaxed`, whose sender and times the chain fills in. The body is
-/// in the message's own cell: another one would be paid for.
+/// What a contract is asked to send: `MessageRelaxed`, whose sender and times the chain fills in; `init` deploys the
+/// account. The body is in the message's own cell: another one would be paid for.
 pub(crate) fn to_send(
     to: &Address,
     value: NanoTon,
     bounce: bool,
+    init: Option<&ArcCell>,
     body: &ArcCell,
 ) -> Result<ArcCell, CellError> {
-    Writer::new()
+    let writer = Writer::new()
         // int_msg_info$0, ihr_disabled, bounce, not bounced, from addr_none.
         .uint(2, 0b01)
         .bit(bounce)
         .uint(3, 0b000)
         .address(to)
         .coins(value)
-        // No extra currencies, both fees, both times, no StateInit; the body follows.
+        // No extra currencies, both fees, both times.
         .uint(1, 0)
         .uint(8, 0)
         .uint(64, 0)
-        .uint(32, 0)
-        .uint(2, 0b00)
-        .content(body)
-        .cell()
+        .uint(32, 0);
+    let writer = match init {
+        Some(init) => writer.uint(2, 0b11).reference(init),
+        None => writer.bit(false),
+    };
+    // The body follows.
+    writer.bit(false).content(body).cell()
 }
 
 /// A message from outside, as it is handed to an endpoint.

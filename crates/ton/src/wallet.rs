@@ -1,6 +1,9 @@
-//! The treasury's wallet: W5 (`wallet_v5r1`), which sends up to 255 messages by one signature.
+//! A wallet of ours: W5 (`wallet_v5r1`), which sends up to 255 messages by one signature.
+
+mod request;
 
 use cocoon_receipts::NanoTon;
+pub use request::{Outgoing, Request};
 use tonlib_core::wallet::version_helper::VersionHelper;
 use tonlib_core::wallet::wallet_version::WalletVersion;
 
@@ -119,7 +122,7 @@ impl Wallet {
         let actions = actions(&payouts)?;
         let batch =
             Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno, valid_until, payouts, total };
-        self.sign(key, batch, Some(&actions), deploy)
+        self.sign_batch(key, batch, Some(&actions), deploy)
     }
 
     /// Signs the wallet's first message, which brings its code and sends nothing: the wallet does not see money that
@@ -131,25 +134,38 @@ impl Wallet {
         let (payouts, total) = (Vec::new(), NanoTon::ZERO);
         let batch =
             Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno: 0, valid_until, payouts, total };
-        self.sign(key, batch, None, true)
+        self.sign_batch(key, batch, None, true)
     }
 
     /// The batch with its bytes.
-    fn sign(
+    fn sign_batch(
         &self,
         key: &KeyPair,
         batch: Batch,
         actions: Option<&ArcCell>,
         deploy: bool,
     ) -> Result<Batch, BatchError> {
+        let (boc, body_hash) = self.sign(key, actions, batch.seqno, batch.valid_until, deploy)?;
+        Ok(Batch { boc, body_hash, ..batch })
+    }
+
+    /// The external message with these actions, serialised, and the hash of its signed body.
+    fn sign(
+        &self,
+        key: &KeyPair,
+        actions: Option<&ArcCell>,
+        seqno: u32,
+        valid_until: u32,
+        deploy: bool,
+    ) -> Result<(Vec<u8>, CellHash), BatchError> {
         if key.public() != self.key {
             return Err(BatchError::Key);
         }
         let request = Writer::new()
             .uint(32, SIGNED_FROM_OUTSIDE)
             .i32(self.id)
-            .uint(32, batch.valid_until.into())
-            .uint(32, batch.seqno.into())
+            .uint(32, valid_until.into())
+            .uint(32, seqno.into())
             .maybe_reference(actions)
             // No other actions.
             .bit(false);
@@ -157,7 +173,7 @@ impl Wallet {
         let signature = key.sign(CellHash::of(&unsigned));
         let body = Writer::new().content(&unsigned).bytes(&signature).cell()?;
         let message = from_outside(&self.address, deploy.then_some(&self.init), &body)?;
-        Ok(Batch { boc: boc::encode(&message)?, body_hash: CellHash::of(&body), ..batch })
+        Ok((boc::encode(&message)?, CellHash::of(&body)))
     }
 }
 
@@ -179,16 +195,21 @@ fn total(payouts: &[Payout]) -> Result<NanoTon, BatchError> {
     Ok(total)
 }
 
-/// `OutList` (block.tlb): the first action is the innermost.
 fn actions(payouts: &[Payout]) -> Result<ArcCell, BatchError> {
+    let message =
+        |payout: &Payout| to_send(&payout.to, payout.amount, payout.bounce, None, &payout_body(payout.id)?);
+    Ok(out_list(payouts.iter().map(message))?)
+}
+
+/// `OutList` (block.tlb): the first action is the innermost.
+fn out_list(messages: impl Iterator<Item = Result<ArcCell, CellError>>) -> Result<ArcCell, CellError> {
     let mut list = Writer::new().cell()?;
-    for payout in payouts {
-        let message = to_send(&payout.to, payout.amount, payout.bounce, &payout_body(payout.id)?)?;
+    for message in messages {
         list = Writer::new()
             .uint(32, ACTION_SEND)
             .uint(8, SEND_MODE)
             .reference(&list)
-            .reference(&message)
+            .reference(&message?)
             .cell()?;
     }
     Ok(list)

@@ -9,6 +9,12 @@ mod crashes;
 #[cfg(test)]
 mod deposits;
 #[cfg(test)]
+mod epoch_crashes;
+#[cfg(test)]
+mod epoch_world;
+#[cfg(test)]
+mod epochs;
+#[cfg(test)]
 mod mortal;
 #[cfg(test)]
 mod payees;

@@ -9,7 +9,7 @@ use cocoon_devnet::{
     Chain as Devnet, Clock, Endpoint as DevnetEndpoint, EndpointFaults, Fees, Network as DevnetNetwork,
     SharedChain,
 };
-use cocoon_ledger::{Ledger, Options, Settlement, TonAddress, Withdrawal, WithdrawalBegun, Work};
+use cocoon_ledger::{Ledger, Options, Settlement, ShardCount, TonAddress, Withdrawal, WithdrawalBegun, Work};
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, OperatorId, ReceiptId, RequestId, Usage};
 use cocoon_settler::config::{DepositConfig, PayoutConfig};
 use cocoon_settler::decision::{Batch, Begun, Class, Decision};
@@ -129,6 +129,10 @@ impl World {
     }
 
     pub(crate) async fn with(endpoints: usize, fees: Fees) -> Self {
+        Self::with_shards(endpoints, fees, ShardCount::DEFAULT).await
+    }
+
+    pub(crate) async fn with_shards(endpoints: usize, fees: Fees, shards: ShardCount) -> Self {
         let network = DevnetNetwork::new(fees, -3).unwrap();
         let devnet: SharedChain =
             Arc::new(Mutex::new(Devnet::in_memory(network, Clock::Standing { at: BEGIN })));
@@ -143,8 +147,9 @@ impl World {
         }
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("ledger.db").display());
-        let ledger =
-            cocoon_ledger::open(&url, Options { test_clock: true, ..Options::default() }).await.unwrap();
+        let ledger = cocoon_ledger::open(&url, Options { test_clock: true, shards, ..Options::default() })
+            .await
+            .unwrap();
         ledger.set_test_time(u64::from(BEGIN) * 1000).await.unwrap();
         let payouts = PayoutConfig { small_after_s: 3600, ..PayoutConfig::default() };
         let (deposits, timeout) = (DepositConfig::default(), Duration::from_secs(60));
@@ -299,8 +304,10 @@ impl World {
         self.send(0xff, nano, Some(cocoon_ton::FLOAT_COMMENT));
     }
 
-    /// A request of `name` that `operator` has answered for so much, all of which is the operator's.
-    pub(crate) async fn earn(&self, name: &str, operator: &OperatorId, nano: u64) {
+    /// A request of `name` that `operator` has answered for so much, all of which is the operator's; its receipt.
+    pub(crate) async fn earn(&self, name: &str, operator: &OperatorId, nano: u64) -> String {
+        let receipt = ReceiptId::generate();
+        let jws = format!("receipt {receipt}");
         let settlement = Settlement {
             account: account(name),
             key: "key".parse().unwrap(),
@@ -310,9 +317,9 @@ impl World {
             keyset: Digest([1; 32]),
             operator: operator.clone(),
             operator_share: BasisPoints::new(10_000).unwrap(),
-            receipt: ReceiptId::generate(),
-            receipt_digest: Digest([2; 32]),
-            receipt_jws: "receipt".to_owned(),
+            receipt,
+            receipt_digest: Digest::of(&[jws.as_bytes()]),
+            receipt_jws: jws.clone(),
             model: "model".to_owned(),
             work: Work::Completions,
             usage: Usage::default(),
@@ -320,6 +327,7 @@ impl World {
             max_cost: NanoTon(nano),
         };
         self.ledger.settle(&settlement).await.unwrap();
+        jws
     }
 
     /// A withdrawal of `name` to `payee`, whose address is old enough.

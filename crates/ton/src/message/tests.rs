@@ -73,7 +73,7 @@ fn bits_behind_a_body_in_a_cell_of_its_own_are_refused() {
 #[test]
 fn account_zero_is_written_as_an_account() {
     let zero = Address::new(Workchain::Basechain, [0; 32]);
-    let cell = to_send(&zero, NanoTon(1), false, &text()).unwrap();
+    let cell = to_send(&zero, NanoTon(1), false, None, &text()).unwrap();
     // 6 bits, the destination's tag, workchain and 256 zeros, 4 and 8 of the value, the rest of the header,
     // and the body.
     assert_eq!(cell.bit_len(), 6 + 267 + 12 + 107 + 32);

@@ -106,3 +106,32 @@ proptest! {
         let _ = WalletState::parse(&Writer::new().bytes(&data).cell().unwrap());
     }
 }
+
+fn outgoing(init: Option<ArcCell>) -> Outgoing {
+    let body = payout_body(PayoutId(7)).unwrap();
+    Outgoing { to: wallet().address(), value: NanoTon(5), bounce: true, init, body }
+}
+
+/// The same bytes as a batch's: a message of its kind is that of a payout with this id.
+#[test]
+fn a_request_is_signed_as_a_batch_is() {
+    let request = wallet().request(&key(), &[outgoing(None)], 1, 2, true).unwrap();
+    let same = Payout { bounce: true, ..payout(7, 5) };
+    let batch = wallet().batch(&key(), vec![same], 1, 2, true).unwrap();
+    assert_eq!((request.boc, request.body_hash), (batch.boc, batch.body_hash));
+    let none = wallet().request(&key(), &[], 1, 2, false);
+    assert_eq!(none, Err(BatchError::Size));
+}
+
+#[test]
+fn a_message_that_deploys_brings_the_state() {
+    let init = crate::registry_code().unwrap();
+    let cell = |init: Option<ArcCell>| {
+        let out = outgoing(init);
+        to_send(&out.to, out.value, out.bounce, out.init.as_ref(), &out.body).unwrap()
+    };
+    let (with, without) = (cell(Some(init)), cell(None));
+    assert_eq!((with.references().len(), without.references().len()), (1, 0));
+    // One bit says that the state is in a reference.
+    assert_eq!(with.bit_len(), without.bit_len() + 1);
+}
