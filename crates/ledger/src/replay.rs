@@ -6,7 +6,7 @@ use cocoon_receipts::{AccountId, NanoTon, OperatorId, ReceiptId};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{Finding, Subject};
-use crate::{JournalEntry, JournalId, JournalKind, LedgerError};
+use crate::{JournalEntry, JournalId, JournalKind, LedgerError, is_channel};
 
 /// A receipt cannot be booked twice while it is seen; what is older is refused for its age.
 const SEEN_MS: u64 = 9 * 86_400_000;
@@ -66,8 +66,20 @@ impl Replay {
         account.balance += amount;
         account.shortfall += i128::from(entry.shortfall.0);
         let mut moves_only_the_balance = true;
+        if is_channel(&entry.account)
+            && matches!(entry.kind, JournalKind::Deposit | JournalKind::Grant | JournalKind::Withdrawing)
+        {
+            findings.push(Finding::of_entry(entry, "nothing but vouchers for a channel", 0, amount));
+        }
         match entry.kind {
             JournalKind::Deposit => account.deposited += amount,
+            JournalKind::Voucher => {
+                account.deposited += amount;
+                let cumulative = entry.cause.parse().ok().filter(|_| is_channel(&entry.account)).unwrap_or(0);
+                if amount <= 0 || account.deposited > cumulative {
+                    findings.push(Finding::of_entry(entry, "voucher", cumulative, account.deposited));
+                }
+            }
             JournalKind::Grant => account.granted += amount,
             JournalKind::Charge | JournalKind::Expiry | JournalKind::Correction | JournalKind::NoCost => {
                 account.charged -= amount;

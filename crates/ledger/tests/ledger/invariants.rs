@@ -109,7 +109,7 @@ fn replay_agrees(journal: &[JournalEntry], totals: &Totals, accounts: &BTreeMap<
         *balance += entry.amount;
         *shortfall += i128::from(entry.shortfall.0);
         match entry.kind {
-            JournalKind::Deposit => *deposited += entry.amount,
+            JournalKind::Deposit | JournalKind::Voucher => *deposited += entry.amount,
             JournalKind::Grant => *granted += entry.amount,
             JournalKind::Charge | JournalKind::Expiry | JournalKind::Correction | JournalKind::NoCost => {
                 *charged -= entry.amount;
