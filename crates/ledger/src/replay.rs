@@ -295,6 +295,36 @@ mod tests {
     }
 
     #[test]
+    fn vouchers_make_a_channels_account_and_nothing_else_does() {
+        let channel: AccountId = format!("channel:{}", "0a".repeat(32)).parse().unwrap();
+        let of_channel = |entry: JournalEntry| JournalEntry { account: channel.clone(), ..entry };
+        let voucher = |id, cumulative, by| entry(id, JournalKind::Voucher, cumulative, by);
+        // Twenty were settled before the channel was known here.
+        let known = [of_channel(voucher(1, "70", 50)), of_channel(voucher(2, "90", 20))];
+        let (replay, findings) = replayed(&[&known[..], &[of_channel(charge(3, -60, 54, 6))]].concat());
+        assert_eq!(findings, []);
+        let expected = Replayed { balance: 10, deposited: 70, charged: 60, ..Replayed::default() };
+        assert_eq!(replay.accounts[&channel], expected);
+        for (bad, what) in [
+            (of_channel(voucher(3, "91", 22)), "voucher"),
+            (of_channel(voucher(3, "90", 0)), "voucher"),
+            (of_channel(voucher(3, "90", -1)), "voucher"),
+            (of_channel(voucher(3, "more", 1)), "voucher"),
+            (voucher(3, "90", 1), "voucher"),
+            (of_channel(entry(3, JournalKind::Deposit, "1:a", 1)), "nothing but vouchers for a channel"),
+            (of_channel(entry(3, JournalKind::Grant, "g", 1)), "nothing but vouchers for a channel"),
+            (of_channel(entry(3, JournalKind::Withdrawing, "w", -1)), "nothing but vouchers for a channel"),
+        ] {
+            let (_, findings) = replayed(&[&known[..], &[bad]].concat());
+            assert_eq!(
+                findings.iter().map(|finding| finding.what).collect::<Vec<_>>(),
+                [what],
+                "{findings:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_receipt_is_remembered_as_long_as_it_could_come_again() {
         let made = |at_ms: u64, id: u64| {
             let uuid = format!("{:08x}-{:04x}-7000-8000-000000000000", at_ms >> 16, at_ms & 0xffff);
