@@ -1,6 +1,5 @@
 //! Payment channels: one row for each, beside its account.
 
-use ::rusqlite::types::FromSql;
 use ::rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use async_trait::async_trait;
 use cocoon_receipts::{AccountId, NanoTon};
@@ -142,8 +141,8 @@ pub(super) const COLUMNS: &str = "account, payer_key, deposited, base, cumulativ
 
 /// From [`COLUMNS`].
 pub(super) fn row(row: &Row<'_>) -> ::rusqlite::Result<Channel> {
-    let voucher = match <Option<i64>>::column_result(row.get_ref(4)?)? {
-        Some(_) => Some(KeptVoucher { cumulative: NanoTon(amount(row, 4)?), signature: row.get(5)? }),
+    let voucher = match row.get(5)? {
+        Some(signature) => Some(KeptVoucher { cumulative: NanoTon(amount(row, 4)?), signature }),
         None => None,
     };
     Ok(Channel {
