@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use serde::Deserialize;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
-use crate::ask::{ApiKey, Asker};
+use crate::ask::{ApiKey, Asker, Payer};
 use crate::deliver::VERIFIED_KEYSET_HEADER;
 use crate::error::{self, Failure};
 use crate::local::Callers;
@@ -31,21 +31,21 @@ use crate::{inference, pass};
 pub struct Sidecar {
     pub asker: Asker,
     pub callers: Callers,
-    /// Where the sidecar holds the key itself.
-    pub own_key: Option<(ApiKey, LocalToken)>,
+    /// Where the sidecar pays by itself: callers then show the token.
+    pub own: Option<(Payer, LocalToken)>,
     /// Largest request body, bytes.
     pub body_limit: usize,
 }
 
 impl Sidecar {
-    /// The key that a request is sent on with, if any.
+    /// Who pays for a request, if anybody.
     ///
     /// # Errors
-    /// 401 where the sidecar has one and the caller not its token.
-    pub fn key_of(&self, headers: &HeaderMap) -> Result<Option<ApiKey>, Failure> {
-        match &self.own_key {
-            None => Ok(bearer(headers).and_then(ApiKey::new)),
-            Some((key, token)) if token.is_in(headers) => Ok(Some(key.clone())),
+    /// 401 where the sidecar does and the caller has not its token.
+    pub fn payer_of(&self, headers: &HeaderMap) -> Result<Option<Payer>, Failure> {
+        match &self.own {
+            None => Ok(bearer(headers).and_then(ApiKey::new).map(Payer::Key)),
+            Some((payer, token)) if token.is_in(headers) => Ok(Some(payer.clone())),
             Some(_) => Err(Failure::no_local_token()),
         }
     }

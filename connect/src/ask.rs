@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cocoon_exchange::{Answer, Encapsulated, Head, Sealed};
+use cocoon_exchange::{Answer, Encapsulated, Head, Sealed, sealed_len};
 use cocoon_openapi::x_conf::{ClientNonce, XConf};
-use cocoon_openapi::{KEY_DIGEST_HEADER, MAX_TOKENS_HEADER, MODEL_HEADER};
+use cocoon_openapi::{Endpoint, KEY_DIGEST_HEADER, MAX_TOKENS_HEADER, MODEL_HEADER};
 use cocoon_receipts::{AccountTagKey, Digest, NanoTon, Price};
 use cocoon_sealing::{ENCAPSULATED_KEY_HEADER, KEY_CONFIG_PROBLEM, RESPONSE_NONCE_HEADER, encode_hex};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, TE};
@@ -14,6 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+use crate::channel::bound::{Listed, Request};
+use crate::channel::purse::{Paid, Part, Purse, Remedy};
 use crate::clock::Clock;
 use crate::error::{Failure, PlainError};
 use crate::fleet::Fleet;
@@ -27,14 +29,46 @@ const MAX_ATTEMPTS: u32 = 2;
 /// What the caller wants.
 #[derive(Debug)]
 pub struct Asked<'a> {
-    pub path: &'static str,
+    pub endpoint: Endpoint,
     pub model: &'a str,
     /// Completion tokens at most, over all choices.
     pub ceiling: Option<u64>,
+    /// How many answers it asks for.
+    pub choices: u64,
     /// The caller's bytes.
     pub body: &'a Bytes,
     pub accept: Option<&'a HeaderValue>,
-    pub key: &'a ApiKey,
+    pub payer: &'a Payer,
+}
+
+/// Who pays.
+#[derive(Debug, Clone)]
+pub enum Payer {
+    /// The account of an API key.
+    Key(ApiKey),
+    /// The sidecar's open channel.
+    Channel(Arc<Purse>),
+}
+
+impl Payer {
+    /// What stands for it where nothing is to be paid.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn authorization(&self) -> Result<HeaderValue, Failure> {
+        match self {
+            Self::Key(key) => Ok(key.authorization.clone()),
+            Self::Channel(purse) => Ok(purse.newest()?.authorization),
+        }
+    }
+}
+
+/// What an attempt is sent and paid with.
+struct Means {
+    key: ApiKey,
+    ceiling: Option<u64>,
+    /// Of the channel, where that pays.
+    part: Option<Part>,
 }
 
 /// The API key that a request is sent and paid with.
@@ -70,6 +104,8 @@ pub struct Begun {
     pub keyset: Digest,
     /// What no receipt may be above.
     pub listed: Price,
+    /// Of the channel, where that pays.
+    pub part: Option<Part>,
 }
 
 /// How one attempt ended.
@@ -112,6 +148,9 @@ impl Asker {
     /// # Errors
     /// [`Failure`], ready for the caller.
     pub async fn ask(&self, asked: &Asked<'_>) -> Result<Begun, Failure> {
+        if let Payer::Channel(purse) = asked.payer {
+            purse.ready().await?;
+        }
         let mut nonce = [0; 32];
         cocoon_receipts::random(&mut nonce).map_err(|_| Failure::internal())?;
         let nonce = ClientNonce(nonce);
@@ -121,8 +160,7 @@ impl Asker {
         loop {
             let backend = choose(&backends, &tried).ok_or_else(Failure::internal)?;
             let now = self.clock().now_ms();
-            let authorization = &asked.key.authorization;
-            let listed = self.prices.of(self.gateway(), asked.model, authorization, now).await?;
+            let listed = self.listed(asked, now).await?;
             let ending = match self.attempt(asked, &backend, nonce, listed).await? {
                 Attempt::Begun(begun) => return Ok(*begun),
                 Attempt::Failed(ending) => ending,
@@ -147,26 +185,47 @@ impl Asker {
         }
     }
 
+    /// What the gateway's list says of the model.
+    async fn listed(&self, asked: &Asked<'_>, now: u64) -> Result<Listed, Failure> {
+        let first = self.prices.of(self.gateway(), asked.model, asked.payer, now).await;
+        let (Payer::Channel(purse), Err(Failure::Theirs(plain))) = (asked.payer, &first) else {
+            return first;
+        };
+        match purse.remedy(plain).await {
+            Remedy::None => first,
+            Remedy::Again => self.prices.of(self.gateway(), asked.model, asked.payer, now).await,
+            Remedy::Final(failure) => Err(failure),
+        }
+    }
+
     async fn attempt(
         &self,
         asked: &Asked<'_>,
         backend: &Verified,
         nonce: ClientNonce,
-        listed: Price,
+        listed: Listed,
     ) -> Result<Attempt, Failure> {
-        let (sealed, headers) = self.seal(asked, backend, nonce, listed).map_err(|error| {
+        let not_sealed = |error: SealError| {
             tracing::error!(%error, keyset = %backend.digest(), "request could not be sealed");
             Failure::internal()
-        })?;
-        let response = match self.gateway().post(asked.path, headers, sealed.frames.clone()).await {
+        };
+        let mut context = self.context(asked, backend, nonce, listed.price);
+        let Means { key, ceiling, part } = self.means(asked, &context, &listed).await?;
+        if let Some(part) = &part {
+            // The ticket says no more, if the gateway is honest; this holds if it is not.
+            context.max_cost = Some(context.max_cost.map_or(part.amount(), |most| most.min(part.amount())));
+        }
+        let (sealed, headers) = seal(asked, backend, context, &key, ceiling).map_err(not_sealed)?;
+        let response = match self.gateway().post(asked.endpoint.path(), headers, sealed.frames.clone()).await
+        {
             Ok(response) => response,
             Err(error) => {
                 tracing::warn!(%error, "no answer from the gateway");
-                return Ok(Attempt::Failed(ending_of(error)));
+                return Ok(Attempt::Failed(self.refused(asked, error, part).await));
             }
         };
         let Some(response_nonce) = response.headers().get(RESPONSE_NONCE_HEADER) else {
-            return Ok(Attempt::Failed(self.plain(asked.model, response).await));
+            return Ok(Attempt::Failed(self.plain(asked, response, part).await));
         };
         let head = Head {
             status: response.status().as_u16(),
@@ -181,64 +240,109 @@ impl Asker {
             headers: parts.headers,
             nonce,
             keyset: backend.digest(),
-            listed,
+            listed: listed.price,
+            part,
         })))
     }
 
+    /// With what the attempt is paid: a voucher's amount follows from the length of what it pays for.
+    async fn means(&self, asked: &Asked<'_>, context: &XConf, listed: &Listed) -> Result<Means, Failure> {
+        let purse = match asked.payer {
+            Payer::Key(key) => return Ok(Means { key: key.clone(), ceiling: asked.ceiling, part: None }),
+            Payer::Channel(purse) => purse,
+        };
+        // The tag follows from the voucher, and has one length; of the cost it is the longest that counts.
+        let longest =
+            XConf { max_cost: Some(NanoTon(u64::MAX)), acct: Some(Digest([0; 32])), ..context.clone() };
+        let length = sealed_len(asked.body, &longest).map_err(|error| {
+            tracing::error!(%error, "request could not be sealed");
+            Failure::internal()
+        })?;
+        let request = Request {
+            endpoint: asked.endpoint,
+            length: length as u64,
+            ceiling: asked.ceiling,
+            choices: asked.choices,
+        };
+        let Paid { key, ceiling, part } = purse.pay(request, listed, self.max_cost).await?;
+        Ok(Means { key, ceiling, part: Some(part) })
+    }
+
     /// An answer in the clear: no attested machine stands for it.
-    async fn plain(&self, model: &str, response: Response<Incoming>) -> Ending {
+    async fn plain(&self, asked: &Asked<'_>, response: Response<Incoming>, part: Option<Part>) -> Ending {
         let status = response.status();
         tracing::warn!(status = status.as_u16(), "the gateway answered in the clear");
         if status.is_success() {
             return Ending::Final(Failure::answer_not_sealed());
         }
-        if status == StatusCode::BAD_REQUEST {
+        if matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYMENT_REQUIRED) {
             // The backend does not say why. It may be that the price has risen since the list was read.
-            self.prices.forget(model);
+            self.prices.forget(asked.model);
         }
-        ending_of(gateway::refused(response).await)
+        self.refused(asked, gateway::refused(response).await, part).await
     }
 
-    fn seal(
-        &self,
-        asked: &Asked<'_>,
-        backend: &Verified,
-        nonce: ClientNonce,
-        listed: Price,
-    ) -> Result<(Sealed, HeaderMap), SealError> {
-        let encapsulated = Encapsulated::new(&backend.key).map_err(cocoon_exchange::RequestError::from)?;
-        let context = XConf {
+    /// What follows from no answer of a backend's, also for the channel that was to pay for it.
+    async fn refused(&self, asked: &Asked<'_>, error: GatewayError, part: Option<Part>) -> Ending {
+        if let Some(part) = part
+            && costs_nothing(&error)
+        {
+            part.free();
+        }
+        if let (Payer::Channel(purse), GatewayError::Refused(plain)) = (asked.payer, &error) {
+            match purse.remedy(plain).await {
+                Remedy::None => {}
+                Remedy::Again => return Ending::NotAdmitted(error.into()),
+                Remedy::Final(failure) => return Ending::Final(failure),
+            }
+        }
+        ending_of(error)
+    }
+
+    fn context(&self, asked: &Asked<'_>, backend: &Verified, nonce: ClientNonce, listed: Price) -> XConf {
+        XConf {
             v: 1,
             nonce,
             ts: self.clock().now_ms(),
-            path: asked.path.to_owned(),
+            path: asked.endpoint.path().to_owned(),
             model: asked.model.to_owned(),
             keyset: backend.digest(),
             price_max: Some(listed),
             max_cost: self.max_cost,
-            acct: Some(asked.key.tag.tag(encapsulated.key())),
+            acct: None,
             pad: None,
-        };
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, asked.key.authorization.clone());
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        if let Some(accept) = asked.accept {
-            headers.insert(ACCEPT, accept.clone());
         }
-        let ours = [
-            (ENCAPSULATED_KEY_HEADER, encode_hex(encapsulated.key())),
-            (KEY_DIGEST_HEADER, backend.digest().to_string()),
-            (MODEL_HEADER, asked.model.to_owned()),
-        ];
-        for (name, value) in ours {
-            headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
-        }
-        if let Some(ceiling) = asked.ceiling {
-            headers.insert(HeaderName::from_static(MAX_TOKENS_HEADER), HeaderValue::from(ceiling));
-        }
-        Ok((encapsulated.seal(asked.body, &context)?, headers))
     }
+}
+
+fn seal(
+    asked: &Asked<'_>,
+    backend: &Verified,
+    context: XConf,
+    key: &ApiKey,
+    ceiling: Option<u64>,
+) -> Result<(Sealed, HeaderMap), SealError> {
+    let encapsulated = Encapsulated::new(&backend.key).map_err(cocoon_exchange::RequestError::from)?;
+    let context = XConf { acct: Some(key.tag.tag(encapsulated.key())), ..context };
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, key.authorization.clone());
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    if let Some(accept) = asked.accept {
+        headers.insert(ACCEPT, accept.clone());
+    }
+    let ours = [
+        (ENCAPSULATED_KEY_HEADER, encode_hex(encapsulated.key())),
+        (KEY_DIGEST_HEADER, backend.digest().to_string()),
+        (MODEL_HEADER, asked.model.to_owned()),
+    ];
+    for (name, value) in ours {
+        headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
+    }
+    if let Some(ceiling) = ceiling {
+        headers.insert(HeaderName::from_static(MAX_TOKENS_HEADER), HeaderValue::from(ceiling));
+    }
+    Ok((encapsulated.seal(asked.body, &context)?, headers))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -275,6 +379,20 @@ fn ending_of(error: GatewayError) -> Ending {
         Ending::NotAdmitted(error.into())
     } else {
         Ending::Final(error.into())
+    }
+}
+
+/// Whether a request that failed so was surely never run: not a byte of it was sent, or the gateway says what is wrong
+/// with it. Should it lie, it has no more than what was signed.
+fn costs_nothing(error: &GatewayError) -> bool {
+    match error {
+        GatewayError::Unreachable(_) | GatewayError::Request => true,
+        GatewayError::Refused(plain) => {
+            (plain.status.is_client_error()
+                && !matches!(plain.status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT))
+                || plain.status == StatusCode::SERVICE_UNAVAILABLE
+        }
+        _ => false,
     }
 }
 

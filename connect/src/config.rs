@@ -31,21 +31,29 @@ pub enum ConfigError {
     ApiKeyFile { path: PathBuf, message: String },
 }
 
-/// What both commands need.
+/// The gateway, and what is kept here.
 #[derive(Debug, Clone, Args)]
-pub struct Common {
+pub struct Place {
     /// The gateway's origin, with or without /v1. https; http for a loopback address only
     #[arg(long, env = "COCOON_CONNECT__GATEWAY")]
     pub gateway: Option<GatewayUrl>,
+    /// Folder of the local token, the releases and policies that were seen, the wallet and the channel
+    /// [default: $XDG_STATE_HOME/cocoon-connect]
+    #[arg(long, env = "COCOON_CONNECT__STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// What both commands need that verify.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    #[command(flatten)]
+    pub place: Place,
     /// Which evidence is believed [default: $XDG_CONFIG_HOME/cocoon/policy.toml, if it is there]
     #[arg(long, env = "COCOON_CONNECT__POLICY")]
     pub policy: Option<PathBuf>,
     /// Ed25519 public key, base64url: only a policy that it signed is followed, with its signature in FILE.sig
     #[arg(long, env = "COCOON_CONNECT__POLICY_SIGNER", value_parser = signer, allow_hyphen_values = true)]
     pub policy_signer: Option<VerifyingKey>,
-    /// Folder of the local token and the releases and policies that were seen [default: $XDG_STATE_HOME/cocoon-connect]
-    #[arg(long, env = "COCOON_CONNECT__STATE_DIR")]
-    pub state_dir: Option<PathBuf>,
     /// Longest wait for the gateway's answer, and for each next piece of it
     #[arg(long, env = "COCOON_CONNECT__ANSWER_TIMEOUT_S", default_value_t = 600,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -66,6 +74,9 @@ pub struct ServeOptions {
     /// A file with the API key to use; callers then present the token of the state folder in place of a key
     #[arg(long, env = "COCOON_CONNECT__API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// Pay every request from the state folder's open channel; callers present the token as with --api-key-file
+    #[arg(long, env = "COCOON_CONNECT__CHANNEL", conflicts_with = "api_key_file")]
+    pub channel: bool,
     /// The most that one request may cost, nanoTON
     #[arg(long, env = "COCOON_CONNECT__MAX_COST")]
     pub max_cost: Option<NanoTon>,
@@ -96,13 +107,24 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text).map_err(|_| expected.into())
 }
 
-impl Common {
+impl Place {
     /// # Errors
     /// [`ConfigError::NoGateway`].
     pub fn gateway(&self) -> Result<GatewayUrl, ConfigError> {
         self.gateway.clone().ok_or(ConfigError::NoGateway)
     }
 
+    /// # Errors
+    /// [`ConfigError::NoStateDir`].
+    pub fn state_path(&self) -> Result<PathBuf, ConfigError> {
+        self.state_dir
+            .clone()
+            .or_else(|| home("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("cocoon-connect")))
+            .ok_or(ConfigError::NoStateDir)
+    }
+}
+
+impl Common {
     #[must_use]
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.answer_timeout_s)
@@ -127,15 +149,6 @@ impl Common {
             );
         }
         Ok(loaded.policy)
-    }
-
-    /// # Errors
-    /// [`ConfigError::NoStateDir`].
-    pub fn state_path(&self) -> Result<PathBuf, ConfigError> {
-        self.state_dir
-            .clone()
-            .or_else(|| home("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("cocoon-connect")))
-            .ok_or(ConfigError::NoStateDir)
     }
 }
 

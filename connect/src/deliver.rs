@@ -18,6 +18,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 
 use crate::ask::Begun;
+use crate::channel::purse::Part;
 use crate::error::{self, Failure};
 use crate::prices;
 
@@ -41,6 +42,8 @@ enum BrokenAnswer {
     Timeout,
     #[error("its receipt charges more than the price list says")]
     Price,
+    #[error("its receipt charges more than the channel's voucher was for")]
+    Cost,
 }
 
 impl BrokenAnswer {
@@ -61,6 +64,8 @@ struct Arriving {
     answer: Answer,
     body: Incoming,
     listed: Price,
+    /// Of the channel, where that pays, until the receipt has come.
+    part: Option<Part>,
     patience: Duration,
 }
 
@@ -89,6 +94,13 @@ impl Arriving {
                 Some(Piece::End { receipt, claims, rest }) => {
                     if prices::is_above(&claims.price, &self.listed) {
                         return Err(BrokenAnswer::Price);
+                    }
+                    if let Some(part) = self.part.take() {
+                        // Dropped, it counts in full.
+                        if claims.cost > part.amount() {
+                            return Err(BrokenAnswer::Cost);
+                        }
+                        part.charge(claims.cost);
                     }
                     self.let_go().await?;
                     return Ok(Next::End(End { receipt, claims, rest }));
@@ -150,7 +162,8 @@ pub async fn deliver(begun: Begun, patience: Duration) -> Result<Response, Failu
     headers.insert(HeaderName::from_static(VERIFIED_KEYSET_HEADER), digest_header(begun.keyset)?);
     headers.insert(CONTENT_TYPE, header(&head.content_type)?);
     let status = StatusCode::from_u16(head.status).map_err(|_| Failure::internal())?;
-    let arriving = Arriving { answer: begun.answer, body: begun.body, listed: begun.listed, patience };
+    let Begun { answer, body, listed, part, .. } = begun;
+    let arriving = Arriving { answer, body, listed, part, patience };
     let body = if head.is_stream() {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(TRAILER, HeaderValue::from_static("Cocoon-Receipt, Cocoon-Cost"));

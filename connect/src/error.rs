@@ -4,6 +4,7 @@
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cocoon_openapi::{ApiError, REQUEST_ID_HEADER};
+use cocoon_receipts::NanoTon;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
@@ -76,9 +77,26 @@ impl Failure {
     /// 401 where the sidecar has the key, and its callers present the local token.
     #[must_use]
     pub fn no_local_token() -> Self {
-        let message =
-            "This sidecar holds the API key itself. Send the token of its state folder in place of a key.";
+        let message = "This sidecar pays by itself. Send the token of its state folder in place of a key.";
         Self::new(401, "invalid_request_error", "invalid_local_token", message)
+    }
+
+    /// 402 where the channel's deposit does not cover what a request may cost. Amounts are nanoTON.
+    #[must_use]
+    pub fn channel_exhausted(left: NanoTon, part: NanoTon) -> Self {
+        let message = format!(
+            "The payment channel has {left} nanoTON left, and this request may cost {part}. Ask for fewer tokens, or \
+             add to the channel: cocoon-connect channel deposit --amount TON."
+        );
+        Self::new(402, "insufficient_quota", "channel_exhausted", message).no_retry()
+    }
+
+    /// 403 where the gateway takes no voucher of the channel any more.
+    #[must_use]
+    pub fn channel_closed() -> Self {
+        let message = "The payment channel is closed: nothing more can be paid from it. `cocoon-connect channel \
+                       status` shows what becomes of the rest; `channel open` opens another one.";
+        Self::new(403, "invalid_request_error", "channel_closed", message).no_retry()
     }
 
     /// 404 for a path nothing answers at, as OpenAI words it. The path is the caller's own.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -140,16 +140,30 @@ impl Gateway {
         if let Some(authorization) = authorization {
             headers.insert(AUTHORIZATION, authorization);
         }
-        let asking = async {
-            let response = self.get(path_and_query, headers).await?;
-            if !response.status().is_success() {
-                return Err(refused(response).await);
-            }
-            collect(response.into_body(), limit).await
-        };
-        let body =
-            tokio::time::timeout(QUESTION_TIMEOUT, asking).await.map_err(|_| GatewayError::Timeout)??;
-        serde_json::from_slice(&body).map_err(|_| GatewayError::Malformed)
+        answered(self.get(path_and_query, headers), limit).await
+    }
+
+    /// The JSON that a POST is answered with, at most `limit` bytes; without a body where there is none.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; also for every status but a success.
+    pub async fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        authorization: Option<HeaderValue>,
+        body: Option<&serde_json::Value>,
+        limit: usize,
+    ) -> Result<T, GatewayError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization);
+        }
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        answered(self.post(path, headers, body.into()), limit).await
     }
 
     /// Begins a POST with these headers; whatever the status but for redirects.
@@ -186,6 +200,22 @@ impl Gateway {
         }
         Ok(response)
     }
+}
+
+/// The JSON of a success.
+async fn answered<T: DeserializeOwned>(
+    asking: impl Future<Output = Result<Response<Incoming>, GatewayError>>,
+    limit: usize,
+) -> Result<T, GatewayError> {
+    let answer = async {
+        let response = asking.await?;
+        if !response.status().is_success() {
+            return Err(refused(response).await);
+        }
+        collect(response.into_body(), limit).await
+    };
+    let body = tokio::time::timeout(QUESTION_TIMEOUT, answer).await.map_err(|_| GatewayError::Timeout)??;
+    serde_json::from_slice(&body).map_err(|_| GatewayError::Malformed)
 }
 
 /// An answer that is no success: an error to pass on where it is one.

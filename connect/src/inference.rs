@@ -30,16 +30,17 @@ pub async fn infer(
     request: Request<Body>,
 ) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
-    let key = sidecar.key_of(&parts.headers)?.ok_or_else(Failure::no_key)?;
+    let payer = sidecar.payer_of(&parts.headers)?.ok_or_else(Failure::no_key)?;
     let body = whole(body, &parts.headers, sidecar.body_limit).await?;
     let wanted = read(endpoint, &body)?;
     let asked = Asked {
-        path: endpoint.path(),
+        endpoint,
         model: &wanted.model,
         ceiling: ceiling(wanted.tokens),
+        choices: choices(wanted.tokens),
         body: &body,
         accept: parts.headers.get(ACCEPT),
-        key: &key,
+        payer: &payer,
     };
     let begun = sidecar.asker.ask(&asked).await?;
     // A stream's head and pieces are handed on before its receipt is there to say otherwise.
@@ -61,6 +62,14 @@ fn ceiling(tokens: Tokens) -> Option<u64> {
             ceiling.map(|ceiling| ceiling.saturating_mul(choices).max(1))
         }
         Tokens::Embedded => None,
+    }
+}
+
+/// Answers that it asks for.
+fn choices(tokens: Tokens) -> u64 {
+    match tokens {
+        Tokens::Generated { choices, .. } => choices,
+        Tokens::Embedded => 0,
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod ask;
+pub mod channel;
 pub mod clock;
 pub mod config;
 pub mod deliver;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cocoon_connect::clock::Clock;
 use cocoon_connect::config::{Common, ServeOptions};
-use cocoon_connect::{policy, run};
+use cocoon_connect::{channel, policy, run};
 use rustls::crypto::aws_lc_rs;
 
 /// Serves OpenAI's API on loopback and seals every request to a backend whose evidence it has verified under your
@@ -39,6 +39,9 @@ enum Command {
     /// Write, check, read and sign policies: the files that say which evidence is believed.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Pay without giving anybody custody: open, fill, look at and close a payment channel on TON.
+    #[command(subcommand)]
+    Channel(channel::command::Command),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
                 run::verify(&common, model.as_deref(), json).await
             }
             Some(Command::Policy(command)) => policy::run(command, &Clock::system()).await,
+            Some(Command::Channel(command)) => channel::command::run(command).await.map(|()| true),
         }
     });
     match done {

@@ -26,8 +26,8 @@ pub async fn pass(State(sidecar): State<Arc<Sidecar>>, request: Request<Body>) -
         return Err(Failure::no_such_path(&parts.method, &parts.uri));
     }
     let mut headers = HeaderMap::new();
-    if let Some(key) = sidecar.key_of(&parts.headers)? {
-        headers.insert(AUTHORIZATION, key.authorization);
+    if let Some(payer) = sidecar.payer_of(&parts.headers)? {
+        headers.insert(AUTHORIZATION, payer.authorization()?);
     }
     if let Some(accept) = parts.headers.get(ACCEPT) {
         headers.insert(ACCEPT, accept.clone());

@@ -1,13 +1,14 @@
-//! What the gateway's list says a model costs. It is sealed into every request, and no receipt may charge more.
+//! What the gateway's list says of a model. Its price is sealed into every request, and no receipt may charge more.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use cocoon_openapi::MODELS_PATH;
 use cocoon_receipts::Price;
-use http::HeaderValue;
 use serde::Deserialize;
 
+use crate::ask::Payer;
+use crate::channel::bound::Listed;
 use crate::error::Failure;
 use crate::gateway::Gateway;
 
@@ -25,15 +26,16 @@ struct List {
 struct Entry {
     id: String,
     pricing: Price,
+    context_length: u64,
 }
 
 /// Prices by model, with the time they were read.
 #[derive(Debug, Default)]
-pub struct Prices(Mutex<HashMap<String, (Price, u64)>>);
+pub struct Prices(Mutex<HashMap<String, (Listed, u64)>>);
 
 impl Prices {
-    /// The price of `model`. `authorization` is the caller's: the list is not public, though what it says of a model is
-    /// the same for everybody.
+    /// The price of `model`, and its context. The list is asked for in the payer's name: it is not public, though what
+    /// it says of a model is the same for everybody.
     ///
     /// # Errors
     /// The gateway's own; 404 where the list does not have the model.
@@ -41,17 +43,19 @@ impl Prices {
         &self,
         gateway: &Gateway,
         model: &str,
-        authorization: &HeaderValue,
+        payer: &Payer,
         now_ms: u64,
-    ) -> Result<Price, Failure> {
+    ) -> Result<Listed, Failure> {
         if let Some(price) = self.fresh(model, now_ms) {
             return Ok(price);
         }
-        let list: List = gateway.get_json(MODELS_PATH, Some(authorization.clone()), MAX_LIST).await?;
+        let list: List = gateway.get_json(MODELS_PATH, Some(payer.authorization()?), MAX_LIST).await?;
         let mut prices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *prices =
-            list.data.into_iter().take(MAX_MODELS).map(|entry| (entry.id, (entry.pricing, now_ms))).collect();
-        prices.get(model).map(|(price, _)| *price).ok_or_else(|| Failure::model_not_found(model))
+        let listed = |Entry { id, pricing: price, context_length: context }: Entry| {
+            (id, (Listed { price, context }, now_ms))
+        };
+        *prices = list.data.into_iter().take(MAX_MODELS).map(listed).collect();
+        prices.get(model).map(|(listed, _)| *listed).ok_or_else(|| Failure::model_not_found(model))
     }
 
     /// The next request reads the list again.
@@ -59,10 +63,10 @@ impl Prices {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(model);
     }
 
-    fn fresh(&self, model: &str, now_ms: u64) -> Option<Price> {
+    fn fresh(&self, model: &str, now_ms: u64) -> Option<Listed> {
         let prices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (price, read_at) = prices.get(model)?;
-        (now_ms.saturating_sub(*read_at) < FRESH_MS).then_some(*price)
+        let (listed, read_at) = prices.get(model)?;
+        (now_ms.saturating_sub(*read_at) < FRESH_MS).then_some(*listed)
     }
 }
 

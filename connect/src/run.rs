@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{self, Sidecar};
-use crate::ask::{ApiKey, Asker};
+use crate::ask::{ApiKey, Asker, Payer};
+use crate::channel::purse::Purse;
 use crate::clock::Clock;
 use crate::config::{Common, ServeOptions};
 use crate::fleet::Fleet;
@@ -28,10 +29,22 @@ use crate::verify::Verifier;
 const POLICIES: &str = "policies.json";
 
 fn fleet(options: &Common, state: StateDir) -> anyhow::Result<Fleet> {
-    let gateway = Gateway::new(options.gateway()?, options.patience())?;
+    let gateway = Gateway::new(options.place.gateway()?, options.patience())?;
     let policy = options.load_policy(&PolicyStore::new(state.path(POLICIES)))?;
     let floor = Mutex::new(Floor::load(state)?);
     Ok(Fleet::new(Verifier { gateway, policy, floor, clock: Clock::system() }))
+}
+
+/// Who pays, where the sidecar does.
+fn payer(options: &ServeOptions, state: &StateDir) -> anyhow::Result<Option<Payer>> {
+    if options.channel {
+        let common = &options.common;
+        let gateway = Gateway::new(common.place.gateway()?, common.patience())?;
+        let purse = Purse::open(state, gateway, Clock::system())?;
+        return Ok(Some(Payer::Channel(Arc::new(purse))));
+    }
+    let Some(key) = options.api_key()? else { return Ok(None) };
+    Ok(Some(Payer::Key(ApiKey::new(&key).context("--api-key-file: the key is no header")?)))
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -41,13 +54,10 @@ fn fleet(options: &Common, state: StateDir) -> anyhow::Result<Fleet> {
 pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     options.check()?;
-    let state = StateDir::open(&options.common.state_path()?)?;
-    let own_key = match options.api_key()? {
+    let state = StateDir::open(&options.common.place.state_path()?)?;
+    let own = match payer(&options, &state)? {
         None => None,
-        Some(key) => {
-            let key = ApiKey::new(&key).context("--api-key-file: the key is no header")?;
-            Some((key, LocalToken::load_or_create(&state)?))
-        }
+        Some(payer) => Some((payer, LocalToken::load_or_create(&state)?)),
     };
     let fleet = fleet(&options.common, state)?;
     let listener =
@@ -56,7 +66,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let sidecar = Arc::new(Sidecar {
         asker: Asker { fleet, prices: Prices::default(), max_cost: options.max_cost },
         callers: Callers { port: address.port(), origins: options.allow_origin },
-        own_key,
+        own,
         body_limit: options.body_limit,
     });
 
@@ -86,7 +96,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 /// # Errors
 /// Where nothing could be found out.
 pub async fn verify(options: &Common, model: Option<&str>, json: bool) -> anyhow::Result<bool> {
-    let fleet = fleet(options, StateDir::open(&options.state_path()?)?)?;
+    let fleet = fleet(options, StateDir::open(&options.place.state_path()?)?)?;
     let overview = fleet.survey(model).await?;
     let report = Report::new(&fleet, overview);
     let text = if json { serde_json::to_string(&report)? + "\n" } else { report.text() };

@@ -1,6 +1,6 @@
 //! The folder that outlives the process: the local token, the releases that were seen.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub enum StateError {
     Corrupt { path: PathBuf, message: &'static str },
     #[error("the system has no randomness")]
     Randomness,
+    #[error("the process ends")]
+    Stopped,
 }
 
 /// A folder that its owner alone can change.
@@ -94,6 +96,39 @@ impl StateDir {
         match linked {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             outcome => outcome.and(removed).map_err(|cause| StateError::Io { path, cause }),
+        }
+    }
+
+    /// Takes a lock that ends with the process, or when the file is dropped; none where another has it.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn lock(&self, name: &str) -> Result<Option<File>, StateError> {
+        let path = self.path(name);
+        let failed = |cause| StateError::Io { path: path.clone(), cause };
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(cause)) => Err(failed(cause)),
+        }
+    }
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn remove(&self, name: &str) -> Result<(), StateError> {
+        let path = self.path(name);
+        match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(StateError::Io { path, cause }),
+            _ => Ok(()),
         }
     }
 

@@ -28,6 +28,7 @@ use crate::idempotency::{self, Gathered, Running, Turn};
 use crate::relay;
 use crate::stream::{self as answer, Answer};
 use cocoon_openapi::Endpoint;
+use cocoon_openapi::estimate::estimate;
 use cocoon_openapi::read;
 
 /// What every body is that the gateway seals.
@@ -54,7 +55,7 @@ async fn infer(
 ) -> Result<Response, Failure> {
     let deadline = Instant::now() + gateway.config.request_deadline();
     let (parts, body) = http_request.into_parts();
-    let key = gateway.authenticate_any(&parts.headers).await?;
+    let key = gateway.authenticate_payer(&parts.headers).await?;
     if key.scope != Scope::Inference {
         return Err(Failure::forbidden("An admin key runs no inference."));
     }
@@ -138,10 +139,9 @@ async fn open(
     let price = gateway.price_for(&asker.key, name).ok_or_else(|| Failure::model_not_found(&wanted.model))?;
     // A model we sell whose backends are all away is not unknown.
     let context = gateway.fleet.context_length(name, PATIENCE).await.ok_or_else(Failure::no_backend)?;
-    let estimate =
-        admit::estimate(&price, body.len(), wanted.tokens, context).ok_or_else(Failure::internal)?;
+    let bound = estimate(&price, body.len(), wanted.tokens, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();
-    let what = What { endpoint, model: name, estimate };
+    let what = What { endpoint, model: name, bound };
     let admitted = admit::admit(gateway, asker, what).await?;
     let tag_key = AccountTagKey::of_api_key(authenticate::bearer(headers)?);
     let errand = Errand {

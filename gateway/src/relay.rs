@@ -30,6 +30,7 @@ use crate::error::Failure;
 use crate::hop::{Answered, Envelope, Errand, HopBody, MAX_ATTEMPTS, Outcome, PATIENCE};
 use crate::route::{Chosen, Named};
 use cocoon_openapi::Endpoint;
+use cocoon_openapi::estimate::{Sealed, estimate_sealed};
 
 pub use body::{Attempt, BodyError, Source};
 pub use wanted::{Wanted, check_is_post_with_body, model, queried};
@@ -81,11 +82,11 @@ async fn open(
         },
     };
     let context = gateway.fleet.context_length(name, PATIENCE).await.ok_or_else(Failure::no_backend)?;
-    let sealed = admit::Sealed { endpoint, length: wanted.length, ceiling: wanted.ceiling };
+    let sealed = Sealed { endpoint, length: wanted.length, ceiling: wanted.ceiling };
     let limit = gateway.config.body_limit as u64;
-    let estimate = admit::estimate_sealed(&price, sealed, limit, context).ok_or_else(Failure::internal)?;
+    let bound = estimate_sealed(&price, sealed, limit, context).ok_or_else(Failure::internal)?;
     let lease = gateway.config.lease();
-    let what = What { endpoint, model: name, estimate };
+    let what = What { endpoint, model: name, bound };
     let admitted = admit::admit(gateway, asker, what).await?;
     let tag_key = AccountTagKey::of_api_key(authenticate::bearer(&parts.headers)?);
     let errand = Errand {

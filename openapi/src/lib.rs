@@ -5,12 +5,14 @@
 
 pub mod attestations;
 pub mod billing;
+pub mod channels;
 pub mod chat;
 pub mod completion;
 mod document;
 pub mod embedding;
 mod endpoint;
 mod error;
+pub mod estimate;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

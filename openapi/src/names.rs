@@ -48,6 +48,8 @@ pub const LIMITS_PATH: &str = "/v1/organization/limits";
 pub const PAYOUT_PATH: &str = "/v1/organization/payout";
 /// Begins a withdrawal, and says what became of it.
 pub const WITHDRAWALS_PATH: &str = "/v1/organization/withdrawals";
+/// Payment channels: what is taken, and one that was opened; below it each by its address, with `/close`.
+pub const CHANNELS_PATH: &str = "/v1/channels";
 /// The account that a request with an operator's key is about.
 pub const ORGANIZATION_HEADER: &str = "openai-organization";
 /// The description of this API.

@@ -1,7 +1,6 @@
 //! A gateway with its backends, all of them fakes in one process, that may misbehave as a test says.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use axum::http::{HeaderMap, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use cocoon_attestation::{DevRoot, Document, Nonce};
+use cocoon_connect::channel::file::Channel;
 use cocoon_openapi::Endpoint;
 use cocoon_receipts::{Digest, Receipt, SigningKey};
 use cocoon_sealing::{ENCAPSULATED_KEY_HEADER, RESPONSE_NONCE_HEADER};
@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::vm::{MODEL, Opened, PRICE, Reply, Script, Vm};
+use crate::till::{CONTEXT, Refused, Till};
+use crate::vm::{MODEL, Opened, PRICE, Reply, Script, USAGE, Vm};
 
 /// A request as the gateway saw it.
 #[derive(Debug, Clone)]
@@ -57,6 +58,10 @@ pub(crate) struct Behaviour {
     pub(crate) outer: Option<(u16, &'static str)>,
     /// Answers in the clear, one for each POST, before it does what it should.
     pub(crate) plain: VecDeque<Plain>,
+    /// Where requests are paid from a channel.
+    pub(crate) till: Option<Till>,
+    /// Breaks the connection off in place of an answer.
+    pub(crate) breaks: bool,
     /// Does not end its answers.
     pub(crate) hangs: bool,
     /// Pause before each piece.
@@ -93,6 +98,8 @@ impl Fake {
             evidence: Arc::new(|root, vm, nonce| root.document(&vm.keyset.to_bytes(), nonce)),
             outer: None,
             plain: VecDeque::new(),
+            till: None,
+            breaks: false,
             hangs: false,
             pause: Duration::ZERO,
             seen: Vec::new(),
@@ -113,6 +120,8 @@ impl Fake {
             .route("/v1/attestation", get(list))
             .route("/v1/attestation/{digest}", get(document))
             .route("/v1/models", get(models))
+            .route("/v1/channels", post(introduced))
+            .route("/v1/channels/{address}", get(stands))
             .route("/v1/redirected", get(async || (StatusCode::FOUND, [("location", "/v1/models")])))
             .fallback(async |uri: Uri| {
                 let body = format!(r#"{{"error":{{"message":"no {uri}","type":"invalid_request_error"}}}}"#);
@@ -127,6 +136,15 @@ impl Fake {
 
     pub(crate) fn behave(&self) -> MutexGuard<'_, Behaviour> {
         self.behaviour.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on requests bring vouchers of this channel.
+    pub(crate) fn takes(&self, channel: &Channel, deposited: u64) {
+        self.behave().till = Some(Till::new(channel, deposited));
+    }
+
+    pub(crate) fn till(&self) -> Till {
+        self.behave().till.clone().unwrap()
     }
 
     /// Answers the next POST in the clear.
@@ -174,6 +192,29 @@ async fn document(
     }
 }
 
+fn refused((status, code): Refused) -> Response {
+    let error =
+        serde_json::json!({ "message": "no", "type": "invalid_request_error", "param": null, "code": code });
+    let body = axum::Json(serde_json::json!({ "error": error }));
+    (StatusCode::from_u16(status).unwrap(), body).into_response()
+}
+
+async fn introduced(State(fake): State<Arc<Fake>>) -> Response {
+    let till = fake.till();
+    till.books().introduced += 1;
+    till.books().known = true;
+    axum::Json(till.shown()).into_response()
+}
+
+async fn stands(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> Response {
+    let till = fake.till();
+    till.books().asked += 1;
+    match till.authorize(&headers) {
+        Ok(_) => axum::Json(till.shown()).into_response(),
+        Err(why) => refused(why),
+    }
+}
+
 async fn models(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> Response {
     let mut behaviour = fake.behave();
     behaviour.price_lists += 1;
@@ -181,7 +222,14 @@ async fn models(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> Response {
         let error = r#"{"error":{"message":"bad key","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#;
         return (StatusCode::UNAUTHORIZED, error).into_response();
     }
-    let model = serde_json::json!({ "id": MODEL, "object": "model", "pricing": behaviour.price });
+    if let Some(till) = &behaviour.till
+        && let Err(why) = till.authorize(&headers)
+    {
+        return refused(why);
+    }
+    let model = serde_json::json!({
+        "id": MODEL, "object": "model", "pricing": behaviour.price, "context_length": CONTEXT,
+    });
     axum::Json(serde_json::json!({ "object": "list", "data": [model] })).into_response()
 }
 
@@ -207,6 +255,20 @@ async fn infer(State(fake): State<Arc<Fake>>, request: Request<Body>) -> Respons
         }
         return response.body(Body::from(body)).unwrap();
     }
+    let holding = match behaviour.till.clone() {
+        None => None,
+        Some(till) => {
+            let endpoint = Endpoint::ALL.into_iter().find(|endpoint| endpoint.path() == path).unwrap();
+            let cost = PRICE.cost(&USAGE).unwrap();
+            match till.admit(endpoint, &headers, wire.len(), &behaviour.price, cost) {
+                Ok(holding) => Some(holding),
+                Err(why) => {
+                    behaviour.seen.push(Seen { path, headers, wire, opened: None });
+                    return refused(why);
+                }
+            }
+        }
+    };
     let digest = headers["cocoon-key-digest"].to_str().unwrap().to_owned();
     let vm = behaviour.vms.iter().find(|vm| vm.digest().to_string() == digest).cloned().unwrap();
     let key = headers[ENCAPSULATED_KEY_HEADER].to_str().unwrap().to_owned();
@@ -216,14 +278,15 @@ async fn infer(State(fake): State<Arc<Fake>>, request: Request<Body>) -> Respons
     behaviour.seen.push(Seen { path, headers, wire, opened: Some(opened) });
     let nonce = reply.nonce.clone();
     let pieces = VecDeque::from((behaviour.wire)(reply));
-    let (hangs, pause) = (behaviour.hangs, behaviour.pause);
+    let (hangs, pause, breaks) = (behaviour.hangs, behaviour.pause, behaviour.breaks);
     drop(behaviour);
 
-    let bell = DropBell(Arc::clone(&fake));
-    let pieces = stream::unfold((pieces, bell), move |(mut pieces, bell)| async move {
+    let kept = (holding, DropBell(Arc::clone(&fake)));
+    let pieces = stream::unfold((pieces, kept), move |(mut pieces, kept)| async move {
         tokio::time::sleep(pause).await;
         match pieces.pop_front() {
-            Some(piece) => Some((Ok::<_, Infallible>(piece), (pieces, bell))),
+            Some(_) if breaks => Some((Err(std::io::Error::other("broken off")), (pieces, kept))),
+            Some(piece) => Some((Ok(piece), (pieces, kept))),
             None if hangs => std::future::pending().await,
             None => None,
         }

@@ -9,9 +9,13 @@ mod callers;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod paying;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod stand;
+#[cfg(test)]
+mod till;
 #[cfg(test)]
 mod verification;
 #[cfg(test)]

@@ -8,7 +8,9 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, Request, Response};
 use cocoon_attestation::Policy;
 use cocoon_connect::accept::{self, Sidecar};
-use cocoon_connect::ask::{ApiKey, Asker};
+use cocoon_connect::ask::{ApiKey, Asker, Payer};
+use cocoon_connect::channel::file::{Channel, Stage};
+use cocoon_connect::channel::purse::Purse;
 use cocoon_connect::clock::Clock;
 use cocoon_connect::fleet::Fleet;
 use cocoon_connect::floor::Floor;
@@ -18,8 +20,9 @@ use cocoon_connect::prices::Prices;
 use cocoon_connect::state::StateDir;
 use cocoon_connect::token::LocalToken;
 use cocoon_connect::verify::Verifier;
-use cocoon_receipts::SigningKey;
+use cocoon_receipts::{NanoTon, SigningKey};
 use cocoon_sealing::Kem;
+use cocoon_ton::{Address, GlobalId, Workchain};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -47,6 +50,9 @@ pub(crate) struct Options {
     pub(crate) other_policy: Option<Policy>,
     pub(crate) origins: Vec<&'static str>,
     pub(crate) own_key: bool,
+    /// Requests are paid from a channel with so many nanoTON.
+    pub(crate) channel: Option<u64>,
+    pub(crate) max_cost: Option<NanoTon>,
     pub(crate) body_limit: Option<usize>,
 }
 
@@ -55,6 +61,8 @@ pub(crate) struct Stand {
     pub(crate) sidecar: Arc<Sidecar>,
     pub(crate) port: u16,
     pub(crate) state: std::path::PathBuf,
+    /// What callers present.
+    pub(crate) key: String,
     clock: Arc<AtomicU64>,
     http: Client<HttpConnector, Full<Bytes>>,
     _tasks: JoinSet<()>,
@@ -106,6 +114,15 @@ pub(crate) async fn read(response: Response<Incoming>) -> Got {
     got
 }
 
+/// What `channel open` leaves behind.
+fn open_channel(state: &StateDir, deposit: u64) -> Channel {
+    let [payer, receiver] = [1, 2].map(|byte| Address::new(Workchain::Basechain, [byte; 32]));
+    let mut channel = Channel::new(GlobalId::TESTNET, payer, receiver, 86_400).unwrap();
+    (channel.stage, channel.deposited) = (Stage::Open, NanoTon(deposit));
+    channel.store(state).unwrap();
+    channel
+}
+
 impl Stand {
     /// One honest backend with both kinds of keys.
     pub(crate) async fn new() -> Self {
@@ -123,31 +140,47 @@ impl Stand {
 
         let clock = Arc::new(AtomicU64::new(START));
         let now = Arc::clone(&clock);
+        let time = Clock::new(move || now.load(Ordering::Relaxed));
         let state_path = dir.path().join("state");
         let state = StateDir::open(&state_path).unwrap();
-        let own_key =
-            options.own_key.then(|| (ApiKey::new(KEY).unwrap(), LocalToken::load_or_create(&state).unwrap()));
+        let gateway = Gateway::new(url.parse().unwrap(), Duration::from_secs(20)).unwrap();
+        let purse = options.channel.map(|deposit| {
+            let channel = open_channel(&state, deposit);
+            fake.takes(&channel, deposit);
+            Arc::new(Purse::open(&state, gateway.clone(), time.clone()).unwrap())
+        });
+        let payer = match &purse {
+            Some(purse) => Some(Payer::Channel(Arc::clone(purse))),
+            None => options.own_key.then(|| Payer::Key(ApiKey::new(KEY).unwrap())),
+        };
+        let own = payer.map(|payer| (payer, LocalToken::load_or_create(&state).unwrap()));
+        let token = own.as_ref().map(|_| std::fs::read_to_string(state.path("token")).unwrap());
         let verifier = Verifier {
-            gateway: Gateway::new(url.parse().unwrap(), Duration::from_secs(20)).unwrap(),
+            gateway,
             policy: options.other_policy.unwrap_or_else(|| Policy::from_toml(&policy).unwrap()),
             floor: Mutex::new(Floor::load(state).unwrap()),
-            clock: Clock::new(move || now.load(Ordering::Relaxed)),
+            clock: time,
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let sidecar = Arc::new(Sidecar {
-            asker: Asker { fleet: Fleet::new(verifier), prices: Prices::default(), max_cost: None },
+            asker: Asker {
+                fleet: Fleet::new(verifier),
+                prices: Prices::default(),
+                max_cost: options.max_cost,
+            },
             callers: Callers {
                 port,
                 origins: options.origins.into_iter().map(|origin| origin.parse().unwrap()).collect(),
             },
-            own_key,
+            own,
             body_limit: options.body_limit.unwrap_or(8 << 20),
         });
         let app = accept::router(Arc::clone(&sidecar));
         tasks.spawn(cocoon_process::serve(listener, app, CancellationToken::new(), std::future::pending()));
         let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-        Self { fake, sidecar, port, state: state_path, clock, http, _tasks: tasks, _dir: dir }
+        let key = token.map_or_else(|| KEY.to_owned(), |token| token.trim().to_owned());
+        Self { fake, sidecar, port, state: state_path, key, clock, http, _tasks: tasks, _dir: dir }
     }
 
     pub(crate) fn pass(&self, ms: u64) {
@@ -170,7 +203,7 @@ impl Stand {
     }
 
     pub(crate) async fn post(&self, body: &str) -> Response<Incoming> {
-        let authorization = format!("Bearer {KEY}");
+        let authorization = format!("Bearer {}", self.key);
         let headers = [("authorization", authorization.as_str()), ("te", "trailers")];
         self.send(Method::POST, "/v1/chat/completions", &headers, body).await
     }

@@ -35,7 +35,7 @@ pub use hash::{CellHash, NotAHash};
 pub use key::{KeyError, KeyPair, PublicKey, Signature};
 pub use message::{Direction, Internal, Message};
 pub use network::{GlobalId, Network};
-pub use paid::{NotAPayment, PaidBatch, Sent, bounced_payout, paid_batch};
+pub use paid::{ChannelAnswer, NotAPayment, PaidBatch, Sent, bounced_payout, channel_answer, paid_batch};
 pub use pay_channel::{
     Accepted, ChannelMessage, ChannelState, ChannelStorage, ChannelTerms, MAX_CLOSE_DELAY, NotAcceptable,
     Observed, Phase, StateInitError, accept,
@@ -47,10 +47,13 @@ pub use registry::{
 };
 pub use stack::{StackError, StackValue, amount_from_stack};
 pub use transaction::{Compute, NotATransaction, Transaction, TransactionId};
-pub use voucher::{SignedVoucher, VOUCHER_DOMAIN, Voucher, VoucherError};
+pub use voucher::{
+    NotAVoucherToken, SignedVoucher, VOUCHER_DOMAIN, VOUCHER_TOKEN_PREFIX, Voucher, VoucherError,
+    VoucherToken,
+};
 pub use wallet::{
-    Batch, BatchError, MAX_PAYOUTS, Outgoing, PAYOUT_OP, Payout, PayoutId, Request, Wallet, WalletState,
-    payout_body,
+    Batch, BatchError, MAX_PAYOUTS, Outgoing, OutgoingValue, PAYOUT_OP, Payout, PayoutId, SignedRequest,
+    Wallet, WalletState, payout_body,
 };
 
 /// A cell, counted by reference.

@@ -139,8 +139,11 @@ fn skip_state_init(reader: &mut Reader<'_>) -> Result<bool, CellError> {
     Ok(true)
 }
 
-/// What a contract is asked to send: `MessageRelaxed`, whose sender and times the chain fills in; `init` deploys the
-/// account. The body is in the message's own cell: another one would be paid for.
+/// Most bits of a body that has its place in the message's own cell, whatever address and amount are before it.
+const MAX_INLINE_BITS: usize = 500;
+
+/// What a contract is asked to send: `MessageRelaxed`, whose sender and times the chain fills in. The body is
+/// in the message's own cell where there is room: another one would be paid for.
 pub(crate) fn to_send(
     to: &Address,
     value: NanoTon,
@@ -164,8 +167,11 @@ pub(crate) fn to_send(
         Some(init) => writer.uint(2, 0b11).reference(init),
         None => writer.bit(false),
     };
-    // The body follows.
-    writer.bit(false).content(body).cell()
+    if body.bit_len() <= MAX_INLINE_BITS && body.references().len() <= 2 {
+        writer.bit(false).content(body).cell()
+    } else {
+        writer.bit(true).reference(body).cell()
+    }
 }
 
 /// A message from outside, as it is handed to an endpoint.

@@ -9,8 +9,8 @@ use cocoon_receipts::NanoTon;
 
 use crate::reader::Reader;
 use crate::{
-    Address, ArcCell, Batch, CellError, Compute, Direction, Internal, Message, PAYOUT_OP, Payout, PayoutId,
-    Transaction,
+    Address, ArcCell, Batch, CellError, ChannelMessage, Compute, Direction, Internal, Message, PAYOUT_OP,
+    Payout, PayoutId, Transaction,
 };
 
 /// What became of a batch.
@@ -88,6 +88,9 @@ pub fn paid_batch(
 }
 
 fn payout_id(body: &ArcCell) -> Result<PayoutId, CellError> {
+    if let Ok((_, query_id)) = ChannelMessage::parse(body) {
+        return Ok(PayoutId(query_id));
+    }
     let mut reader = Reader::new(body)?;
     reader.tag(32, PAYOUT_OP.into(), "a payout")?;
     let id = PayoutId(reader.uint(64)?);
@@ -112,8 +115,44 @@ pub fn bounced_payout(wallet: &Address, transaction: &Transaction) -> Option<(Pa
     // 32 ones, then up to 256 bits of the body that was sent (block.tlb has no scheme of it).
     let mut reader = Reader::new(&message.body).ok()?;
     reader.tag(32, 0xffff_ffff, "a bounce").ok()?;
-    reader.tag(32, PAYOUT_OP.into(), "a payout").ok()?;
+    let op = reader.u32().ok()?;
+    if op != PAYOUT_OP && !ChannelMessage::RECEIVERS_OPS.contains(&op) {
+        return None;
+    }
     Some((PayoutId(reader.uint(64).ok()?), *from, *value))
+}
+
+/// What a payment channel has answered with this transaction of `wallet`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelAnswer {
+    /// The payout that told it what to do, if it was one of ours: anybody can write such a body.
+    pub id: PayoutId,
+    pub from: Address,
+    /// What it says it pays of the payer's money, nanoTON, at most `value`; zero where it only gives back what was not
+    /// needed.
+    pub paid: NanoTon,
+    /// All that came, nanoTON.
+    pub value: NanoTon,
+}
+
+/// Reads a transaction of `wallet` as a channel's answer. None where it is something else. Who sent it is for the
+/// caller to compare with whom it has asked.
+#[must_use]
+pub fn channel_answer(wallet: &Address, transaction: &Transaction) -> Option<ChannelAnswer> {
+    let message = transaction.in_message.as_ref()?;
+    let Direction::Internal(Internal { bounced: false, from, to, value, .. }) = &message.direction else {
+        return None;
+    };
+    if to != wallet || transaction.account != *wallet.hash() || !transaction.out_messages.is_empty() {
+        return None;
+    }
+    let (answer, query_id) = ChannelMessage::parse(&message.body).ok()?;
+    let paid = match answer {
+        ChannelMessage::Paid { amount } if amount <= *value => amount,
+        ChannelMessage::Excesses => NanoTon::ZERO,
+        _ => return None,
+    };
+    Some(ChannelAnswer { id: PayoutId(query_id), from: *from, paid, value: *value })
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(crate) struct GoldenPayout {
 impl GoldenPayout {
     pub(crate) fn payout(&self) -> Payout {
         let id = PayoutId(self.id.parse().unwrap());
-        Payout { id, to: address(&self.to), amount: self.amount, bounce: self.bounce }
+        Payout { id, to: address(&self.to), amount: self.amount, bounce: self.bounce, call: None }
     }
 }
 

@@ -1,5 +1,9 @@
 //! Vouchers: what a payer has signed that the receiver of its channel may claim, in all.
 
+mod token;
+
+pub use token::{NotAVoucherToken, VOUCHER_TOKEN_PREFIX, VoucherToken};
+
 use cocoon_receipts::NanoTon;
 
 use crate::writer::Writer;

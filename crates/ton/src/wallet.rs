@@ -1,16 +1,15 @@
-//! A wallet of ours: W5 (`wallet_v5r1`), which sends up to 255 messages by one signature.
-
-mod request;
+//! The treasury's wallet: W5 (`wallet_v5r1`), which sends up to 255 messages by one signature.
 
 use cocoon_receipts::NanoTon;
-pub use request::{Outgoing, Request};
 use tonlib_core::wallet::version_helper::VersionHelper;
 use tonlib_core::wallet::wallet_version::WalletVersion;
 
 use crate::message::{from_outside, state_init, to_send};
 use crate::reader::Reader;
 use crate::writer::Writer;
-use crate::{Address, ArcCell, BocError, CellError, CellHash, GlobalId, KeyPair, PublicKey, boc};
+use crate::{
+    Address, ArcCell, BocError, CellError, CellHash, ChannelMessage, GlobalId, KeyPair, PublicKey, boc,
+};
 
 /// Most payouts in a batch: a list of actions has no more.
 pub const MAX_PAYOUTS: usize = 255;
@@ -22,6 +21,9 @@ pub const PAYOUT_OP: u32 = 0x5041_0101;
 /// Fees on top of the value, which is therefore exact; and an action that fails is passed over. W5 asks for
 /// the latter in what comes from outside: else one bad action would block the wallet for ever.
 const SEND_MODE: u64 = 1 + 2;
+
+/// The whole balance, out of which fees come; an action that fails is passed over.
+const SEND_ALL_MODE: u64 = 128 + 2;
 
 const SIGNED_FROM_OUTSIDE: u64 = 0x7369_676e;
 const ACTION_SEND: u64 = 0x0ec3_c86d;
@@ -40,6 +42,52 @@ pub struct Payout {
     /// Whether it comes back where there is no contract; to an account that is not deployed yet it must not
     /// be set.
     pub bounce: bool,
+    /// What the payee, a payment channel, is told to do, with the payout's id as its `query_id`. The amount is then for
+    /// its fees, and what it does not need comes back with its answer.
+    pub call: Option<ChannelMessage>,
+}
+
+impl Payout {
+    /// The body of its message.
+    ///
+    /// # Errors
+    /// As [`Wallet::new`].
+    pub fn body(&self) -> Result<ArcCell, CellError> {
+        match &self.call {
+            None => payout_body(self.id),
+            Some(call) => call.body(self.id.0),
+        }
+    }
+}
+
+/// What a message brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutgoingValue {
+    /// NanoTON that arrive; fees come on top.
+    Exactly(NanoTon),
+    /// All that the wallet has, less fees: for the last message of a request.
+    All,
+}
+
+/// A message that the wallet is asked to send.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub to: Address,
+    pub value: OutgoingValue,
+    /// Whether it comes back where it is refused or there is no contract.
+    pub bounce: bool,
+    /// Code and data of the account, which is deployed by it.
+    pub init: Option<ArcCell>,
+    pub body: ArcCell,
+}
+
+/// A request that is signed. To send it again is to send the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// The external message, serialised.
+    pub boc: Vec<u8>,
+    /// Of the signed body, by which its transaction is known.
+    pub body_hash: CellHash,
 }
 
 /// A batch that is refused.
@@ -119,10 +167,19 @@ impl Wallet {
         deploy: bool,
     ) -> Result<Batch, BatchError> {
         let total = total(&payouts)?;
-        let actions = actions(&payouts)?;
-        let batch =
-            Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno, valid_until, payouts, total };
-        self.sign_batch(key, batch, Some(&actions), deploy)
+        let outgoing = payouts.iter().map(|payout| {
+            let Payout { to, amount, bounce, .. } = *payout;
+            Ok(Outgoing {
+                to,
+                value: OutgoingValue::Exactly(amount),
+                bounce,
+                init: None,
+                body: payout.body()?,
+            })
+        });
+        let outgoing = outgoing.collect::<Result<Vec<_>, CellError>>()?;
+        let SignedRequest { boc, body_hash } = self.request(key, &outgoing, seqno, valid_until, deploy)?;
+        Ok(Batch { boc, body_hash, seqno, valid_until, payouts, total })
     }
 
     /// Signs the wallet's first message, which brings its code and sends nothing: the wallet does not see money that
@@ -131,49 +188,42 @@ impl Wallet {
     /// # Errors
     /// [`BatchError`].
     pub fn deployment(&self, key: &KeyPair, valid_until: u32) -> Result<Batch, BatchError> {
-        let (payouts, total) = (Vec::new(), NanoTon::ZERO);
-        let batch =
-            Batch { boc: Vec::new(), body_hash: CellHash([0; 32]), seqno: 0, valid_until, payouts, total };
-        self.sign_batch(key, batch, None, true)
+        let SignedRequest { boc, body_hash } = self.request(key, &[], 0, valid_until, true)?;
+        Ok(Batch { boc, body_hash, seqno: 0, valid_until, payouts: Vec::new(), total: NanoTon::ZERO })
     }
 
-    /// The batch with its bytes.
-    fn sign_batch(
+    /// Signs whatever the wallet is to send. `deploy` sends its code along, for the first message of all.
+    ///
+    /// # Errors
+    /// [`BatchError::Size`] for more than [`MAX_PAYOUTS`] messages, [`BatchError::Key`], and what cells fail with.
+    pub fn request(
         &self,
         key: &KeyPair,
-        batch: Batch,
-        actions: Option<&ArcCell>,
-        deploy: bool,
-    ) -> Result<Batch, BatchError> {
-        let (boc, body_hash) = self.sign(key, actions, batch.seqno, batch.valid_until, deploy)?;
-        Ok(Batch { boc, body_hash, ..batch })
-    }
-
-    /// The external message with these actions, serialised, and the hash of its signed body.
-    fn sign(
-        &self,
-        key: &KeyPair,
-        actions: Option<&ArcCell>,
+        outgoing: &[Outgoing],
         seqno: u32,
         valid_until: u32,
         deploy: bool,
-    ) -> Result<(Vec<u8>, CellHash), BatchError> {
+    ) -> Result<SignedRequest, BatchError> {
         if key.public() != self.key {
             return Err(BatchError::Key);
         }
+        if outgoing.len() > MAX_PAYOUTS {
+            return Err(BatchError::Size);
+        }
+        let actions = if outgoing.is_empty() { None } else { Some(actions(outgoing)?) };
         let request = Writer::new()
             .uint(32, SIGNED_FROM_OUTSIDE)
             .i32(self.id)
             .uint(32, valid_until.into())
             .uint(32, seqno.into())
-            .maybe_reference(actions)
+            .maybe_reference(actions.as_ref())
             // No other actions.
             .bit(false);
         let unsigned = request.cell()?;
         let signature = key.sign(CellHash::of(&unsigned));
         let body = Writer::new().content(&unsigned).bytes(&signature).cell()?;
         let message = from_outside(&self.address, deploy.then_some(&self.init), &body)?;
-        Ok((boc::encode(&message)?, CellHash::of(&body)))
+        Ok(SignedRequest { boc: boc::encode(&message)?, body_hash: CellHash::of(&body) })
     }
 }
 
@@ -195,22 +245,17 @@ fn total(payouts: &[Payout]) -> Result<NanoTon, BatchError> {
     Ok(total)
 }
 
-fn actions(payouts: &[Payout]) -> Result<ArcCell, BatchError> {
-    let message =
-        |payout: &Payout| to_send(&payout.to, payout.amount, payout.bounce, None, &payout_body(payout.id)?);
-    Ok(out_list(payouts.iter().map(message))?)
-}
-
 /// `OutList` (block.tlb): the first action is the innermost.
-fn out_list(messages: impl Iterator<Item = Result<ArcCell, CellError>>) -> Result<ArcCell, CellError> {
+fn actions(outgoing: &[Outgoing]) -> Result<ArcCell, BatchError> {
     let mut list = Writer::new().cell()?;
-    for message in messages {
-        list = Writer::new()
-            .uint(32, ACTION_SEND)
-            .uint(8, SEND_MODE)
-            .reference(&list)
-            .reference(&message?)
-            .cell()?;
+    for Outgoing { to, value, bounce, init, body } in outgoing {
+        let (mode, value) = match value {
+            OutgoingValue::Exactly(value) => (SEND_MODE, *value),
+            OutgoingValue::All => (SEND_ALL_MODE, NanoTon::ZERO),
+        };
+        let message = to_send(to, value, *bounce, init.as_ref(), body)?;
+        list =
+            Writer::new().uint(32, ACTION_SEND).uint(8, mode).reference(&list).reference(&message).cell()?;
     }
     Ok(list)
 }

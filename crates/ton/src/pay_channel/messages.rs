@@ -36,6 +36,9 @@ pub enum ChannelMessage {
 }
 
 impl ChannelMessage {
+    /// Numbers of what only the receiver may ask: `Redeem`, `RedeemAndClose`, `ReceiverClose`.
+    pub(crate) const RECEIVERS_OPS: [u32; 3] = [0x5043_0102, 0x5043_0103, 0x5043_0104];
+
     /// The number that the body begins with, and that the contract's `required_value` takes.
     #[must_use]
     pub fn op(&self) -> u32 {
