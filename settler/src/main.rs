@@ -15,7 +15,6 @@ use cocoon_process::{Signals, serve, start_log};
 use cocoon_settler::config::Config;
 use cocoon_settler::decision::{Decision, Payee, Place};
 use cocoon_settler::epochs::run_epochs;
-use cocoon_settler::plan::plan;
 use cocoon_settler::{Books, LedgerBooks, Metrics, Pace, Settings, Settler, Statement, Step, run, unix_now};
 use cocoon_ton::chain::{Endpoint, Failover};
 use cocoon_ton::{KeyPair, Network, Wallet};
@@ -211,6 +210,7 @@ async fn open(config: &Config) -> anyhow::Result<Settler> {
         network: config.network()?,
         deposits: config.deposits.clone(),
         payouts: config.payouts.clone(),
+        channels: config.channels.clone(),
     };
     let books: Arc<dyn Books> = Arc::new(LedgerBooks(ledger));
     Ok(Settler::new(books, Arc::clone(&chain) as _, Some(chain), key(config)?, settings)?)
@@ -290,8 +290,7 @@ async fn dry_run(config: &Config) -> anyhow::Result<()> {
     let mut settler = open(config).await?;
     settler.catch_up().await?;
     let owing = settler.books().owing().await?;
-    let settings = settler.settings();
-    let plan = plan(&owing, settler.treasury(), settings.network, &settings.payouts, unix_now());
+    let plan = settler.plan(owing, unix_now()).await?;
     for payout in &plan.payouts {
         say(&serde_json::to_string(payout)?)?;
     }

@@ -1,5 +1,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 
+use std::time::Duration;
+
+use cocoon_ton::chain::ApiKey;
+use cocoon_ton::{CellHash, GlobalId};
+
 use super::*;
 
 const TEST: &str = r#"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cocoon_receipts::{Digest, NanoTon};
 use cocoon_ton::chain::{Chain, ChainError, Status};
 use cocoon_ton::{
-    Address, KeyPair, Network, Outgoing, RegistryMessage, RegistryRoles, RegistryStorage, Request,
+    Address, KeyPair, Network, Outgoing, OutgoingValue, RegistryMessage, RegistryRoles, RegistryStorage,
     StackValue, StateInitError, Wallet, WalletState, amount_from_stack,
 };
 
@@ -72,7 +72,11 @@ pub enum Publishing {
 
 /// What was last handed to the chain.
 struct Sent {
-    request: Request,
+    boc: Vec<u8>,
+    /// Of the wallet.
+    seqno: u32,
+    /// Unix time from which the wallet does not take it.
+    valid_until: u32,
     /// The last epoch of it.
     to: u32,
     /// Unix time.
@@ -163,7 +167,7 @@ impl Publisher {
         let message = |(epoch, root): (u32, &Digest)| append(address, epoch, root, value, None);
         let messages = waiting.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
         let to = last.saturating_add(u32::try_from(messages.len()).unwrap_or(u32::MAX));
-        Ok(match self.send(&messages, to, now).await? {
+        Ok(match self.send(&messages, value, to, now).await? {
             Sending::Sent => Publishing::Sent { from: last + 1, to },
             Sending::Waits => Publishing::Waits { last },
             Sending::Held(held) => Publishing::Held(held),
@@ -211,7 +215,7 @@ impl Publisher {
         let init = RegistryStorage::new(roles).state_init().map_err(|error| code(&error))?;
         let root = Commitment::first().root();
         let message = append(address, FIRST, &root, DEPLOYMENT, Some(init))?;
-        let publishing = match self.send(&[message], FIRST, now).await? {
+        let publishing = match self.send(&[message], DEPLOYMENT, FIRST, now).await? {
             Sending::Sent => Publishing::Sent { from: FIRST, to: FIRST },
             Sending::Waits => Publishing::Waits { last: 0 },
             Sending::Held(held) => Publishing::Held(held),
@@ -227,7 +231,13 @@ impl Publisher {
         Ok(NanoTon(amount_from_stack(&answer)?.0.saturating_add(ON_TOP)))
     }
 
-    async fn send(&mut self, messages: &[Outgoing], to: u32, now: u32) -> Result<Sending, EpochError> {
+    async fn send(
+        &mut self,
+        messages: &[Outgoing],
+        value: NanoTon,
+        to: u32,
+        now: u32,
+    ) -> Result<Sending, EpochError> {
         let account = self.chain.account(&self.wallet.address()).await?;
         let seqno = match &account.status {
             Status::Uninitialized => None,
@@ -242,23 +252,23 @@ impl Publisher {
         };
         let now = now.max(u32::try_from(account.at).unwrap_or(now));
         let number = seqno.unwrap_or(0);
-        if let Some(Sent { request, at, .. }) = &self.sent {
+        if let Some(Sent { boc, seqno, valid_until, at, .. }) = &self.sent {
             // Not executed, and may still be: the same once more.
-            if request.seqno == number && now < request.valid_until {
-                return self.hand_over(&request.boc).await;
+            if *seqno == number && now < *valid_until {
+                return self.hand_over(boc).await;
             }
             // Executed: the registry may not have it yet.
-            if request.seqno < number && now < at.saturating_add(ON_ITS_WAY) {
+            if *seqno < number && now < at.saturating_add(ON_ITS_WAY) {
                 return Ok(Sending::Waits);
             }
         }
-        if let Some(held) = self.is_short(account.balance, messages.iter().map(|message| message.value)) {
+        if let Some(held) = self.is_short(account.balance, messages.iter().map(|_| value)) {
             return Ok(Sending::Held(held));
         }
         let valid_until = now.saturating_add(VALID_FOR);
-        let request = self.wallet.request(&self.key, messages, number, valid_until, seqno.is_none())?;
-        let boc = request.boc.clone();
-        self.sent = Some(Sent { request, to, at: now });
+        let signed = self.wallet.request(&self.key, messages, number, valid_until, seqno.is_none())?;
+        let boc = signed.boc.clone();
+        self.sent = Some(Sent { boc: signed.boc, seqno: number, valid_until, to, at: now });
         self.hand_over(&boc).await
     }
 
@@ -295,5 +305,5 @@ fn append(
     init: Option<cocoon_ton::ArcCell>,
 ) -> Result<Outgoing, EpochError> {
     let body = RegistryMessage::AppendRoot { epoch, root: root.0 }.body(epoch.into())?;
-    Ok(Outgoing { to: registry, value, bounce: true, init, body })
+    Ok(Outgoing { to: registry, value: OutgoingValue::Exactly(value), bounce: true, init, body })
 }

@@ -5,6 +5,8 @@ mod chain_faults;
 #[cfg(test)]
 mod chains;
 #[cfg(test)]
+mod channels;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod deposits;
@@ -14,6 +16,8 @@ mod epoch_crashes;
 mod epoch_world;
 #[cfg(test)]
 mod epochs;
+#[cfg(test)]
+mod fees;
 #[cfg(test)]
 mod mortal;
 #[cfg(test)]

@@ -247,6 +247,10 @@ impl Books for MortalBooks {
         self.call(self.books.withdraw_done(account, intent)).await
     }
 
+    async fn close_channel(&self, account: &AccountId) -> Result<bool, LedgerError> {
+        self.call(self.books.close_channel(account)).await
+    }
+
     async fn owing(&self) -> Result<Owing, LedgerError> {
         self.call(self.books.owing()).await
     }

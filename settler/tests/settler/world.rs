@@ -11,8 +11,8 @@ use cocoon_devnet::{
 };
 use cocoon_ledger::{Ledger, Options, Settlement, ShardCount, TonAddress, Withdrawal, WithdrawalBegun, Work};
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, OperatorId, ReceiptId, RequestId, Usage};
-use cocoon_settler::config::{DepositConfig, PayoutConfig};
-use cocoon_settler::decision::{Batch, Begun, Class, Decision};
+use cocoon_settler::config::{ChannelConfig, DepositConfig, PayoutConfig};
+use cocoon_settler::decision::{Batch, Begun, Class, Decision, Owed};
 use cocoon_settler::{Books, LedgerBooks, Settings, Settler, Step};
 use cocoon_ton::chain::{Chain, Endpoint, EndpointConfig, EndpointUrl, Failover, Status};
 use cocoon_ton::{
@@ -210,6 +210,7 @@ impl World {
             network: Network::test(GlobalId::TESTNET).unwrap(),
             deposits: self.deposits.clone(),
             payouts: self.payouts.clone(),
+            channels: ChannelConfig::default(),
         }
     }
 
@@ -270,7 +271,11 @@ impl World {
             id: cocoon_ton::PayoutId(begun.id.0),
             to: begun.to.0,
             amount: begun.amount,
-            bounce: false,
+            bounce: matches!(begun.of, Owed::Channel { .. }),
+            call: match begun.of {
+                Owed::Channel { call, .. } => Some(call.into()),
+                _ => None,
+            },
         });
         let (seqno, until) = (batch.seqno, batch.valid_until);
         Self::wallet().batch(&Self::key(), payouts.collect(), seqno, until, batch.deploy).unwrap()
@@ -293,6 +298,12 @@ impl World {
         };
         batch.body = Self::signed(&batch).body_hash;
         batch
+    }
+
+    /// New coins, which arrive.
+    pub(crate) fn give(&self, to: &Address, nano: u64) {
+        self.devnet().give(&std_address(to), nano).unwrap();
+        self.settle_chain();
     }
 
     pub(crate) fn deposit(&self, name: &str, nano: u64) {
@@ -436,15 +447,20 @@ impl World {
         let (treasury, sums) = (settler.treasury(), settler.treasury().sums());
         assert_eq!(treasury.on_its_way(), None);
         assert_eq!(treasury.balance(), i128::from(self.balance_of(&Self::treasury()).await), "the wallet");
-        let came = sums.credited + sums.float + sums.unclaimed + sums.from_operators;
-        let went = sums.to_operators + sums.withdrawn + sums.fees;
+        let came = sums.credited
+            + sums.float
+            + sums.unclaimed
+            + sums.from_operators
+            + sums.redeemed
+            + sums.from_channels;
+        let went = sums.to_operators + sums.withdrawn + sums.to_channels + sums.fees;
         let changed = sums.unexplained + sums.explained;
         let comes_to = i128::try_from(came).unwrap() - i128::try_from(went).unwrap() + changed;
         assert_eq!(treasury.balance(), comes_to, "{sums:?}");
         let ledger = settler.books().sums().await.unwrap();
         assert_eq!((ledger.deposits, ledger.withdrawn), (sums.credited, sums.withdrawn), "ledger and log");
         let gone = ledger.balances + ledger.withdrawing + ledger.charges + ledger.withdrawn;
-        assert_eq!(ledger.deposits + ledger.grants, gone, "the ledger");
+        assert_eq!(ledger.deposits + ledger.vouchers + ledger.grants, gone, "the ledger");
         let sent: u128 = treasury.operators().map(|(_, paid)| paid.sent).sum();
         assert_eq!(sent, sums.to_operators - sums.from_operators, "the operators");
         let supply = &self.control(0, "GET", "/devnet", "").await["supply"];
