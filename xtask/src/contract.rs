@@ -29,6 +29,8 @@ const GLOBAL_ID: &str = "-3";
 const FLOAT: &str = "100000000000";
 /// The comment of such money.
 const FLOAT_COMMENT: &str = "cocoon-float";
+/// Least close delay of payment channels on the local chain, seconds; a real one has a day.
+const CLOSE_DELAY_S: u32 = 60;
 /// Requests that the backend runs at once.
 const MAX_RUNNING: u32 = 20;
 
@@ -283,6 +285,38 @@ impl Deployment {
         command
     }
 
+    /// The same for somebody else on this machine, who pays from a payment channel.
+    pub(crate) fn serve_payer(&self, port: u16) -> Command {
+        let mut command = Command::new(connect_binary(&self.release));
+        command
+            .args(["serve", "--channel", "--gateway", &format!("http://127.0.0.1:{}", self.port)])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .arg("--policy")
+            .arg(self.policy())
+            .arg("--state-dir")
+            .arg(self.payer());
+        command
+    }
+
+    /// `cocoon-connect channel …` of theirs.
+    pub(crate) fn channel(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(connect_binary(&self.release));
+        command
+            .arg("channel")
+            .args(arguments)
+            .args(["--gateway", &format!("http://127.0.0.1:{}", self.port), "--json"])
+            .args(["--network", &format!("test:{GLOBAL_ID}"), "--chain-endpoint"])
+            .arg(format!("http://127.0.0.1:{}", self.chain_port))
+            .arg("--state-dir")
+            .arg(self.payer());
+        command
+    }
+
+    /// The state folder of whoever pays from a channel.
+    pub(crate) fn payer(&self) -> PathBuf {
+        self.dir.join("payer")
+    }
+
     /// The local chain, which goes on where it was.
     pub(crate) fn serve_chain(&self) -> Command {
         let mut command = Command::new(self.release.join(DEVNET));
@@ -410,6 +444,13 @@ impl Deployment {
         writeln!(text, "operator_share_bps = 9000")?;
         writeln!(text, "\n[ledger]\nurl = {}", quoted(&self.ledger_url())?)?;
         writeln!(text, "\n[billing]\ntreasury = {}", quoted(&wallets.treasury)?)?;
+        writeln!(text, "\n[channels]\nnetwork = {{ name = \"test\", global_id = {GLOBAL_ID} }}")?;
+        writeln!(text, "min_close_delay_s = {CLOSE_DELAY_S}")?;
+        writeln!(
+            text,
+            "endpoints = [{{ url = \"http://127.0.0.1:{}\", operator = \"this machine\" }}]",
+            self.chain_port
+        )?;
         writeln!(text, "\n[[backends]]\nurl = \"http://127.0.0.1:{}\"", self.backend_port)?;
         writeln!(text, "\n# nanoTON per million tokens")?;
         writeln!(text, "[prices.{}]\ntable = 1", quoted(&self.model.name)?)?;

@@ -93,6 +93,7 @@ impl Settlement {
             network = {{ name = "test", global_id = -3 }}
             endpoints = [{{ url = "{origin}", operator = "devnet" }}]
             payouts = {{ at_once = "20000", small = "20000", valid_for_s = 30 }}
+            channels = {{ look_every_s = 1 }}
             "#,
             key = self.path("wallet.key").display(),
             origin = self.origin,
@@ -110,6 +111,16 @@ impl Settlement {
             }
         };
         Ok(std::fs::write(self.path("settler.toml"), text)?)
+    }
+
+    /// Lines of a gateway's configuration, by which it takes channels.
+    pub(crate) fn channels(&self, min_close_delay_s: u32) -> String {
+        format!(
+            "channels.network = {{ name = \"test\", global_id = -3 }}\n\
+             channels.endpoints = [{{ url = \"{}\", operator = \"devnet\" }}]\n\
+             channels.min_close_delay_s = {min_close_delay_s}",
+            self.origin
+        )
     }
 
     /// One more settler.
@@ -150,6 +161,7 @@ impl Settlement {
             let operators = statement["operators"].as_array().context("no operators")?;
             let owed = operators.iter().map(|one| nano(&one["owed"])).collect::<anyhow::Result<Vec<_>>>()?;
             let still = operators.iter().all(|one| one["on_its_way"] == "0");
+            let still = still && statement["at_channels"] == "0";
             Ok((fine && still && owed.iter().all(|owed| *owed < 20_000)).then_some(statement))
         })
         .await
