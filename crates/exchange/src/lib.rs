@@ -10,4 +10,4 @@ mod request;
 mod tests;
 
 pub use answer::{Answer, AnswerError, Head, Piece, Signer, Whole};
-pub use request::{Encapsulated, RequestError, Sealed};
+pub use request::{Encapsulated, RequestError, Sealed, sealed_len};

@@ -7,6 +7,8 @@ use cocoon_sealing::{PublicKey, RequestSealer, ResponseOpener, SealingError, par
 
 /// Plain bytes of one request frame.
 const FRAME: usize = 256 * 1024;
+/// What a frame has beside them: its length and its tag (EHBP 4.3).
+const BESIDE: usize = 4 + 16;
 
 /// Why a request is not sealed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,15 @@ impl Encapsulated {
         };
         Ok(Sealed { frames: frames.into(), said, sealer: self.0 })
     }
+}
+
+/// Bytes that [`Encapsulated::seal`] makes of `body` and `context`.
+///
+/// # Errors
+/// [`RequestError::Context`].
+pub fn sealed_len(body: &[u8], context: &XConf) -> Result<usize, RequestError> {
+    let plain = x_conf::insert(body, context)?.len();
+    Ok(plain + plain.div_ceil(FRAME) * BESIDE)
 }
 
 /// What the receipt must say of the request.

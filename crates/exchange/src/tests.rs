@@ -9,7 +9,7 @@ use cocoon_sealing::{
 };
 use proptest::prelude::*;
 
-use crate::{Answer, AnswerError, Encapsulated, Head, Piece, Sealed, Signer, Whole};
+use crate::{Answer, AnswerError, Encapsulated, Head, Piece, Sealed, Signer, Whole, sealed_len};
 
 const KEYSET: Digest = Digest([4; 32]);
 const NONCE: ClientNonce = ClientNonce([5; 32]);
@@ -45,6 +45,16 @@ fn context() -> XConf {
         max_cost: None,
         acct: None,
         pad: None,
+    }
+}
+
+#[test]
+fn the_length_is_known_before_anything_is_sealed() {
+    let key = PrivateKey::generate(Kem::X25519).unwrap();
+    for padding in [0, 1, 256 * 1024 - 300, 256 * 1024, 600_000] {
+        let body = format!(r#"{{"model":"{}"}}"#, "m".repeat(padding));
+        let sealed = Encapsulated::new(key.public_key()).unwrap().seal(body.as_bytes(), &context()).unwrap();
+        assert_eq!(sealed_len(body.as_bytes(), &context()).unwrap(), sealed.frames.len(), "{padding}");
     }
 }
 
