@@ -6,6 +6,9 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import http from 'node:http';
+import { text } from 'node:stream/consumers';
 import { Address, Cell, SendMode, beginCell, contractAddress, internal } from '@ton/core';
 import { keyPairFromSeed, sign } from '@ton/crypto';
 import { TonClient, WalletContractV5R1 } from '@ton/ton';
@@ -87,9 +90,25 @@ async function ask(method, path, bearer, body) {
 
 let requests = 0;
 let charged = 0n;
-const complete = (bearer) => ask('POST', '/chat/completions', bearer, {
-  model: MODEL, max_tokens: 16, messages: [{ role: 'user', content: 'hello' }],
-});
+const HELLO = { model: MODEL, max_tokens: 16, messages: [{ role: 'user', content: 'hello' }] };
+const complete = (bearer) => ask('POST', '/chat/completions', bearer, HELLO);
+
+/** A request whose voucher was taken and whose body is not all there; what is given sends the rest. */
+async function stalls(cumulative) {
+  const body = JSON.stringify(HELLO);
+  const headers = {
+    authorization: `Bearer ${token(cumulative)}`, 'content-type': 'application/json', 'content-length': body.length,
+  };
+  const request = http.request(`${GATEWAY}/chat/completions`, { method: 'POST', headers });
+  const answer = once(request, 'response');
+  request.write(body.slice(0, 10));
+  await eventually('its voucher', async () => (await read(token(1n))).ceiling === `${cumulative}`);
+  return async () => {
+    request.end(body.slice(10));
+    const [response] = await answer;
+    return { status: response.statusCode, json: JSON.parse(await text(response)) };
+  };
+}
 
 async function pays(cumulative) {
   const { status, cost, json } = await complete(token(cumulative));
@@ -186,9 +205,12 @@ const parts = {
     });
     assert.equal((await toOpen()).json.deposited, `${deposited}`);
     await pays(first + TON);
+    // A request that was let in before the end, and whose body comes after it.
+    const stalled = await stalls(first + 2n * TON);
     const last = await client.getBalance(wallet.address);
     const { json: closed } = await ask('POST', `/channels/${channel}/close`, token(1n));
     assert.deepEqual([closed.status, closed.charged], ['closed', `${charged}`]);
+    await refused(stalled(), 403, 'channel_closed');
     await refused(complete(token(deposited)), 403, 'channel_closed');
     await refused(toOpen(), 403, 'channel_closed');
     await eventually('it is closed', async () => (await state()).state === CLOSED);

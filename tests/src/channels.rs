@@ -72,7 +72,8 @@ pub(crate) async fn a_payer_pays_by_vouchers_alone_on_redis() -> anyhow::Result<
 }
 
 /// Guards against: a voucher that is taken without its signature, network, channel or deposit; credit that an old voucher
-/// gives; a claim above what was charged; a payer who does what is the receiver's; a rest that is not given back.
+/// gives; a claim above what was charged; a payer who does what is the receiver's; a request that was let in and runs on a channel that is closed; a rest
+/// that is not given back.
 async fn pays(store: Store) -> anyhow::Result<()> {
     let world = World::start(store).await?;
     let _settler: Process = world.settlement.settler("settler")?;
