@@ -206,7 +206,7 @@ const parts = {
     assert.equal((await toOpen()).json.deposited, `${deposited}`);
     await pays(first + TON);
     // A request that was let in before the end, and whose body comes after it.
-    const stalled = await stalls(first + 2n * TON);
+    const stalled = await stalls(first + TON + MILLI);
     const last = await client.getBalance(wallet.address);
     const { json: closed } = await ask('POST', `/channels/${channel}/close`, token(1n));
     assert.deepEqual([closed.status, closed.charged], ['closed', `${charged}`]);
