@@ -49,6 +49,7 @@ async fn an_epoch_waits_for_its_time_and_for_receipts() {
     // They may still be lost by the store.
     world.world.pass(SETTLED - 2).await;
     assert_eq!(world.run(&mut epochs).await, [EpochStep::Idle]);
+    assert_eq!(world.run(&mut world.epochs()).await, [complete(1)], "one that looks for the first time");
     world.world.pass(60).await;
     assert!(world.run(&mut epochs).await.contains(&EpochStep::Decided { epoch: 2, receipts: 2 }));
     let later = world.receipts(1).await;
