@@ -93,9 +93,9 @@ impl Channels {
 
     /// The account of the channel at `address`, of which the request brings a voucher.
     async fn owned(&self, address: &str, headers: &HeaderMap) -> Result<AccountId, Failure> {
-        let asked = account_of(&self.parse(address)?)?;
         let token = authenticate::voucher(headers)?.ok_or_else(Failure::no_key)?;
         let key = self.identify(&token).await?;
+        let asked = account_of(&self.parse(address)?)?;
         if key.sub == asked {
             Ok(asked)
         } else {

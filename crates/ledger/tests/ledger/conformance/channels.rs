@@ -123,14 +123,15 @@ pub(super) async fn every_raise_is_one_entry_of_the_journal(bench: &Bench) {
     let json = |entry| {
         let mut json = serde_json::to_value(entry).unwrap();
         json["id"].take();
-        json.to_string()
+        json
     };
     let golden = |cumulative: u64, by: u64| {
-        format!(
-            r#"{{"account":"{FIRST}","amount":"{by}","at_ms":{START_MS},"cause":"{cumulative}","id":null,"kind":"voucher","operator_amount":"0","platform_amount":"0","shortfall":"0"}}"#
-        )
+        serde_json::json!({
+            "id": null, "at_ms": START_MS, "kind": "voucher", "account": FIRST, "cause": cumulative.to_string(),
+            "amount": by.to_string(), "shortfall": "0", "operator_amount": "0", "platform_amount": "0",
+        })
     };
-    let found: Vec<String> = entries.iter().map(json).collect();
+    let found: Vec<serde_json::Value> = entries.iter().map(json).collect();
     assert_eq!(found, [golden(150, 30), golden(180, 30)]);
     assert_eq!(bench.ledger.last_entry(shard).await.unwrap().as_ref(), entries.last());
 }
