@@ -86,6 +86,7 @@ impl Purse {
             to: ton_address(to),
             amount: NanoTon(*amount),
             bounce: *bounce,
+            call: None,
         });
         self.wallet.batch(&self.key, payouts.collect(), seqno, valid_until, seqno == 0).unwrap()
     }

@@ -212,7 +212,8 @@ async fn a_chain_that_was_killed_goes_on_with_nothing_lost_or_doubled() {
         server.seqno_reached(head + 2).await;
         let next = server.call("getWalletInformation", json!({"address": address})).await;
         let next = u32::try_from(next["seqno"].as_u64().unwrap_or(0)).unwrap();
-        let payout = Payout { id: PayoutId(round.into()), to, amount: NanoTon(1_000), bounce: false };
+        let payout =
+            Payout { id: PayoutId(round.into()), to, amount: NanoTon(1_000), bounce: false, call: None };
         let batch = wallet.batch(&key, vec![payout], next, u32::MAX - 1, next == 0).unwrap();
         server.call("sendBoc", json!({"boc": STANDARD.encode(&batch.boc)})).await;
         server.seqno_reached(head + 3 + u64::from(round)).await;

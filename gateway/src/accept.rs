@@ -28,6 +28,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer, ExposeHeaders};
 
 use crate::attest::Verifier;
 use crate::authenticate::{self, ApiKey, authenticate};
+use crate::channels::{self, Channels};
 use crate::clock::now_s;
 use crate::config::Config;
 use crate::error::{self, Failure};
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub ledger: Arc<dyn Ledger>,
     pub fleet: Arc<Fleet>,
     pub sender: Sender,
+    /// None where no channels are taken.
+    pub channels: Option<Channels>,
     pub settler: Arc<Settler>,
     pub verifier: Arc<Verifier>,
     /// What outboxes are asked for.
@@ -78,11 +81,34 @@ pub struct InFlight {
 }
 
 impl Gateway {
-    /// Who asks to run models: by an API key of ours, or by a token of an issuer that is configured.
+    /// Where channels are taken.
     ///
     /// # Errors
-    /// 401; 503 where the issuer's keys cannot be fetched.
+    /// 404 where they are not.
+    pub fn channels(&self) -> Result<&Channels, Failure> {
+        self.channels.as_ref().ok_or_else(Failure::no_channels)
+    }
+
+    /// Who asks to run a model, and pays for it: a voucher counts from now on.
+    ///
+    /// # Errors
+    /// Those of [`Self::authenticate_any`] and [`Channels::admit`].
+    pub async fn authenticate_payer(&self, headers: &HeaderMap) -> Result<ApiKey, Failure> {
+        match authenticate::voucher(headers)? {
+            Some(voucher) => self.channels()?.admit(&voucher).await,
+            None => self.authenticate_any(headers).await,
+        }
+    }
+
+    /// Who asks what only those may know who run models: by an API key of ours, by a token of an issuer that is
+    /// configured, or by a voucher.
+    ///
+    /// # Errors
+    /// 401; 404 for a voucher where channels are not taken; 503 where the issuer's keys cannot be fetched.
     pub async fn authenticate_any(&self, headers: &HeaderMap) -> Result<ApiKey, Failure> {
+        if let Some(voucher) = authenticate::voucher(headers)? {
+            return self.channels()?.identify(&voucher).await;
+        }
         let token = authenticate::bearer(headers)?;
         match self.issuers.authenticate(token, now_s()).await? {
             Some(key) => Ok(key),
@@ -123,6 +149,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .merge(evidence::router())
         .merge(billing::router())
         .merge(keys_api::router())
+        .merge(channels::router())
         .route(OPENAPI_PATH, get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI_JSON)))
         .route(MODELS_PATH, get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))

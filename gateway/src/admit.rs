@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cocoon_ledger::{
-    Estimate, Ledger, LedgerError, Refusal, Release, ReleaseReason, Reserve, Reserved, Work,
+    Estimate, Ledger, LedgerError, Refusal, Release, ReleaseReason, Reserve, Reserved, Work, is_channel,
 };
 use cocoon_openapi::estimate::Bound;
 use cocoon_receipts::{NanoTon, RequestId};
@@ -85,6 +85,7 @@ pub async fn admit(gateway: &Gateway, asker: Asker<'_>, what: What<'_>) -> Resul
         Ok(Reserved::Held { amount, rates }) => {
             admitted.hold = amount;
             slot.rates.get_or_init(|| rates);
+            refuse_closed_channel(gateway, &reserve).await?;
             Ok(admitted)
         }
         Ok(Reserved::Refused(refusal)) => {
@@ -96,6 +97,19 @@ pub async fn admit(gateway: &Gateway, asker: Asker<'_>, what: What<'_>) -> Resul
             Err(Failure::refused(refusal).with_topup(topup))
         }
         Err(error) => Err(store_failure(&error, "reserve", request)),
+    }
+}
+
+/// A channel that was closed after its voucher was taken, and before the hold: its contract may pay nothing any more. One
+/// that is closed from now on waits for the hold.
+async fn refuse_closed_channel(gateway: &Gateway, reserve: &Reserve) -> Result<(), Failure> {
+    if !is_channel(&reserve.account) {
+        return Ok(());
+    }
+    let channel = gateway.ledger.channel(&reserve.account).await;
+    match channel.map_err(|error| store_failure(&error, "channel", reserve.request))? {
+        Some(channel) if !channel.closed => Ok(()),
+        _ => Err(Failure::channel_closed()),
     }
 }
 

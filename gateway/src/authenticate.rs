@@ -3,6 +3,7 @@
 pub use cocoon_ledger::KeyScope as Scope;
 use cocoon_ledger::Limits;
 use cocoon_receipts::{API_KEY_PREFIX, AccountId, KeyId, ProjectId, SigningKey, VerifyingKey, jws};
+use cocoon_ton::{VOUCHER_TOKEN_PREFIX, VoucherToken};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,18 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
     }
     let token = token.trim();
     Ok(token.strip_prefix(API_KEY_PREFIX).unwrap_or(token))
+}
+
+/// The voucher that a request brings in place of an API key; none where it brings something else. Nothing of it is verified.
+///
+/// # Errors
+/// 401 where there is not exactly one token, and for what only begins like a voucher.
+pub fn voucher(headers: &HeaderMap) -> Result<Option<VoucherToken>, Failure> {
+    let token = bearer(headers)?;
+    if !token.starts_with(VOUCHER_TOKEN_PREFIX) {
+        return Ok(None);
+    }
+    token.parse().map(Some).map_err(|_| Failure::bad_key("the voucher is malformed"))
 }
 
 /// Checks the bearer token of a request; `now` in seconds since 1970.

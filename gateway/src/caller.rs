@@ -7,7 +7,7 @@ use cocoon_receipts::{AccountId, KeyId};
 use http::HeaderMap;
 
 use crate::accept::Gateway;
-use crate::authenticate::{ApiKey, Scope};
+use crate::authenticate::{self, ApiKey, Scope};
 use crate::error::Failure;
 
 /// A good key, and the account that it asks about.
@@ -47,11 +47,14 @@ impl Gateway {
         }
     }
 
-    /// An API key of ours that is not revoked: what its holder may do ends with it.
+    /// An API key of ours that is not revoked, or a voucher: what its holder may do ends with it.
     ///
     /// # Errors
     /// 401 for any other; 503 where the ledger does not answer.
     pub async fn good_key(&self, headers: &HeaderMap) -> Result<ApiKey, Failure> {
+        if let Some(voucher) = authenticate::voucher(headers)? {
+            return self.channels()?.identify(&voucher).await;
+        }
         let key = self.authenticate(headers)?;
         self.refuse_revoked(&key).await?;
         Ok(key)

@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cocoon_ledger::is_channel;
 use cocoon_ledger::redis::{Access, Timeouts};
 use cocoon_openapi::billing::{TopUp, Transfer};
 use cocoon_receipts::{AccountId, BasisPoints, NanoTon, Price, VerifyingKey};
 use cocoon_ton::{Shown, deposit_comment};
 use serde::Deserialize;
 
+use crate::channels::ChannelsConfig;
 use crate::issuers::{self, IssuerConfig};
 
 /// Longest address that clients are told, bytes.
@@ -60,6 +62,9 @@ pub struct Config {
     pub ledger: LedgerConfig,
     #[serde(default)]
     pub billing: BillingConfig,
+    /// Payment channels to the treasury; none are taken where absent.
+    #[serde(default)]
+    pub channels: Option<ChannelsConfig>,
     pub backends: Vec<BackendConfig>,
     /// Prices by public model name.
     pub prices: BTreeMap<String, Price>,
@@ -187,7 +192,9 @@ impl BillingConfig {
     /// How `account` pays in `amount`, or any.
     #[must_use]
     pub fn topup(&self, account: &AccountId, amount: Option<NanoTon>) -> Option<TopUp> {
-        let transfer = self.treasury.as_ref().map(|address| self.transfer(address, account, amount));
+        // A channel is paid into by its contract.
+        let treasury = self.treasury.as_ref().filter(|_| !is_channel(account));
+        let transfer = treasury.map(|address| self.transfer(address, account, amount));
         let url = self.topup_url.clone();
         (url.is_some() || transfer.is_some()).then_some(TopUp { amount, url, transfer })
     }
@@ -367,6 +374,12 @@ impl Config {
         if self.billing.treasury.as_ref().is_some_and(|address| !is_shown(address)) {
             return Err(error("billing.treasury", "must be an address such as EQ… or kQ…"));
         }
+        if let Some(channels) = &self.channels {
+            if self.billing.treasury.is_none() {
+                return Err(error("channels", "is of no use without billing.treasury"));
+            }
+            channels.check().map_err(|wrong| error("channels", &wrong.to_string()))?;
+        }
         if self.listen == self.ops_listen && self.listen.port() != 0 {
             return Err(error("ops_listen", "must not be the public listener"));
         }
@@ -431,6 +444,20 @@ pub(crate) mod tests {
         reasoning = "60"
     "#;
 
+    const CHANNELS: &str = "channels.network = { name = 'test', global_id = -3 }\nchannels.endpoints = [{ url = 'http://127.0.0.1:8100', operator = 'we' }]\n";
+
+    const TREASURY: &str = "EQCdHhhDYkxNF1ppWowt6KWmHwO5MzboyqThZL9su6sgXsq8";
+
+    #[test]
+    fn channels_need_a_treasury_and_a_channels_account_is_shown_none() {
+        let text = format!("billing.treasury = '{TREASURY}'\n{CHANNELS}{GOOD}");
+        let config = parse(&text, &[]).unwrap();
+        assert_eq!(config.channels.unwrap().min_close_delay_s, 86_400);
+        let topup = |account: &str| config.billing.topup(&account.parse().unwrap(), None);
+        assert!(topup("alice").unwrap().transfer.is_some());
+        assert_eq!(topup(&format!("channel:{}", "07".repeat(32))), None);
+    }
+
     const ISSUER: &str = "name = 'a'\nurl = 'https://a.b/jwks'\nissuer = 'https://a.b'\naudience = 'c'";
 
     const SIGNER: &str = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w";
@@ -471,6 +498,12 @@ pub(crate) mod tests {
             (GOOD.replace("\"20\"", "\"0\"").replace("\"60\"", "\"0\""), None, "prices.m"),
             (GOOD.replace("prompt", "promt"), None, "promt"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__TLS__CERTIFICATE", "cert.pem")), "key"),
+            (format!("{CHANNELS}{GOOD}"), None, "channels"),
+            (
+                format!("billing.treasury = '{TREASURY}'\n{}{GOOD}", CHANNELS.replace("-3", "-239")),
+                None,
+                "channels",
+            ),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__LEASE_MS", "0")), "lease_ms"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__LEDGER__CERTIFICATE", "c.pem")), "ledger.certificate"),
             (

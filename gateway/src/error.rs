@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use cocoon_ledger::{Holder, LedgerError, Limit, Refusal};
 use cocoon_openapi::billing::TopUp;
 use cocoon_openapi::{ApiError, KEY_DIGEST_HEADER};
+use cocoon_receipts::NanoTon;
 use cocoon_sealing::KEY_CONFIG_PROBLEM;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -89,6 +90,49 @@ impl Failure {
     pub fn mismatched_organization() -> Self {
         let message = "OpenAI-Organization header should match organization for API key.";
         Self::new(401, "invalid_request_error", "mismatched_organization", message)
+    }
+
+    /// 401 for a voucher of a channel that was not opened here: the client can open it and ask again.
+    #[must_use]
+    pub fn unknown_channel() -> Self {
+        let message =
+            "The voucher is of a channel that was not opened here: POST its address to /v1/channels.";
+        Self::new(401, "invalid_request_error", "unknown_channel", message)
+    }
+
+    /// 402 for a voucher above what is deposited, as far as was seen.
+    #[must_use]
+    pub fn channel_exhausted(NanoTon(deposited): NanoTon) -> Self {
+        let message = format!(
+            "The voucher is for more than the {deposited} nanoTON that are deposited; after a deposit, POST the channel's address to /v1/channels."
+        );
+        Self::new(402, "insufficient_quota", "channel_exhausted", message).no_retry()
+    }
+
+    /// 403: no voucher of it is taken any more.
+    #[must_use]
+    pub fn channel_closed() -> Self {
+        Self::new(403, "invalid_request_error", "channel_closed", "The channel is closed.")
+    }
+
+    /// 400 for a channel that breaks a rule; `why` is ours.
+    #[must_use]
+    pub fn channel_not_accepted(why: &str) -> Self {
+        let message = format!("The channel is not accepted: {why}.");
+        Self::new(400, "invalid_request_error", "channel_not_accepted", message)
+    }
+
+    /// 404 where no channels are taken.
+    #[must_use]
+    pub fn no_channels() -> Self {
+        Self::new(404, "invalid_request_error", "not_found", "This deployment takes no payment channels.")
+    }
+
+    /// 503: nobody, or not enough, would say how the channel stands.
+    #[must_use]
+    pub fn chain_unavailable() -> Self {
+        let message = "The chain cannot be asked about the channel now.";
+        Self::new(503, "server_error", "chain_unavailable", message).retry_after(5)
     }
 
     /// 403 for a good key that may not do this.

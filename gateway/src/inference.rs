@@ -55,7 +55,7 @@ async fn infer(
 ) -> Result<Response, Failure> {
     let deadline = Instant::now() + gateway.config.request_deadline();
     let (parts, body) = http_request.into_parts();
-    let key = gateway.authenticate_any(&parts.headers).await?;
+    let key = gateway.authenticate_payer(&parts.headers).await?;
     if key.scope != Scope::Inference {
         return Err(Failure::forbidden("An admin key runs no inference."));
     }

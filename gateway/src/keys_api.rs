@@ -2,7 +2,7 @@
 //! its withdrawals.
 
 mod admin_keys;
-mod asked;
+pub(crate) mod asked;
 mod limits;
 mod payout;
 mod project_keys;

@@ -13,6 +13,7 @@ pub mod backends;
 pub mod billing;
 pub mod body;
 pub mod caller;
+pub mod channels;
 pub mod clock;
 pub mod config;
 pub mod dashboard;

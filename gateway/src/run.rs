@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::{self, Gateway};
 use crate::attest::{PolicySource, Verifier};
+use crate::channels::Channels;
 use crate::config::Config;
 use crate::hop::{self, Sender};
 use crate::issuers::Issuers;
@@ -97,12 +98,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics,
         gateway_on_loopback: addresses.0.ip().is_loopback(),
     });
+    let channels = channels(&config, &ledger)?;
     let gateway = Arc::new(Gateway {
         api_keys: vec![keys.api_keys.public().clone()],
         ledger: Arc::clone(&ledger),
         fleet: Arc::clone(&fleet),
         sender: Sender { client, fleet: Arc::clone(&fleet), ledger, keys: Arc::clone(&keys) },
         keys,
+        channels,
         issuers,
         settler: Arc::clone(&settler),
         verifier: Arc::clone(&verifier),
@@ -165,6 +168,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     background.close();
     background.wait().await;
     Ok(())
+}
+
+fn channels(config: &Config, ledger: &Arc<dyn Ledger>) -> anyhow::Result<Option<Channels>> {
+    let (Some(channels), Some(treasury)) = (&config.channels, &config.billing.treasury) else {
+        return Ok(None);
+    };
+    let channels = Channels::new(channels.clone(), treasury, &config.issuer, Arc::clone(ledger));
+    channels.map(Some).context("channels")
 }
 
 fn backends(config: &Config) -> anyhow::Result<Vec<Arc<Backend>>> {

@@ -3,6 +3,7 @@
 //! Schemas of what we write come from the types that write it. Requests are described by the members we read; they are
 //! open objects, because what we do not know is handed on.
 
+mod channels;
 mod keys;
 
 use serde_json::{Map, Value, json};
@@ -37,7 +38,7 @@ pub fn document() -> Value {
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "sk-cocoon-JWT",
-                    "description": "An API key of this deployment.",
+                    "description": "An API key of this deployment, or a voucher of a payment channel: `cocoon-voucher-` and 104 bytes in base64url.",
                 },
             },
             "schemas": schemas(),
@@ -115,7 +116,7 @@ fn paths() -> Value {
         "get",
         read("retrieveModel", "One of them.", "Model", &[401, 404, 500, 503], Some(model_id)),
     );
-    for (path, method, operation) in keys::paths() {
+    for (path, method, operation) in keys::paths().into_iter().chain(channels::paths()) {
         add(&path, method, operation);
     }
     for (path, operation) in evidence() {
@@ -441,6 +442,7 @@ fn schemas() -> Value {
     collect::<billing::Subscription>(&mut found);
     collect::<billing::OldUsage>(&mut found);
     keys::schemas(&mut found);
+    channels::schemas(&mut found);
     let mut schemas: Map<String, Value> = found.into_iter().collect();
     schemas.insert("Open".into(), json!({ "type": "object", "additionalProperties": true }));
     schemas.extend(requests());

@@ -29,6 +29,9 @@ pub trait Books: Send + Sync {
         intent: RequestId,
     ) -> Result<WithdrawalEnded, LedgerError>;
 
+    /// The channel takes no voucher any more. False: there is none of this name.
+    async fn close_channel(&self, account: &AccountId) -> Result<bool, LedgerError>;
+
     /// What is owed to whom.
     async fn owing(&self) -> Result<Owing, LedgerError>;
 
@@ -67,6 +70,10 @@ impl Books for LedgerBooks {
         intent: RequestId,
     ) -> Result<WithdrawalEnded, LedgerError> {
         self.0.withdraw_done(account, intent).await
+    }
+
+    async fn close_channel(&self, account: &AccountId) -> Result<bool, LedgerError> {
+        self.0.close_channel(account).await
     }
 
     async fn owing(&self) -> Result<Owing, LedgerError> {

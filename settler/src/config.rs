@@ -3,18 +3,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use cocoon_receipts::NanoTon;
-use cocoon_ton::chain::{ApiKey, EndpointConfig, EndpointUrl};
-use cocoon_ton::{CellHash, GlobalId, Network};
+use cocoon_ton::chain::{ChainConfigError, ChainEndpoint, EndpointConfig, NetworkConfig, read_secret};
+use cocoon_ton::{Address, Network};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 const ENV_PREFIX: &str = "COCOON_SETTLER__";
-
-/// Longest file of a secret, bytes.
-const MAX_SECRET: u64 = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -26,6 +22,15 @@ pub enum ConfigError {
     Value { key: &'static str, message: String },
     #[error(transparent)]
     Environment(#[from] cocoon_process::NotAKey),
+}
+
+impl From<ChainConfigError> for ConfigError {
+    fn from(error: ChainConfigError) -> Self {
+        match error {
+            ChainConfigError::Value { key, message } => Self::Value { key, message },
+            ChainConfigError::Read { path, source, .. } => Self::Read { path, source },
+        }
+    }
 }
 
 fn wrong(key: &'static str, message: impl Into<String>) -> ConfigError {
@@ -48,43 +53,16 @@ pub struct Config {
     pub deposits: DepositConfig,
     #[serde(default)]
     pub payouts: PayoutConfig,
+    #[serde(default)]
+    pub channels: ChannelConfig,
+    /// Receipts are published in epochs where it is there.
+    pub epochs: Option<EpochConfig>,
     /// How often the chain is looked at.
     #[serde(default = "default_poll_ms")]
     pub poll_ms: u64,
     /// How long after the active settler's last step another one takes its place.
     #[serde(default = "default_lease_ms")]
     pub lease_ms: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkConfig {
-    pub name: NetworkName,
-    /// ConfigParam 19 of a test network.
-    pub global_id: Option<i32>,
-    /// Root hash of its first block, base64 or hexadecimal: tells test networks of one number apart.
-    pub zerostate: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkName {
-    /// Money is real. No other value lets an endpoint of it be used.
-    Mainnet,
-    Test,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChainEndpoint {
-    /// An origin, under which `/api/v2/jsonRPC` is called.
-    pub url: String,
-    /// Who runs it: two of one operator do not confirm each other.
-    pub operator: String,
-    /// File with the key that its operator has given out.
-    pub api_key: Option<PathBuf>,
-    #[serde(default = "default_timeout_ms")]
-    pub timeout_ms: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -132,16 +110,51 @@ impl Default for PayoutConfig {
     }
 }
 
+/// Payment channels. What they owe is redeemed as operators are paid: much at once, little once a day.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChannelConfig {
+    /// How often each is looked at, seconds: after its payer has begun to close it, no voucher is taken. Far below the
+    /// shortest close delay that gateways accept.
+    pub look_every_s: u32,
+}
+
+impl Default for ChannelConfig {
+    fn default() -> Self {
+        Self { look_every_s: 60 }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochConfig {
+    /// Address of the registry; before there is one, epochs are decided and not published.
+    pub registry: Option<String>,
+    /// File with the seed of the wallet that publishes, as `wallet_key`: another one, as its fees are its own.
+    pub publisher_key: PathBuf,
+    /// How long an epoch is, seconds.
+    #[serde(default = "default_every_s")]
+    pub every_s: u32,
+    /// Where the receipts' digests of every epoch are kept.
+    pub folder: PathBuf,
+}
+
+fn default_every_s() -> u32 {
+    60 * 60
+}
+
+/// Longest epoch, seconds: much shorter than receipts are kept.
+const LONGEST_EPOCH: u32 = 24 * 60 * 60;
+
+/// Shortest one where it costs money, seconds.
+const SHORTEST_EPOCH: u32 = 60;
+
 fn default_poll_ms() -> u64 {
     2_000
 }
 
 fn default_lease_ms() -> u64 {
     30_000
-}
-
-fn default_timeout_ms() -> u64 {
-    10_000
 }
 
 impl Config {
@@ -173,11 +186,8 @@ impl Config {
         if mainnet && self.deposits.confirm_from.is_none() {
             return Err(wrong("deposits.confirm_from", "mainnet needs one"));
         }
-        if self.endpoints.iter().any(|one| one.operator.is_empty()) {
-            return Err(wrong("endpoints.operator", "is empty"));
-        }
-        if self.endpoints.iter().any(|one| !(100..=60_000).contains(&one.timeout_ms)) {
-            return Err(wrong("endpoints.timeout_ms", "is 100 to 60000"));
+        for one in &self.endpoints {
+            one.check()?;
         }
         if self.deposits.minimum == NanoTon::ZERO {
             return Err(wrong("deposits.minimum", "is 0"));
@@ -190,6 +200,9 @@ impl Config {
         if self.payouts.at_once < self.payouts.small {
             return Err(wrong("payouts.at_once", "is below payouts.small"));
         }
+        if !(1..=3600).contains(&self.channels.look_every_s) {
+            return Err(wrong("channels.look_every_s", "is 1 to 3600"));
+        }
         if self.payouts.small == NanoTon::ZERO {
             return Err(wrong("payouts.small", "is 0"));
         }
@@ -198,6 +211,13 @@ impl Config {
         }
         if !(1..=crate::plan::MOST_PAYOUTS).contains(&self.payouts.most_payouts) {
             return Err(wrong("payouts.most_payouts", format!("is 1 to {}", crate::plan::MOST_PAYOUTS)));
+        }
+        if let Some(epochs) = &self.epochs {
+            let shortest = if mainnet { SHORTEST_EPOCH } else { 1 };
+            if !(shortest..=LONGEST_EPOCH).contains(&epochs.every_s) {
+                return Err(wrong("epochs.every_s", format!("is {shortest} to {LONGEST_EPOCH}")));
+            }
+            self.registry()?;
         }
         if !(10..=60_000).contains(&self.poll_ms) {
             return Err(wrong("poll_ms", "is 10 to 60000"));
@@ -211,37 +231,26 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`].
     pub fn network(&self) -> Result<Network, ConfigError> {
-        let NetworkConfig { name, global_id, zerostate } = &self.network;
-        match name {
-            NetworkName::Mainnet if global_id.is_none() && zerostate.is_none() => Ok(Network::Mainnet),
-            NetworkName::Mainnet => Err(wrong("network", "mainnet has its number and its first block")),
-            NetworkName::Test => {
-                let global_id = GlobalId(global_id.ok_or_else(|| wrong("network.global_id", "is missing"))?);
-                if global_id.is_mainnet() {
-                    return Err(wrong("network.global_id", "is mainnet's: its name must be \"mainnet\""));
-                }
-                let zerostate = zerostate.as_ref().map(|text| text.parse::<CellHash>()).transpose();
-                let zerostate = zerostate.map_err(|error| wrong("network.zerostate", error.to_string()))?;
-                Ok(Network::Test { global_id, zerostate })
-            }
-        }
+        Ok(self.network.network()?)
     }
 
     /// # Errors
-    /// [`ConfigError`], also for an API key that cannot be read.
+    /// [`ConfigError::Value`], also for an API key that cannot be read.
     pub fn endpoints(&self) -> Result<Vec<EndpointConfig>, ConfigError> {
         let network = self.network()?;
-        let endpoint = |one: &ChainEndpoint| {
-            let url =
-                EndpointUrl::parse(&one.url).map_err(|error| wrong("endpoints.url", error.to_string()))?;
-            let api_key = match &one.api_key {
-                None => None,
-                Some(path) => Some(ApiKey::new(secret(path, "endpoints.api_key")?.trim().to_owned())),
-            };
-            let timeout = Duration::from_millis(one.timeout_ms);
-            Ok(EndpointConfig { url, api_key, operator: one.operator.clone(), network, timeout })
+        self.endpoints.iter().map(|one| Ok(one.config(network)?)).collect()
+    }
+
+    /// Where epochs are published; none where no registry is named.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for an address of another network.
+    pub fn registry(&self) -> Result<Option<Address>, ConfigError> {
+        let Some(text) = self.epochs.as_ref().and_then(|epochs| epochs.registry.as_ref()) else {
+            return Ok(None);
         };
-        self.endpoints.iter().map(endpoint).collect()
+        let address = Address::parse_for(text, self.network()?);
+        address.map(Some).map_err(|error| wrong("epochs.registry", error.to_string()))
     }
 
     /// The wallet's seed.
@@ -249,26 +258,26 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], also for a file that others can read.
     pub fn wallet_seed(&self) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
-        let text = secret(&self.wallet_key, "wallet_key")?;
-        let mut seed = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim(), seed.as_mut_slice())
-            .map_err(|_| wrong("wallet_key", "is not 64 hexadecimal characters"))?;
-        Ok(seed)
+        seed(&self.wallet_key, "wallet_key")
     }
 }
 
-/// The text of a file that nobody but its owner may read.
-fn secret(path: &Path, key: &'static str) -> Result<Zeroizing<String>, ConfigError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let read = |source| ConfigError::Read { path: path.to_owned(), source };
-    let about = std::fs::metadata(path).map_err(read)?;
-    if about.permissions().mode() & 0o077 != 0 {
-        return Err(wrong(key, format!("{} can be read by others: chmod 600", path.display())));
+impl EpochConfig {
+    /// The seed of the wallet that publishes.
+    ///
+    /// # Errors
+    /// As [`Config::wallet_seed`].
+    pub fn publisher_seed(&self) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+        seed(&self.publisher_key, "epochs.publisher_key")
     }
-    if about.len() > MAX_SECRET {
-        return Err(wrong(key, format!("{} is too long", path.display())));
-    }
-    std::fs::read_to_string(path).map(Zeroizing::new).map_err(read)
+}
+
+fn seed(path: &Path, key: &'static str) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+    let text = read_secret(path, key)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim(), seed.as_mut_slice())
+        .map_err(|_| wrong(key, "is not 64 hexadecimal characters"))?;
+    Ok(seed)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use cocoon_receipts::{AccountId, NanoTon, OperatorId, RequestId};
-use cocoon_ton::{Address, CellHash, PayoutId, TransactionId};
+use cocoon_ton::{Address, CellHash, ChannelMessage, PayoutId, Signature, TransactionId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One record.
@@ -24,6 +24,8 @@ pub enum Decision {
     Explained { transaction: Place },
     /// A payee that had sent money back may be paid again.
     Released { payee: Payee },
+    /// What the next epoch has; nothing about money.
+    Epoch(crate::epochs::Record),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +66,72 @@ pub struct Begun {
 #[serde(rename_all = "snake_case")]
 pub enum Owed {
     Operator(OperatorId),
-    Withdrawal { account: AccountId, intent: RequestId },
+    Withdrawal {
+        account: AccountId,
+        intent: RequestId,
+    },
+    /// Nothing: the amount is for the fees of a payment channel that is told to pay, and what is left of it comes back.
+    Channel {
+        account: AccountId,
+        call: Call,
+    },
+}
+
+/// What a payment channel is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// To pay `amount` in all, which the newest voucher allows.
+    Redeem(Claim),
+    /// The same, and to give the rest back to the payer.
+    RedeemAndClose(Claim),
+    /// To give all that was not paid back to the payer.
+    Close,
+}
+
+/// What is claimed of a channel, nanoTON in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    pub amount: NanoTon,
+    /// What the voucher is for.
+    pub cumulative: NanoTon,
+    #[serde(with = "text")]
+    pub signature: VoucherSignature,
+}
+
+/// A payer's signature over a voucher, in hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoucherSignature(pub Signature);
+
+impl Display for VoucherSignature {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl FromStr for VoucherSignature {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut signature = [0; 64];
+        hex::decode_to_slice(text, &mut signature)?;
+        Ok(Self(signature))
+    }
+}
+
+impl From<Call> for ChannelMessage {
+    fn from(call: Call) -> Self {
+        match call {
+            Call::Redeem(Claim { amount, cumulative, signature }) => {
+                Self::Redeem { amount, cumulative, signature: signature.0 }
+            }
+            Call::RedeemAndClose(Claim { amount, cumulative, signature }) => {
+                Self::RedeemAndClose { amount, cumulative, signature: signature.0 }
+            }
+            Call::Close => Self::ReceiverClose,
+        }
+    }
 }
 
 /// Transactions of the wallet, the oldest first, each the one after that before it.
@@ -100,6 +167,8 @@ pub enum Class {
     Paid { seqno: u32, sent: Vec<Number>, skipped: Vec<Number> },
     /// A payout came back, less what its way has cost.
     Returned { payout: Number, amount: NanoTon },
+    /// A channel has done what it was told: it `paid` so much, and all that came is `value`.
+    Redeemed { payout: Number, paid: NanoTon, value: NanoTon },
     /// Cost a fee and moved nothing: a batch that was aborted and may run again, or money that went back.
     Nothing,
     /// Something that this settler did not do and cannot place. Payouts stop until a person has looked.
@@ -227,6 +296,25 @@ as_text!(Number, Payee, Place);
 mod tests {
     use super::*;
 
+    /// What a channel is told is a part of a payout.
+    #[test]
+    fn calls_are_written_as_they_were() {
+        let account: AccountId = "channel:7".parse().unwrap();
+        let claim =
+            Claim { amount: NanoTon(5), cumulative: NanoTon(6), signature: VoucherSignature([9; 64]) };
+        let written = format!(r#"{{"amount":"5","cumulative":"6","signature":"{}"}}"#, "09".repeat(64));
+        for (call, text) in [
+            (Call::Redeem(claim), format!(r#"{{"redeem":{written}}}"#)),
+            (Call::RedeemAndClose(claim), format!(r#"{{"redeem_and_close":{written}}}"#)),
+            (Call::Close, r#""close""#.to_owned()),
+        ] {
+            let of = Owed::Channel { account: account.clone(), call };
+            let text = format!(r#"{{"channel":{{"account":"channel:7","call":{text}}}}}"#);
+            assert_eq!(serde_json::to_string(&of).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Owed>(&text).unwrap(), of);
+        }
+    }
+
     fn place(lt: u64) -> Place {
         Place { lt, hash: CellHash([7; 32]) }
     }
@@ -274,6 +362,19 @@ mod tests {
             (
                 Decision::Explained { transaction: place(9) },
                 format!(r#"{{"decision":"explained","transaction":"9:{hash}"}}"#),
+            ),
+            (
+                Decision::Read(Read {
+                    transactions: vec![Entry {
+                        transaction: place(9),
+                        at: 4,
+                        change: 7,
+                        class: Class::Redeemed { payout: Number(1), paid: NanoTon(5), value: NanoTon(8) },
+                    }],
+                }),
+                format!(
+                    r#"{{"decision":"read","transactions":[{{"transaction":"9:{hash}","at":4,"change":"7","class":{{"redeemed":{{"payout":"1","paid":"5","value":"8"}}}}}}]}}"#
+                ),
             ),
             (Decision::Released { payee }, format!(r#"{{"decision":"released","payee":"{payee}"}}"#)),
         ];

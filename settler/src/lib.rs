@@ -1,8 +1,10 @@
 //! The bridge from the ledger to TON: deposits in, payouts out, each exactly once, whatever ends in between.
 
 mod books;
+pub mod channels;
 pub mod config;
 pub mod decision;
+pub mod epochs;
 mod metrics;
 mod owing;
 pub mod plan;
@@ -18,4 +20,4 @@ pub use owing::LedgerSums;
 pub use run::{Pace, run, unix_now};
 pub use settler::{Settings, Settler, SettlerError, Step};
 pub use statement::{Nano, OperatorLine, Statement};
-pub use treasury::{Impossible, Paid, Sums, Treasury};
+pub use treasury::{ChannelBooks, Impossible, Paid, Sums, Treasury};

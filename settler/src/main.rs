@@ -1,5 +1,7 @@
 //! `cocoon-settler`: see the library of the same name.
 
+mod epoch_commands;
+
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
@@ -12,11 +14,13 @@ use clap::{Args, Parser, Subcommand};
 use cocoon_process::{Signals, serve, start_log};
 use cocoon_settler::config::Config;
 use cocoon_settler::decision::{Decision, Payee, Place};
-use cocoon_settler::plan::plan;
+use cocoon_settler::epochs::run_epochs;
 use cocoon_settler::{Books, LedgerBooks, Metrics, Pace, Settings, Settler, Statement, Step, run, unix_now};
 use cocoon_ton::chain::{Endpoint, Failover};
 use cocoon_ton::{KeyPair, Network, Wallet};
+use epoch_commands::{Prove, RegistryCommand, VerifyProof};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
@@ -76,6 +80,13 @@ enum Command {
         /// Its logical time, a colon and its hash, as `status` prints it
         transaction: Place,
     },
+    /// The registry on the chain, where epochs are published
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    /// Write the proof that a receipt is in a published epoch
+    Prove(Prove),
+    /// Check such a proof against the chain, without any ledger
+    VerifyProof(VerifyProof),
     /// Questions about the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -138,10 +149,14 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Explain { config, transaction } => {
             decide(&config.load()?, Decision::Explained { transaction }).await
         }
+        Command::Registry(command) => epoch_commands::registry(command).await,
+        Command::Prove(prove) => epoch_commands::prove(prove).await,
+        Command::VerifyProof(verify) => epoch_commands::verify_proof(verify).await,
         Command::Config(ConfigCommand::Check(config)) => {
             let config = config.load()?;
             config.endpoints()?;
             key(&config)?;
+            epoch_commands::check(&config)?;
             say("the configuration can be used")
         }
     }
@@ -179,16 +194,23 @@ fn address(config: &Config) -> anyhow::Result<()> {
     say(&line.to_string())
 }
 
+async fn ledger(config: &Config) -> anyhow::Result<Arc<dyn cocoon_ledger::Ledger>> {
+    cocoon_ledger::open(&config.ledger, cocoon_ledger::Options::default()).await.context("ledger")
+}
+
+fn chain(config: &Config) -> anyhow::Result<Arc<Failover>> {
+    let endpoints = config.endpoints()?.into_iter().map(Endpoint::new).collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(Failover::new(endpoints)?))
+}
+
 /// A settler on the real ledger and the real chain.
 async fn open(config: &Config) -> anyhow::Result<Settler> {
-    let ledger =
-        cocoon_ledger::open(&config.ledger, cocoon_ledger::Options::default()).await.context("ledger")?;
-    let endpoints = config.endpoints()?.into_iter().map(Endpoint::new).collect::<Result<Vec<_>, _>>()?;
-    let chain = Arc::new(Failover::new(endpoints)?);
+    let (ledger, chain) = (ledger(config).await?, chain(config)?);
     let settings = Settings {
         network: config.network()?,
         deposits: config.deposits.clone(),
         payouts: config.payouts.clone(),
+        channels: config.channels.clone(),
     };
     let books: Arc<dyn Books> = Arc::new(LedgerBooks(ledger));
     Ok(Settler::new(books, Arc::clone(&chain) as _, Some(chain), key(config)?, settings)?)
@@ -198,6 +220,7 @@ async fn serve_all(config: &Config) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let (stop, tasks, metrics) = (CancellationToken::new(), TaskTracker::new(), Arc::new(Metrics::default()));
     let mut settler = open(config).await?;
+    let mut epochs = epoch_commands::open(config).await?;
     let mut line = serde_json::json!({"ready": true, "wallet": settler.wallet().address().to_string()});
     if let Some(address) = config.ops_listen {
         let listener = TcpListener::bind(address).await.with_context(|| format!("ops_listen: {address}"))?;
@@ -209,12 +232,18 @@ async fn serve_all(config: &Config) -> anyhow::Result<()> {
     let holder = format!("settler:{}", uuid::Uuid::now_v7());
     let pace =
         Pace { poll: Duration::from_millis(config.poll_ms), lease: Duration::from_millis(config.lease_ms) };
-    let settling = run(&mut settler, &holder, pace, &metrics, &stop);
+    let (tell, active) = watch::channel(false);
+    let settling = run(&mut settler, &holder, pace, &metrics, &tell, &stop);
+    let publishing = async {
+        if let Some(epochs) = &mut epochs {
+            run_epochs(epochs, pace.poll, active, &metrics, &stop).await;
+        }
+    };
     let told_to_end = async {
         signals.next().await;
         stop.cancel();
     };
-    tokio::join!(settling, told_to_end);
+    tokio::join!(settling, publishing, told_to_end);
     tasks.close();
     tasks.wait().await;
     Ok(())
@@ -261,8 +290,7 @@ async fn dry_run(config: &Config) -> anyhow::Result<()> {
     let mut settler = open(config).await?;
     settler.catch_up().await?;
     let owing = settler.books().owing().await?;
-    let settings = settler.settings();
-    let plan = plan(&owing, settler.treasury(), settings.network, &settings.payouts, unix_now());
+    let plan = settler.plan(owing, unix_now()).await?;
     for payout in &plan.payouts {
         say(&serde_json::to_string(payout)?)?;
     }

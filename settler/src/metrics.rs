@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::epochs::EpochMetrics;
 use crate::run::unix_now;
 use crate::settler::Step;
 use crate::treasury::Treasury;
@@ -34,6 +35,7 @@ pub struct Metrics {
     unexplained: Level,
     held: Level,
     on_its_way: Level,
+    epochs: EpochMetrics,
 }
 
 impl Default for Metrics {
@@ -52,6 +54,7 @@ impl Default for Metrics {
             unexplained: Level::default(),
             held: Level::default(),
             on_its_way: Level::default(),
+            epochs: EpochMetrics::default(),
         };
         registry.register("active", "Whether this is the settler that settles", metrics.active.clone());
         registry.register("failures", "Steps that failed and are tried again", metrics.failures.clone());
@@ -64,6 +67,7 @@ impl Default for Metrics {
         registry.register("unexplained", "Transactions that stop payouts", metrics.unexplained.clone());
         registry.register("held_back", "Reasons why somebody is not paid", metrics.held.clone());
         registry.register("on_its_way", "Payouts of the batch on its way", metrics.on_its_way.clone());
+        metrics.epochs.register(&mut registry);
         Self { registry, ..metrics }
     }
 }
@@ -75,6 +79,10 @@ fn level(amount: i128) -> i64 {
 impl Metrics {
     pub(crate) fn active(&self, active: bool) {
         self.active.set(active.into());
+    }
+
+    pub(crate) fn epochs(&self) -> &EpochMetrics {
+        &self.epochs
     }
 
     pub(crate) fn failed(&self) {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use cocoon_ledger::OpenWithdrawal;
-use cocoon_receipts::{NanoTon, OperatorId, RequestId};
+use cocoon_receipts::{AccountId, NanoTon, OperatorId, RequestId};
 use cocoon_ton::{Address, Network, Workchain};
 
+use crate::channels::Standing;
 use crate::config::PayoutConfig;
-use crate::decision::{Begun, Number, Owed, Payee};
+use crate::decision::{Begun, Call, Number, Owed, Payee};
 use crate::treasury::Treasury;
 
 /// Most payouts of a batch: with more, its record would be longer than the log takes.
@@ -21,6 +22,13 @@ const PAYOUT_COST: u128 = 1_500_000;
 /// The same of a payout to the masterchain, where a message alone is 10 million.
 const MASTERCHAIN_COST: u128 = 15_000_000;
 
+/// Sent to a channel that is told something, nanoTON: its fees, and what its rent reserve may lack, under the old prices
+/// (`contracts/fees.txt`: 4 million, and 16 million a year). What it does not need comes back.
+pub const CHANNEL_VALUE: NanoTon = NanoTon(50_000_000);
+
+/// Most channels that are told something in one batch: their part of its record is twice that of a payout.
+const MOST_CALLS: usize = 50;
+
 /// Left on the wallet for its rent, nanoTON.
 pub const RESERVE: u128 = 50_000_000;
 
@@ -31,9 +39,24 @@ pub struct Owing {
     pub earned: BTreeMap<OperatorId, i128>,
     /// In the order in which they began.
     pub withdrawals: Vec<OpenWithdrawal>,
-    /// What users have, without test credit that they have not used.
+    /// What users have, without test credit that they have not used, and without what vouchers allow: that is in channels.
     pub balances: u128,
     pub withdrawing: u128,
+    pub channels: Vec<Standing>,
+    /// What channels are to be told, of those that the chain says can do it.
+    pub calls: Vec<Calling>,
+    /// Channels that were closed before they paid what they owe, and how much that was, nanoTON.
+    pub lost: Vec<(Address, u64)>,
+}
+
+/// A channel that is to be told something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calling {
+    pub account: AccountId,
+    pub address: Address,
+    pub call: Call,
+    /// What it pays then, nanoTON.
+    pub brings: u64,
 }
 
 impl Owing {
@@ -43,6 +66,13 @@ impl Owing {
         let paid = treasury.paid(operator);
         let gone = i128::try_from(paid.sent + paid.on_its_way).unwrap_or(i128::MAX);
         self.earned.get(operator).copied().unwrap_or(0) - gone
+    }
+
+    /// What channels have still to pay, nanoTON: the platform's, as what was charged is owed to operators or its own.
+    #[must_use]
+    pub fn to_redeem(&self, treasury: &Treasury) -> u128 {
+        let owes = |one: &Standing| u128::from(one.owes(&treasury.channel(&one.account)));
+        self.channels.iter().map(owes).sum()
     }
 
     /// What all operators have still to get. One that was paid more than it has earned owes nothing to the others.
@@ -75,6 +105,8 @@ pub enum Held {
     NotAnAddress(OperatorId),
     #[error("withdrawal {intent} goes to {to}, which is no address of this network: a person has to undo it")]
     NoSuchAddress { intent: RequestId, to: String },
+    #[error("channel {channel} was closed before it paid {lost} nanoTON that it owes")]
+    Lost { channel: Address, lost: u64 },
     #[error("{of:?} would be paid to the treasury itself")]
     Itself { of: Owed },
 }
@@ -110,20 +142,40 @@ pub fn plan(owing: &Owing, treasury: &Treasury, network: Network, config: &Payou
         return plan;
     }
     let unexplained = treasury.unexplained().count();
-    if unexplained > 0 {
+    let mut due = if unexplained > 0 {
+        // Money that comes in can be nobody's loss, and channels do not wait for ever.
         plan.held.push(Held::Unexplained(unexplained));
-        return plan;
-    }
-    let mut due = due(owing, treasury, network, config, now, &mut plan.held);
-    due.truncate(config.most_payouts.clamp(1, MOST_PAYOUTS));
+        Vec::new()
+    } else {
+        due(owing, treasury, network, config, now, &mut plan.held)
+    };
+    let most = config.most_payouts.clamp(1, MOST_PAYOUTS);
+    let calls = owing.calls.len().min(MOST_CALLS).min(most);
+    due.truncate(most.saturating_sub(2 * calls));
     let mut purse = Purse {
         wallet: treasury.balance(),
         platform: platform(owing, treasury),
         today: config.daily_cap.map(|cap| u128::from(cap.0).saturating_sub(treasury.paid_since_a_day(now))),
         total: 0,
         cost: BATCH_COST,
+        lent: 0,
     };
+    plan.held.extend(owing.lost.iter().map(|(channel, lost)| Held::Lost { channel: *channel, lost: *lost }));
     let mut id = treasury.next_payout();
+    for Calling { account, address, call, brings } in &owing.calls[..calls] {
+        let to = Payee(*address);
+        if treasury.held().contains(&to) {
+            plan.held.push(Held::SentBack { to });
+            continue;
+        }
+        if let Err(held) = purse.lend(*brings) {
+            plan.held.push(held);
+            continue;
+        }
+        let of = Owed::Channel { account: account.clone(), call: *call };
+        plan.payouts.push(Begun { id, to, amount: CHANNEL_VALUE, of });
+        id = Number(id.0.saturating_add(1));
+    }
     for (to, amount, of) in due {
         if let Err(held) = purse.take(&to, amount, config) {
             // Time makes room under the cap, and money under what a user waits for: nobody else takes it before.
@@ -151,9 +203,31 @@ struct Purse {
     today: Option<u128>,
     total: u128,
     cost: u128,
+    /// To channels, which bring more.
+    lent: u128,
 }
 
 impl Purse {
+    /// For a channel that pays `brings`. Where that is more than what it costs, nobody's money is spent: then it may be
+    /// the only way to have what operators are owed.
+    fn lend(&mut self, brings: u64) -> Result<(), Held> {
+        let value = u128::from(CHANNEL_VALUE.0) + PAYOUT_COST;
+        let needs = self.total + self.cost + self.lent + value + RESERVE;
+        if i128::try_from(needs).is_ok_and(|needs| needs > self.wallet) {
+            return Err(Held::Short { has: self.wallet, needs });
+        }
+        if u128::from(brings) > value + BATCH_COST {
+            self.lent += value;
+            return Ok(());
+        }
+        let cost = self.cost + value;
+        if i128::try_from(cost).is_ok_and(|cost| cost > self.platform) {
+            return Err(Held::NoFloat { has: self.platform, needs: cost });
+        }
+        self.cost = cost;
+        Ok(())
+    }
+
     fn take(&mut self, to: &Payee, amount: NanoTon, config: &PayoutConfig) -> Result<(), Held> {
         let each = match to.0.workchain() {
             Workchain::Basechain => PAYOUT_COST,
@@ -165,7 +239,7 @@ impl Purse {
         {
             return Err(Held::DailyCap { cap: cap.0.into() });
         }
-        let needs = total + cost + RESERVE;
+        let needs = total + cost + self.lent + RESERVE;
         if i128::try_from(needs).is_ok_and(|needs| needs > self.wallet) {
             return Err(Held::Short { has: self.wallet, needs });
         }
@@ -237,7 +311,7 @@ fn due(
 }
 
 /// Much is paid at once, little once a day.
-fn is_due(owed: u64, last: u32, config: &PayoutConfig, now: u32) -> bool {
+pub(crate) fn is_due(owed: u64, last: u32, config: &PayoutConfig, now: u32) -> bool {
     let waited = u64::from(now.saturating_sub(last)) >= config.small_after_s;
     owed >= config.at_once.0 || (owed >= config.small.0 && waited)
 }

@@ -1,13 +1,15 @@
 //! What each transaction of the wallet was. It depends on the transaction and on what was decided before, and on
 //! nothing else: whoever reads it again says the same.
 
+use cocoon_ledger::CHANNEL_PREFIX;
 use cocoon_receipts::NanoTon;
 use cocoon_ton::{
-    Address, Batch as SignedBatch, Direction, FLOAT_COMMENT, Message, NotADeposit, NotAPayment, Payout,
-    Transaction, account_of_comment, bounced_payout, comment_of, deposit, paid_batch,
+    Address, Batch as SignedBatch, ChannelAnswer, Direction, FLOAT_COMMENT, Message, NotADeposit,
+    NotAPayment, Payout, Transaction, account_of_comment, bounced_payout, channel_answer, comment_of,
+    deposit, paid_batch,
 };
 
-use crate::decision::{Batch, Class, Entry, Number};
+use crate::decision::{Batch, Class, Entry, Number, Owed};
 use crate::treasury::Treasury;
 
 /// Ledgers refuse amounts of 2^53 nanoTON and above (nine million TON), each time they are asked.
@@ -40,6 +42,9 @@ fn class(transaction: &Transaction, wallet: &Address, minimum: NanoTon, treasury
         Direction::Internal(internal) => {
             if let Some((id, from, amount)) = bounced_payout(wallet, transaction) {
                 return returned(Number(id.0), &from, amount, treasury);
+            }
+            if let Some(class) = answered(transaction, wallet, treasury) {
+                return class;
             }
             came_in(transaction, wallet, minimum, internal.value)
         }
@@ -77,15 +82,19 @@ fn signed(batch: &Batch) -> SignedBatch {
     }
 }
 
-/// A batch's payouts as the wallet makes them. They do not bounce: the payee may not be deployed yet, and what is sent
-/// has been sent.
+/// A batch's payouts as the wallet makes them. Those to people do not bounce: the payee may not be deployed yet, and what
+/// is sent has been sent.
 pub(crate) fn payouts(batch: &Batch) -> Vec<Payout> {
     let payout = |begun: &crate::decision::Begun| Payout {
         id: begun.id.into(),
         to: begun.to.0,
         amount: begun.amount,
-        bounce: false,
-        call: None,
+        // A channel that refuses sends back what it does not need; everybody else may not be deployed yet.
+        bounce: matches!(begun.of, Owed::Channel { .. }),
+        call: match begun.of {
+            Owed::Channel { call, .. } => Some(call.into()),
+            Owed::Operator(_) | Owed::Withdrawal { .. } => None,
+        },
     };
     batch.payouts.iter().map(payout).collect()
 }
@@ -99,6 +108,14 @@ fn returned(id: Number, from: &Address, amount: NanoTon, treasury: &Treasury) ->
     }
 }
 
+/// The answer of a channel that was told something; whoever else writes such a body is like any other.
+fn answered(transaction: &Transaction, wallet: &Address, treasury: &Treasury) -> Option<Class> {
+    let ChannelAnswer { id, from, paid, value } = channel_answer(wallet, transaction)?;
+    let begun = treasury.sent_payout(Number(id.0))?;
+    let is_its = matches!(begun.of, Owed::Channel { .. }) && begun.to.0 == from;
+    is_its.then_some(Class::Redeemed { payout: begun.id, paid, value })
+}
+
 fn came_in(transaction: &Transaction, wallet: &Address, minimum: NanoTon, value: NanoTon) -> Class {
     // A bounce phase that had not enough for the way back leaves the money here.
     let went_back = transaction.has_bounce_phase && !transaction.out_messages.is_empty();
@@ -109,6 +126,9 @@ fn came_in(transaction: &Transaction, wallet: &Address, minimum: NanoTon, value:
         Ok(deposit) if deposit.comment == FLOAT_COMMENT => return Class::Float { amount: deposit.amount },
         Ok(deposit) => match account_of_comment(&deposit.comment) {
             Some(_) if deposit.amount >= MORE_THAN_A_LEDGER_HOLDS => "more than a ledger holds".to_owned(),
+            Some(account) if account.as_str().starts_with(CHANNEL_PREFIX) => {
+                "a channel is paid into by its contract".to_owned()
+            }
             Some(account) => return Class::Deposit { account, amount: deposit.amount },
             None => "its comment names no account".to_owned(),
         },

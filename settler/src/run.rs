@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -24,7 +25,7 @@ pub struct Pace {
     pub lease: Duration,
 }
 
-/// Settles until `stop`, as long as nobody else does.
+/// Settles until `stop`, as long as nobody else does; `tell` hears whether it does.
 ///
 /// The lease spares the others their work; it protects nothing: the log of decisions does. So one that has lost it
 /// between two calls does no harm.
@@ -33,6 +34,7 @@ pub async fn run(
     holder: &str,
     pace: Pace,
     metrics: &Metrics,
+    tell: &watch::Sender<bool>,
     stop: &CancellationToken,
 ) {
     let mut failures = 0_u32;
@@ -51,6 +53,7 @@ pub async fn run(
                 (pace.poll * 2_u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE)
             }
         };
+        tell.send_replace(active);
         let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
     if active && let Err(error) = settler.books().give_up_lease(holder).await {

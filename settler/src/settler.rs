@@ -5,6 +5,8 @@
 //! then in the log of decisions; what is to be done to the chain is in the log first, and then done, as often as it
 //! takes. The log takes a record only from who knows all records before it.
 
+mod channels;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +16,9 @@ use cocoon_ton::chain::{Account, Chain, ChainError, Disagreement, Failover, MAX_
 use cocoon_ton::{BatchError, CellError, KeyPair, Network, Transaction, TransactionId, Wallet, WalletState};
 
 use crate::books::Books;
-use crate::config::{DepositConfig, PayoutConfig};
+use crate::config::{ChannelConfig, DepositConfig, PayoutConfig};
 use crate::decision::{Batch, Class, Decision, Entry, Opened, Owed, Payee, Place, Read};
-use crate::plan::{Held, Plan, plan};
+use crate::plan::{Held, Owing, Plan, plan};
 use crate::read;
 use crate::treasury::{Impossible, Treasury};
 
@@ -84,6 +86,7 @@ pub struct Settings {
     pub network: Network,
     pub deposits: DepositConfig,
     pub payouts: PayoutConfig,
+    pub channels: ChannelConfig,
 }
 
 /// One settler.
@@ -98,6 +101,7 @@ pub struct Settler {
     treasury: Treasury,
     /// Records that `treasury` is made of.
     records: u64,
+    round: channels::Round,
     /// Transactions that are asked for at once: fewer where they are so large that no answer holds more.
     page: u8,
 }
@@ -114,7 +118,19 @@ impl Settler {
     ) -> Result<Self, SettlerError> {
         let wallet = Wallet::new(key.public(), settings.network.global_id())?;
         let treasury = Treasury::default();
-        Ok(Self { books, chain, endpoints, wallet, key, settings, treasury, records: 0, page: MAX_PAGE })
+        let round = channels::Round::default();
+        Ok(Self {
+            books,
+            chain,
+            endpoints,
+            wallet,
+            key,
+            settings,
+            treasury,
+            records: 0,
+            round,
+            page: MAX_PAGE,
+        })
     }
 
     #[must_use]
@@ -347,7 +363,7 @@ impl Settler {
             Class::Unclaimed { amount, why } => {
                 tracing::warn!(transaction = %entry.transaction, %amount, why, "money came that nobody claims");
             }
-            Class::Float { .. } | Class::Nothing => {}
+            Class::Float { .. } | Class::Redeemed { .. } | Class::Nothing => {}
         }
         Ok(())
     }
@@ -439,9 +455,11 @@ impl Settler {
         // A day is over when both say so: neither a clock nor an endpoint that is ahead makes room under the daily cap.
         let at = now.min(chain_now);
         let payouts = if state.is_some() {
-            let owing = self.books.owing().await?;
-            let Plan { payouts, held } =
-                plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, at);
+            let mut owing = self.books.owing().await?;
+            if self.watch_channels(&owing, at).await? {
+                owing = self.books.owing().await?;
+            }
+            let Plan { payouts, held } = self.plan(owing, at).await?;
             if payouts.is_empty() {
                 return Ok(Step::Idle(held));
             }
@@ -470,6 +488,15 @@ impl Settler {
         let payouts = batch.payouts.len();
         self.send(&batch).await?;
         Ok(Step::Began { payouts, total })
+    }
+
+    /// What would be sent next, and what is held back; nothing is decided by it.
+    ///
+    /// # Errors
+    /// [`SettlerError`], where the chain cannot be asked about a channel.
+    pub async fn plan(&self, mut owing: Owing, now: u32) -> Result<Plan, SettlerError> {
+        self.find_calls(&mut owing, now).await?;
+        Ok(plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, now))
     }
 
     fn sign(&self, batch: &Batch) -> Result<cocoon_ton::Batch, SettlerError> {

@@ -53,6 +53,12 @@ pub struct Statement {
     pub float: Nano,
     /// Came in, and nobody knows for whom.
     pub unclaimed: Nano,
+    /// What channels have paid.
+    pub redeemed: Nano,
+    /// With channels that have not answered yet, for their fees.
+    pub at_channels: Nano,
+    /// What channels have still to pay. It is not in the wallet, and so in none of the sums.
+    pub to_redeem: Nano,
     /// What users have, without test credit that is not used.
     pub balances: Nano,
     pub withdrawing: Nano,
@@ -89,11 +95,17 @@ impl Statement {
             deposits: booked.credited.into(),
             float: booked.float.into(),
             unclaimed: booked.unclaimed.into(),
+            redeemed: booked.redeemed.into(),
+            at_channels: treasury.at_channels().into(),
+            to_redeem: owing.to_redeem(treasury).into(),
             balances: owing.balances.into(),
             withdrawing: owing.withdrawing.into(),
             withdrawn: booked.withdrawn.into(),
             operators: operators.collect(),
-            fees: booked.fees.into(),
+            // Of what channels were sent, what they have not given back.
+            fees: (booked.fees + booked.to_channels)
+                .saturating_sub(booked.from_channels + treasury.at_channels())
+                .into(),
             platform: Nano(platform(owing, treasury)),
             unexplained: Nano(booked.unexplained),
             wallet: Nano(treasury.balance()),
@@ -127,7 +139,7 @@ impl Statement {
         equal("withdrawals paid in the log and in the ledger", self.withdrawn, of(sums.withdrawn));
         equal(
             "the ledger's deposits and test credit, and what became of them",
-            of(sums.deposits + sums.grants),
+            of(sums.deposits + sums.vouchers + sums.grants),
             of(sums.balances + sums.withdrawing + sums.charges + sums.withdrawn),
         );
         equal(
@@ -141,8 +153,10 @@ impl Statement {
                 findings.push(format!("operator {operator} was paid more than it has earned: {owed} TON"));
             }
         }
-        if self.platform.0 < 0 {
-            findings.push(format!("the wallet lacks {} TON of what it owes", Nano(-self.platform.0)));
+        // What channels still owe is as good as there.
+        let lacks = -(self.platform.0 + self.to_redeem.0);
+        if lacks > 0 {
+            findings.push(format!("the wallet lacks {} TON of what it owes", Nano(lacks)));
         }
         findings.extend(treasury.unexplained().map(|place| format!("transaction {place} is unexplained")));
         findings
@@ -160,6 +174,7 @@ impl fmt::Display for Statement {
         line(" ", "deposits", self.deposits.0)?;
         line("+", "the platform's float", self.float.0)?;
         line("+", "unclaimed", self.unclaimed.0)?;
+        line("+", "paid by channels", self.redeemed.0)?;
         line("=", "users' balances", self.balances.0)?;
         line("+", "withdrawals on their way", self.withdrawing.0)?;
         line("+", "withdrawals paid", self.withdrawn.0)?;
@@ -167,11 +182,12 @@ impl fmt::Display for Statement {
         line("+", "paid to operators", paid)?;
         line("+", "unclaimed", self.unclaimed.0)?;
         line("+", "the platform's", self.platform.0)?;
+        line("+", "with channels, for their fees", self.at_channels.0)?;
         line("+", "chain fees", self.fees.0)?;
         if self.unexplained.0 != 0 {
             line("-", "unexplained", -self.unexplained.0)?;
         }
-        let came = self.deposits.0 + self.float.0 + self.unclaimed.0;
+        let came = self.deposits.0 + self.float.0 + self.unclaimed.0 + self.redeemed.0;
         let is = self.balances.0
             + self.withdrawing.0
             + self.withdrawn.0
@@ -179,9 +195,13 @@ impl fmt::Display for Statement {
             + paid
             + self.unclaimed.0
             + self.platform.0
+            + self.at_channels.0
             + self.fees.0;
         line("?", "difference", came - is)?;
         writeln!(f, "  {:<38}{:>24}", "in the wallet", self.wallet.to_string())?;
+        if self.to_redeem.0 != 0 {
+            writeln!(f, "  {:<38}{:>24}", "channels have still to pay", self.to_redeem.to_string())?;
+        }
         for finding in &self.findings {
             writeln!(f, "! {finding}")?;
         }

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use cocoon_receipts::{NanoTon, OperatorId, RequestId};
+use cocoon_receipts::{AccountId, NanoTon, OperatorId, RequestId};
 
-use crate::decision::{Batch, Begun, Class, Decision, Entry, Number, Opened, Owed, Payee, Place};
+use crate::decision::{Batch, Begun, Call, Class, Decision, Entry, Number, Opened, Owed, Payee, Place};
 
 /// A record that does not follow from those before it: the log is damaged, or of another program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +18,8 @@ pub enum Impossible {
     PayoutId,
     #[error("a batch pays a withdrawal that is on its way or was paid")]
     Withdrawal,
+    #[error("a channel is told two things at once, or anything once it is closed")]
+    Channel,
     #[error("a batch has not the number that the one before it has left")]
     Seqno,
     #[error("a batch ends that is not on its way")]
@@ -28,6 +30,8 @@ pub enum Impossible {
     Order,
     #[error("a payout comes back that was not made, or more of it than was sent")]
     Returned,
+    #[error("a channel answers what it was not told")]
+    Redeemed,
     #[error("what is explained was explained before, or needed no explanation")]
     Explained,
     #[error("a payee is released that is not held")]
@@ -45,6 +49,8 @@ enum Stage {
     Sent,
     /// Came back, with so much left of it.
     Returned(NanoTon),
+    /// Told a channel something, which has answered.
+    Answered,
     /// Was not made, and is owed under another id; unless it turns out that it was.
     Void,
 }
@@ -66,6 +72,12 @@ pub struct Sums {
     /// Of what was sent to operators, what came back.
     pub from_operators: u128,
     pub withdrawn: u128,
+    /// Paid by channels.
+    pub redeemed: u128,
+    /// Sent to channels for their fees.
+    pub to_channels: u128,
+    /// Of what was sent to channels, what came back.
+    pub from_channels: u128,
     /// What the chain took.
     pub fees: u128,
     /// What unexplained transactions have changed; nothing more of it once they are explained.
@@ -89,6 +101,7 @@ pub struct Treasury {
     payouts: BTreeMap<Number, Payout>,
     withdrawals: BTreeSet<RequestId>,
     operators: BTreeMap<OperatorId, Paid>,
+    channels: BTreeMap<AccountId, ChannelBooks>,
     held: BTreeSet<Payee>,
     unexplained: BTreeMap<Place, i128>,
     /// When batches were decided, and what they were to pay: of the last day.
@@ -108,6 +121,19 @@ pub struct Paid {
     pub last: u32,
 }
 
+/// What a channel was told, and what it has paid.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelBooks {
+    /// What it was told and has not answered yet.
+    pub asked: Option<Number>,
+    /// NanoTON.
+    pub redeemed: u128,
+    /// Unix time of the last batch that told it anything.
+    pub last: u32,
+    /// For ever.
+    pub closed: bool,
+}
+
 const DAY: u32 = 24 * 60 * 60;
 
 fn add(one: i128, other: i128) -> Result<i128, Impossible> {
@@ -125,6 +151,7 @@ impl Treasury {
         }
         match decision {
             Decision::Opened(opened) => self.opened = Some(opened.clone()),
+            Decision::Epoch(_) => {}
             Decision::Batch(batch) => self.begin(batch)?,
             Decision::Lapsed { seqno } => {
                 let batch = self.on_its_way.take().filter(|batch| batch.seqno == *seqno);
@@ -205,6 +232,18 @@ impl Treasury {
         self.operators.iter()
     }
 
+    #[must_use]
+    pub fn channel(&self, account: &AccountId) -> ChannelBooks {
+        self.channels.get(account).copied().unwrap_or_default()
+    }
+
+    /// What was sent to channels that have not answered yet, nanoTON.
+    #[must_use]
+    pub fn at_channels(&self) -> u128 {
+        let asked = self.channels.values().filter_map(|channel| channel.asked);
+        asked.filter_map(|id| self.sent_payout(id)).map(|begun| u128::from(begun.amount.0)).sum()
+    }
+
     /// Whether a withdrawal is on its way or was paid.
     #[must_use]
     pub fn has_withdrawal(&self, intent: &RequestId) -> bool {
@@ -267,14 +306,22 @@ impl Treasury {
             if begun.id < self.next_payout() || self.payouts.contains_key(&begun.id) {
                 return Err(Impossible::PayoutId);
             }
-            total += u128::from(begun.amount.0);
             match &begun.of {
                 Owed::Withdrawal { intent, .. } => {
+                    total += u128::from(begun.amount.0);
                     if !self.withdrawals.insert(*intent) {
                         return Err(Impossible::Withdrawal);
                     }
                 }
+                Owed::Channel { account, .. } => {
+                    let channel = self.channels.entry(account.clone()).or_default();
+                    if channel.closed || channel.asked.is_some() {
+                        return Err(Impossible::Channel);
+                    }
+                    (channel.asked, channel.last) = (Some(begun.id), batch.at);
+                }
                 Owed::Operator(operator) => {
+                    total += u128::from(begun.amount.0);
                     let paid = self.operators.entry(operator.clone()).or_default();
                     paid.on_its_way += u128::from(begun.amount.0);
                     paid.last = paid.last.max(batch.at);
@@ -309,9 +356,18 @@ impl Treasury {
     }
 
     fn void(&mut self, id: Number) -> Result<(), Impossible> {
-        if let Owed::Withdrawal { intent, .. } = self.leave(id, Stage::OnItsWay, Stage::Void)?.of {
-            self.withdrawals.remove(&intent);
+        match self.leave(id, Stage::OnItsWay, Stage::Void)?.of {
+            Owed::Withdrawal { intent, .. } => drop(self.withdrawals.remove(&intent)),
+            Owed::Channel { account, .. } => self.is_answered(&account, id)?,
+            Owed::Operator(_) => {}
         }
+        Ok(())
+    }
+
+    /// The channel waits for nothing any more.
+    fn is_answered(&mut self, account: &AccountId, id: Number) -> Result<(), Impossible> {
+        let channel = self.channels.get_mut(account).filter(|channel| channel.asked == Some(id));
+        channel.ok_or(Impossible::Channel)?.asked = None;
         Ok(())
     }
 
@@ -326,6 +382,16 @@ impl Treasury {
                     return Err(Impossible::Withdrawal);
                 }
                 self.sums.withdrawn += amount;
+            }
+            Owed::Channel { account, .. } => {
+                let channel = self.channels.entry(account).or_default();
+                // One that was void has left its place, and what took it is void by now as well.
+                let expected = if from == Stage::OnItsWay { Some(id) } else { None };
+                if channel.asked != expected {
+                    return Err(Impossible::Channel);
+                }
+                channel.asked = Some(id);
+                self.sums.to_channels += amount;
             }
             Owed::Operator(operator) => {
                 self.operators.entry(operator).or_default().sent += amount;
@@ -359,6 +425,10 @@ impl Treasury {
             Class::Returned { payout, amount } => {
                 self.returned(*payout, *amount)?;
                 amount.0.into()
+            }
+            Class::Redeemed { payout, paid, value } => {
+                self.redeemed(*payout, *paid, *value)?;
+                value.0.into()
             }
             Class::Nothing => 0,
             Class::Unexplained { .. } => {
@@ -414,12 +484,32 @@ impl Treasury {
         match payout.begun.of.clone() {
             // To the account's balance, as if it had been sent by its owner.
             Owed::Withdrawal { .. } => self.sums.credited += back,
+            Owed::Channel { account, .. } => {
+                self.is_answered(&account, id)?;
+                self.sums.from_channels += back;
+            }
             Owed::Operator(operator) => {
                 let paid = self.operators.entry(operator).or_default();
                 paid.sent = paid.sent.checked_sub(back).ok_or(Impossible::Returned)?;
                 self.sums.from_operators += back;
             }
         }
+        Ok(())
+    }
+
+    fn redeemed(&mut self, id: Number, paid: NanoTon, value: NanoTon) -> Result<(), Impossible> {
+        let Begun { of: Owed::Channel { account, call }, .. } =
+            self.leave(id, Stage::Sent, Stage::Answered).map_err(|_| Impossible::Redeemed)?
+        else {
+            return Err(Impossible::Redeemed);
+        };
+        self.is_answered(&account, id)?;
+        let rest = value.0.checked_sub(paid.0).ok_or(Impossible::Redeemed)?;
+        let channel = self.channels.entry(account).or_default();
+        channel.redeemed += u128::from(paid.0);
+        channel.closed = matches!(call, Call::RedeemAndClose(_) | Call::Close);
+        self.sums.redeemed += u128::from(paid.0);
+        self.sums.from_channels += u128::from(rest);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { drawnPixels, faults, inaccessible, launch, logIn, open, ORIGIN, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
+import { drawn, faults, inaccessible, launch, logIn, open, ORIGIN, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
 import { tampered } from "./dashboard_fixture.mjs";
 
 const { COCOON_API_KEY: KEY, COCOON_ADMIN_KEY: ADMIN, COCOON_MODEL: MODEL } = process.env;
@@ -107,7 +107,7 @@ const steps = {
           assert.deepEqual(series?.values, values, `${range} by ${by}: ${id}`);
           assert.equal(series.sum, String(sum(values)));
         }
-        assert.ok(await drawnPixels(page) > 1000, `${range} by ${by} is drawn`);
+        await drawn(page, 1000);
       }
     }
   },

@@ -89,16 +89,16 @@ export async function reach(page, target) {
   assert.fail(`${target} cannot be reached by keyboard`);
 }
 
-/** Pixels of the chart that are not empty. */
-export async function drawnPixels(page) {
-  return await page.evaluate(() => {
+/** Waits until more pixels of the chart than so many are not empty: it is drawn when the browser gets to it. */
+export async function drawn(page, least) {
+  await page.waitForFunction((least) => {
     const canvas = document.querySelector(".chart canvas");
-    if (!canvas) return 0;
+    if (!canvas) return false;
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     let drawn = 0;
     for (let at = 3; at < data.length; at += 4) if (data[at] > 0) drawn += 1;
-    return drawn;
-  });
+    return drawn > least;
+  }, least, { timeout: 10_000 });
 }
 
 /** Whether anything lies beyond the right edge of the window. */

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import jsQR from "jsqr";
 import { PNG } from "pngjs";
 
-import { drawnPixels, faults, inaccessible, launch, logIn, open, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
+import { drawn, faults, inaccessible, launch, logIn, open, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
 import { fixture, HOSTILE, KEY, LIMITS, NO_LIMITS, refusal } from "./dashboard_fixture.mjs";
 
 const panel = (page, name) => page.getByRole("region", { name, exact: true });
@@ -32,7 +32,7 @@ const states = {
         await picture(page, `${screen}-login`);
         assert.deepEqual(await inaccessible(page), [], screen);
         await logIn(page, KEY);
-        assert.ok(await drawnPixels(page) > 5000, "the chart is drawn");
+        await drawn(page, 5000);
         assert.equal(await overflows(page), false, `${screen}: nothing lies beyond the edge`);
         await page.getByText("The same numbers as a table").click();
         await picture(page, screen);
@@ -92,7 +92,7 @@ const states = {
         const sums = values[0].map((_, column) => values.slice(0, -1).reduce((sum, line) => sum + line[column], 0n));
         assert.deepEqual(sums, values.at(-1));
         assert.ok(sums.at(-1) > 0n);
-        assert.ok(await drawnPixels(page) > 5000, `${range} is drawn`);
+        await drawn(page, 5000);
       }
     });
   },

@@ -8,6 +8,7 @@ mod archive;
 mod bad_input;
 mod bill;
 mod blind;
+mod channels;
 mod chaos;
 mod clients;
 mod connect;
@@ -17,6 +18,7 @@ mod description;
 mod drain;
 mod embeddings;
 mod endpoints;
+mod epochs;
 mod evidence;
 mod faults;
 mod first_byte;
@@ -102,6 +104,7 @@ fn main() -> std::process::ExitCode {
         settlement: an_operator_is_paid_from_what_a_user_paid_in_on_sqlite,
             an_operator_is_paid_from_what_a_user_paid_in_on_redis, settlers_that_are_killed_pay_each_once_on_sqlite,
             settlers_that_are_killed_pay_each_once_on_redis;
+        epochs: receipts_are_proved_by_the_chain_alone_on_sqlite, receipts_are_proved_by_the_chain_alone_on_redis;
         kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;
         refused_receipts: each_forgery_is_refused;
         refused_requests: each_forgery_is_refused, a_replay_is_refused, errors_never_tell_which_check_failed;
@@ -167,7 +170,11 @@ fn main() -> std::process::ExitCode {
         dashboard: its_files_are_strict_and_asked_for_anew, its_library_is_what_its_package_has, every_state_is_shown,
             it_shows_and_does_what_the_api_does;
         contracts: their_code_is_what_their_sources_compile_to, they_do_what_their_tests_say,
-            each_guard_is_missed_when_it_is_gone, the_goldens_are_what_others_make_anew;
+            each_guard_is_missed_when_it_is_gone,
+            each_pitfall_names_tests_that_are_there, the_goldens_are_what_others_make_anew;
+        channels: a_payer_pays_by_vouchers_alone_on_sqlite, a_payer_pays_by_vouchers_alone_on_redis,
+            a_payer_whose_gateway_is_gone_takes_its_deposit_back, the_sidecar_pays_from_a_channel_of_its_own,
+            the_sidecar_takes_its_deposit_back_alone;
         ton_clients: the_official_one_deploys_pays_and_reads_back, another_one_deploys_pays_and_reads_back;
         connect: a_gateway_is_reached_over_tls, a_chat_completes_and_streams_sealed, an_answer_that_was_tampered_with_is_an_error,
             requests_of_web_pages_are_403, verify_prints_what_it_checked;

@@ -198,7 +198,8 @@ async fn journaled(ledger: &Arc<dyn Ledger>) -> anyhow::Result<Journaled> {
                 | JournalKind::Grant
                 | JournalKind::Withdrawing
                 | JournalKind::Withdrawn
-                | JournalKind::WithdrawalUndone => continue,
+                | JournalKind::WithdrawalUndone
+                | JournalKind::Voucher => continue,
                 JournalKind::Expiry => {
                     journaled.expiries += 1;
                     expired.insert(entry.cause, -entry.amount);

@@ -16,6 +16,9 @@ use crate::harness::{full, path};
 /// As many as there are, but for a few: none would be found where a folder has another name.
 const FEWEST_TESTS: u32 = 190;
 
+/// Rows of `docs/PITFALLS.md`.
+const PITFALLS: u32 = 18;
+
 /// Guards against: code that is not what its source says.
 pub(crate) async fn their_code_is_what_their_sources_compile_to() -> anyhow::Result<()> {
     let folder = folder_with_packages()?;
@@ -49,6 +52,26 @@ pub(crate) async fn each_guard_is_missed_when_it_is_gone() -> anyhow::Result<()>
     let chosen = if full() { "" } else { "voucher" };
     let output = node(folder.path(), ["guards.mjs", chosen], Duration::from_secs(1800)).await?;
     println!("{output}");
+    Ok(())
+}
+
+/// Guards against: a pitfall of `docs/PITFALLS.md` whose test was renamed or removed.
+pub(crate) async fn each_pitfall_names_tests_that_are_there() -> anyhow::Result<()> {
+    let table = std::fs::read_to_string(root().join("docs/PITFALLS.md"))?;
+    let mut count = 0;
+    for number in 1..=PITFALLS {
+        let row = table.lines().find(|line| line.starts_with(&format!("| {number} | ")));
+        let tests = row.and_then(|row| row.trim_end_matches(" |").rsplit(" | ").next());
+        for file in tests.with_context(|| format!("no pitfall {number}"))?.split("; ") {
+            let (file, names) = file.split_once(": ").context("a file without tests")?;
+            let source = std::fs::read_to_string(root().join(file.trim_matches('`')))?;
+            for name in names.split(" · ") {
+                ensure!(source.contains(name), "pitfall {number}: {file} has no test `{name}`");
+                count += 1;
+            }
+        }
+    }
+    println!("{PITFALLS} pitfalls, {count} tests");
     Ok(())
 }
 

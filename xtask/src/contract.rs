@@ -16,6 +16,8 @@ const GATEWAY: &str = "cocoon-gateway";
 const BACKEND: &str = "cocoon-backend";
 const CONNECT: &str = "cocoon-connect";
 const SETTLER: &str = "cocoon-settler";
+/// How long an epoch is here, seconds.
+const EPOCH_S: u32 = 60;
 const DEVNET: &str = "cocoon-devnet";
 const SCRIPTED_ENGINE: &str = "cocoon-scripted-engine";
 
@@ -27,6 +29,8 @@ const GLOBAL_ID: &str = "-3";
 const FLOAT: &str = "100000000000";
 /// The comment of such money.
 const FLOAT_COMMENT: &str = "cocoon-float";
+/// Least close delay of payment channels on the local chain, seconds; a real one has a day.
+const CLOSE_DELAY_S: u32 = 60;
 /// Requests that the backend runs at once.
 const MAX_RUNNING: u32 = 20;
 
@@ -129,6 +133,8 @@ pub(crate) struct Wallets {
     pub(crate) treasury_non_bounceable: String,
     /// Raw: who is paid for this machine's answers.
     pub(crate) operator: String,
+    /// Of the wallet that publishes epochs, for money that comes before it is deployed.
+    pub(crate) publisher_non_bounceable: String,
 }
 
 /// What a model costs, and when an operator is paid.
@@ -191,6 +197,7 @@ impl Deployment {
     pub(crate) fn configure(&self) -> anyhow::Result<Wallets> {
         private_dir(&self.keys_dir())?;
         private_dir(&self.dir.join("settler"))?;
+        private_dir(&self.epochs_dir())?;
         private_dir(&self.dir.join("backend"))?;
         private_dir(&self.dir.join("connect"))?;
         let keys = self.keys_dir();
@@ -223,10 +230,12 @@ impl Deployment {
         };
         let treasury = of(&self.wallet_key())?;
         let operator = of(&self.dir.join("settler/operator.key"))?;
+        let publisher = of(&self.publisher_key())?;
         Ok(Wallets {
             treasury: treasury.address,
             treasury_non_bounceable: treasury.non_bounceable,
             operator: operator.raw,
+            publisher_non_bounceable: publisher.non_bounceable,
         })
     }
 
@@ -276,6 +285,38 @@ impl Deployment {
         command
     }
 
+    /// The same for somebody else on this machine, who pays from a payment channel.
+    pub(crate) fn serve_payer(&self, port: u16) -> Command {
+        let mut command = Command::new(connect_binary(&self.release));
+        command
+            .args(["serve", "--channel", "--gateway", &format!("http://127.0.0.1:{}", self.port)])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .arg("--policy")
+            .arg(self.policy())
+            .arg("--state-dir")
+            .arg(self.payer());
+        command
+    }
+
+    /// `cocoon-connect channel …` of theirs.
+    pub(crate) fn channel(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(connect_binary(&self.release));
+        command
+            .arg("channel")
+            .args(arguments)
+            .args(["--gateway", &format!("http://127.0.0.1:{}", self.port), "--json"])
+            .args(["--network", &format!("test:{GLOBAL_ID}"), "--chain-endpoint"])
+            .arg(format!("http://127.0.0.1:{}", self.chain_port))
+            .arg("--state-dir")
+            .arg(self.payer());
+        command
+    }
+
+    /// The state folder of whoever pays from a channel.
+    pub(crate) fn payer(&self) -> PathBuf {
+        self.dir.join("payer")
+    }
+
     /// The local chain, which goes on where it was.
     pub(crate) fn serve_chain(&self) -> Command {
         let mut command = Command::new(self.release.join(DEVNET));
@@ -320,6 +361,39 @@ impl Deployment {
         self.dir.join("settler/wallet.key")
     }
 
+    fn publisher_key(&self) -> PathBuf {
+        self.dir.join("settler/publisher.key")
+    }
+
+    fn epochs_dir(&self) -> PathBuf {
+        self.dir.join("settler/epochs")
+    }
+
+    /// A file with the address of the registry, once there is one.
+    fn registry(&self) -> PathBuf {
+        self.dir.join("settler/registry")
+    }
+
+    /// Whether epochs have a registry to be published in.
+    pub(crate) fn has_registry(&self) -> bool {
+        self.registry().exists()
+    }
+
+    /// Deploys one from the publisher's money, and names it to the settler.
+    pub(crate) fn deploy_registry(&self, wallets: &Wallets) -> anyhow::Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Deployed {
+            raw: String,
+        }
+        let mut command = self.settler();
+        command.args(["registry", "deploy", "--owner", &wallets.operator, "--config"]);
+        command.arg(self.settler_config());
+        let deployed = capture(&mut command, "cocoon-settler registry deploy")?;
+        let Deployed { raw } = serde_json::from_str(&deployed)?;
+        write_private(&self.registry(), &raw)?;
+        write_private(&self.settler_config(), &self.settler_toml()?)
+    }
+
     fn settler_config(&self) -> PathBuf {
         self.dir.join("settler.toml")
     }
@@ -352,6 +426,12 @@ impl Deployment {
         writeln!(text, "\n[network]\nname = \"test\"\nglobal_id = {GLOBAL_ID}")?;
         writeln!(text, "\n[[endpoints]]\nurl = \"http://127.0.0.1:{}\"", self.chain_port)?;
         writeln!(text, "operator = \"this machine\"")?;
+        writeln!(text, "\n[epochs]\nevery_s = {EPOCH_S}")?;
+        writeln!(text, "publisher_key = {}", quoted_path(&self.publisher_key())?)?;
+        writeln!(text, "folder = {}", quoted_path(&self.epochs_dir())?)?;
+        if self.has_registry() {
+            writeln!(text, "registry = {}", quoted(&std::fs::read_to_string(self.registry())?)?)?;
+        }
         Ok(text)
     }
 
@@ -364,6 +444,13 @@ impl Deployment {
         writeln!(text, "operator_share_bps = 9000")?;
         writeln!(text, "\n[ledger]\nurl = {}", quoted(&self.ledger_url())?)?;
         writeln!(text, "\n[billing]\ntreasury = {}", quoted(&wallets.treasury)?)?;
+        writeln!(text, "\n[channels]\nnetwork = {{ name = \"test\", global_id = {GLOBAL_ID} }}")?;
+        writeln!(text, "min_close_delay_s = {CLOSE_DELAY_S}")?;
+        writeln!(
+            text,
+            "endpoints = [{{ url = \"http://127.0.0.1:{}\", operator = \"this machine\" }}]",
+            self.chain_port
+        )?;
         writeln!(text, "\n[[backends]]\nurl = \"http://127.0.0.1:{}\"", self.backend_port)?;
         writeln!(text, "\n# nanoTON per million tokens")?;
         writeln!(text, "[prices.{}]\ntable = 1", quoted(&self.model.name)?)?;

@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: a whole story on this machine, told by real parts.
 
+mod channel;
+
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ pub(crate) struct Options {
 enum Story {
     /// A user pays in by a wallet's transfer, requests are answered and charged, the operator is paid, and the books close
     Settle(engine::Options),
+    /// The same without custody: `cocoon-connect` opens a payment channel, pays by vouchers, and gets the rest back
+    Channel(engine::Options),
 }
 
 /// 0.02 TON for a thousand tokens of prompt: a few answers of a small model are then worth a transfer.
@@ -50,47 +54,28 @@ const LIMIT: Duration = Duration::from_secs(120);
 const SCRIPT: &str = "ton_wallet.mjs";
 
 pub(crate) fn demo(places: &Places, options: &Options) -> anyhow::Result<()> {
-    let Story::Settle(engine_options) = &options.story;
-    let dir = places.root.join("target/demo-settle");
+    let (name, engine_options) = match &options.story {
+        Story::Settle(options) => ("demo-settle", options),
+        Story::Channel(options) => ("demo-channel", options),
+    };
+    let dir = places.root.join("target").join(name);
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
     files::private_dir(&dir)?;
     let mut stack = Stack::new(&dir)?;
-    let told = settle(places, engine_options, dir, &mut stack);
+    let told = match &options.story {
+        Story::Settle(_) => settle(places, engine_options, dir, &mut stack),
+        Story::Channel(_) => channel::tell(places, engine_options, dir, &mut stack),
+    };
     stack.end().and(told)
 }
 
 fn settle(places: &Places, options: &engine::Options, dir: PathBuf, stack: &mut Stack) -> anyhow::Result<()> {
     let mut steps = Steps::new(7);
-
-    steps.begin("what is needed");
-    let mut build = cargo(&places.root);
-    build.args(["build", "--release", "--workspace", "--bins"]);
-    run_quietly(&mut build, "the build")?;
-    let engine = engine::engine(places, options)?;
-    let model = model::default_model(places, &engine)?;
     let wallet = Wallet::new(places, &dir)?;
-    steps.finish(&model.name);
-
-    steps.begin("start");
-    let [port, ops_port, backend_port, connect_port, chain_port] = free_ports()?;
-    let deployment = Deployment {
-        dir,
-        release: places.release.clone(),
-        engine,
-        model,
-        ledger: Ledger::Embedded,
-        port,
-        ops_port,
-        backend_port,
-        connect_port,
-        chain_port,
-        prices: PRICES,
-    };
-    let wallets = deployment.configure()?;
-    up::start(&deployment, &wallets, stack)?;
-    steps.finish("chain, backend, gateway, sidecar and settler are ready");
+    let (deployment, wallets) = begin(places, options, dir, stack, &mut steps)?;
+    let chain_port = deployment.chain_port;
 
     let key = deployment.create_key(Holder::Payer)?;
     steps.begin("deposit");
@@ -116,9 +101,47 @@ fn settle(places: &Places, options: &engine::Options, dir: PathBuf, stack: &mut 
 
     steps.begin("the table");
     closes(&statement)?;
+    ensure!(nano(&statement["deposits"])? == i128::from(DEPOSIT), "the deposit: {statement}");
     steps.finish("closes to the nano");
     println!("\n{}", capture(&mut deployment.reconcile(false), "cocoon-settler reconcile")?);
     Ok(())
+}
+
+/// The first two steps of every story: everything is built and runs.
+fn begin(
+    places: &Places,
+    options: &engine::Options,
+    dir: PathBuf,
+    stack: &mut Stack,
+    steps: &mut Steps,
+) -> anyhow::Result<(Deployment, Wallets)> {
+    steps.begin("what is needed");
+    let mut build = cargo(&places.root);
+    build.args(["build", "--release", "--workspace", "--bins"]);
+    run_quietly(&mut build, "the build")?;
+    let engine = engine::engine(places, options)?;
+    let model = model::default_model(places, &engine)?;
+    steps.finish(&model.name);
+
+    steps.begin("start");
+    let [port, ops_port, backend_port, connect_port, chain_port] = free_ports()?;
+    let deployment = Deployment {
+        dir,
+        release: places.release.clone(),
+        engine,
+        model,
+        ledger: Ledger::Embedded,
+        port,
+        ops_port,
+        backend_port,
+        connect_port,
+        chain_port,
+        prices: PRICES,
+    };
+    let wallets = deployment.configure()?;
+    up::start(&deployment, &wallets, stack)?;
+    steps.finish("chain, backend, gateway, sidecar and settler are ready");
+    Ok((deployment, wallets))
 }
 
 fn ton(nano: u64) -> String {
@@ -226,7 +249,7 @@ fn at_rest(deployment: &Deployment, stack: &mut Stack) -> anyhow::Result<Value> 
         };
         let statement: Value = serde_json::from_str(&text)?;
         let operators = statement["operators"].as_array().context("no operators")?;
-        let still = operators.iter().all(|one| one["on_its_way"] == "0");
+        let still = operators.iter().all(|one| one["on_its_way"] == "0") && statement["at_channels"] == "0";
         let resting = still && statement["findings"].as_array().is_some_and(Vec::is_empty);
         Ok(resting.then_some(statement))
     })
@@ -244,16 +267,16 @@ fn closes(statement: &Value) -> anyhow::Result<()> {
     for operator in operators {
         shares += nano(&operator["paid"])? + nano(&operator["owed"])? + nano(&operator["on_its_way"])?;
     }
-    let came = of("deposits")? + of("float")? + of("unclaimed")?;
+    let came = of("deposits")? + of("float")? + of("unclaimed")? + of("redeemed")?;
     let is = of("balances")?
         + of("withdrawing")?
         + of("withdrawn")?
         + of("unclaimed")?
         + of("platform")?
+        + of("at_channels")?
         + of("fees")?
         + shares;
     ensure!(came == is, "{came} nanoTON came in, and {is} are accounted for");
-    ensure!(of("deposits")? == i128::from(DEPOSIT), "the deposit: {statement}");
     Ok(())
 }
 

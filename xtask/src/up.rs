@@ -176,6 +176,7 @@ fn serve(
 pub(crate) fn start(deployment: &Deployment, wallets: &Wallets, stack: &mut Stack) -> anyhow::Result<()> {
     stack.start("chain", &mut deployment.serve_chain(), "starting the local chain", GATEWAY_LIMIT)?;
     chain::float(deployment, wallets)?;
+    chain::registry(deployment, wallets)?;
     stack.start("backend", &mut deployment.serve_backend(), "loading the model", LOAD_LIMIT)?;
     stack.start("gateway", &mut deployment.serve_gateway(), "starting the gateway", GATEWAY_LIMIT)?;
     stack.start("connect", &mut deployment.serve_connect(), "starting the sidecar", GATEWAY_LIMIT)?;

@@ -8,7 +8,9 @@ use cocoon_receipts::{AccountId, NanoTon, OperatorId};
 
 use crate::replay::Replayed;
 use crate::report::{Finding, ShardReport, Subject};
-use crate::{Account, Cut, JournalEntry, JournalId, Ledger, LedgerError, Replay, Shard, Totals};
+use crate::{
+    Account, Channel, Cut, JournalEntry, JournalId, Ledger, LedgerError, Replay, Shard, Totals, is_channel,
+};
 
 /// A hold this long past its time was forgotten by every sweeper.
 const OVERDUE_MS: u64 = 60_000;
@@ -64,6 +66,7 @@ pub async fn check_shard(
     let mut check = Check { ledger, pace, replay, ahead: VecDeque::new(), report: ShardReport::new(shard) };
     check.go_to_the_end().await?;
     check.accounts().await?;
+    check.channels().await?;
     check.totals().await?;
     check.holds().await?;
     // What was dropped meanwhile may have been dropped before it was read.
@@ -218,6 +221,48 @@ impl Check<'_> {
                 most,
                 held,
             ));
+        }
+    }
+
+    /// What vouchers have raised is what was credited, and whoever was credited by vouchers is a channel.
+    async fn channels(&mut self) -> Result<(), CheckError> {
+        // Opened before the first voucher and never taken away: whoever was credited so far is listed.
+        let credited = |(name, account): (&AccountId, &Replayed)| {
+            (is_channel(name) && account.deposited != 0).then(|| name.clone())
+        };
+        let mut missing: BTreeSet<AccountId> = self.replay.accounts.iter().filter_map(credited).collect();
+        let mut last: Option<AccountId> = None;
+        loop {
+            let page = match self.ledger.channels(self.report.shard, last.as_ref(), self.pace.page).await {
+                Err(LedgerError::Corrupt(reason)) => {
+                    tracing::error!(reason, after = ?last, "a channel cannot be read");
+                    self.find(Finding::count(Subject::Totals, "channels readable", 1, 0));
+                    return Ok(());
+                }
+                page => page?,
+            };
+            let Some((newest, _)) = page.last() else { break };
+            last = Some(newest.account.clone());
+            for (channel, account) in &page {
+                missing.remove(&channel.account);
+                self.check_channel(channel, account);
+            }
+            self.pace.rest().await;
+        }
+        for name in missing {
+            self.find(Finding::count(Subject::Account(name), "channels", 1, 0));
+        }
+        Ok(())
+    }
+
+    /// The two are of one moment, whichever that is.
+    fn check_channel(&mut self, channel: &Channel, account: &Account) {
+        let subject = || Subject::Account(channel.account.clone());
+        let of = |amount: NanoTon| i128::from(amount.0);
+        let (ceiling, deposited) = (of(channel.ceiling()), of(channel.deposited));
+        self.expect(subject(), "raised by vouchers", of(account.deposited), ceiling - of(channel.base));
+        if ceiling > deposited {
+            self.find(Finding::amount(subject(), "ceiling at most the deposit", deposited, ceiling));
         }
     }
 

@@ -7,6 +7,7 @@ mod answers;
 mod archive;
 mod books;
 mod bucket;
+mod channels;
 mod check;
 mod decimal;
 mod documents;
@@ -39,6 +40,10 @@ pub use archive::{
     Archive, ArchiveError, Archived, Archiving, Verified, archive_shard, replayed, verify_shard,
 };
 pub use books::{Books, Cut, Holds, OpenHold};
+pub use channels::{
+    CHANNEL_PREFIX, Channel, ChannelOpened, ChannelOpening, Channels, KeptVoucher, MAX_CHANNELS, Raised,
+    is_channel,
+};
 pub use check::{CheckError, Pace, check_shard, survey_shard};
 pub use documents::{KeptDocument, MAX_DOCUMENT_BYTES};
 pub use health::Health;
@@ -120,6 +125,7 @@ fn only_redis(url: &str) -> Result<(), LedgerError> {
 pub trait Ledger:
     Answers
     + Books
+    + Channels
     + Health
     + KeyRegistry
     + Requests
@@ -158,10 +164,10 @@ pub trait Ledger:
     /// A hold that is not over yet stays.
     async fn expire(&self, shard: Shard, request: RequestId) -> Result<Expired, LedgerError>;
 
-    /// Books a deposit, once per (logical time, transaction hash).
+    /// Books a deposit, once per (logical time, transaction hash). [`LedgerError::Configuration`] for a channel's account.
     async fn credit(&self, credit: &Credit) -> Result<Booked, LedgerError>;
 
-    /// Books test credit, once per grant id, apart from deposits.
+    /// Books test credit, once per grant id, apart from deposits. [`LedgerError::Configuration`] for a channel's account.
     async fn grant(&self, grant: &Grant) -> Result<Booked, LedgerError>;
 
     /// The account as it stands; all zero where it was never seen.

@@ -132,6 +132,13 @@ measured! {
         async fn last_entry(&self, shard: Shard) -> Option<JournalEntry>;
         async fn entry(&self, shard: Shard, id: &JournalId) -> Option<JournalEntry>;
     }
+    Channels {
+        async fn open_channel(&self, opening: &ChannelOpening) -> ChannelOpened;
+        async fn channel(&self, account: &AccountId) -> Option<Channel>;
+        async fn raise_ceiling(&self, account: &AccountId, voucher: &KeptVoucher) -> Raised;
+        async fn close_channel(&self, account: &AccountId) -> bool;
+        async fn channels(&self, shard: Shard, after: Option<&AccountId>, limit: u32) -> Vec<(Channel, Account)>;
+    }
     KeyRegistry {
         async fn put_key(&self, record: &KeyRecord) -> Recorded;
         async fn key(&self, account: &AccountId, id: &KeyId) -> Option<KeyRecord>;

@@ -396,7 +396,7 @@ pub struct JournalEntry {
     pub at_ms: u64,
     pub kind: JournalKind,
     pub account: AccountId,
-    /// Request, grant, deposit or withdrawal that caused it, as text.
+    /// Request, grant, deposit or withdrawal that caused it, as text; of a voucher its cumulative amount.
     pub cause: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
@@ -445,10 +445,12 @@ pub enum JournalKind {
     Withdrawn,
     /// It was not: the amount is back.
     WithdrawalUndone,
+    /// A voucher raised what its channel may spend: to the cause, by the amount.
+    Voucher,
 }
 
 impl JournalKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Deposit,
         Self::Grant,
         Self::Charge,
@@ -458,6 +460,7 @@ impl JournalKind {
         Self::Withdrawing,
         Self::Withdrawn,
         Self::WithdrawalUndone,
+        Self::Voucher,
     ];
 
     /// As stores keep it.
@@ -472,6 +475,7 @@ impl JournalKind {
             Self::Withdrawing => "w",
             Self::Withdrawn => "o",
             Self::WithdrawalUndone => "u",
+            Self::Voucher => "v",
         }
     }
 }

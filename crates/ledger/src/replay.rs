@@ -6,7 +6,7 @@ use cocoon_receipts::{AccountId, NanoTon, OperatorId, ReceiptId};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{Finding, Subject};
-use crate::{JournalEntry, JournalId, JournalKind, LedgerError};
+use crate::{JournalEntry, JournalId, JournalKind, LedgerError, is_channel};
 
 /// A receipt cannot be booked twice while it is seen; what is older is refused for its age.
 const SEEN_MS: u64 = 9 * 86_400_000;
@@ -66,8 +66,20 @@ impl Replay {
         account.balance += amount;
         account.shortfall += i128::from(entry.shortfall.0);
         let mut moves_only_the_balance = true;
+        if is_channel(&entry.account)
+            && matches!(entry.kind, JournalKind::Deposit | JournalKind::Grant | JournalKind::Withdrawing)
+        {
+            findings.push(Finding::of_entry(entry, "nothing but vouchers for a channel", 0, amount));
+        }
         match entry.kind {
             JournalKind::Deposit => account.deposited += amount,
+            JournalKind::Voucher => {
+                account.deposited += amount;
+                let cumulative = entry.cause.parse().ok().filter(|_| is_channel(&entry.account)).unwrap_or(0);
+                if amount <= 0 || account.deposited > cumulative {
+                    findings.push(Finding::of_entry(entry, "voucher", cumulative, account.deposited));
+                }
+            }
             JournalKind::Grant => account.granted += amount,
             JournalKind::Charge | JournalKind::Expiry | JournalKind::Correction | JournalKind::NoCost => {
                 account.charged -= amount;
@@ -279,6 +291,36 @@ mod tests {
         replay.apply(&twice).unwrap();
         for known in [&deposit, &twice] {
             assert!(replay.apply(known).is_err(), "out of order");
+        }
+    }
+
+    #[test]
+    fn vouchers_make_a_channels_account_and_nothing_else_does() {
+        let channel: AccountId = format!("channel:{}", "0a".repeat(32)).parse().unwrap();
+        let of_channel = |entry: JournalEntry| JournalEntry { account: channel.clone(), ..entry };
+        let voucher = |id, cumulative, by| entry(id, JournalKind::Voucher, cumulative, by);
+        // Twenty were settled before the channel was known here.
+        let known = [of_channel(voucher(1, "70", 50)), of_channel(voucher(2, "90", 20))];
+        let (replay, findings) = replayed(&[&known[..], &[of_channel(charge(3, -60, 54, 6))]].concat());
+        assert_eq!(findings, []);
+        let expected = Replayed { balance: 10, deposited: 70, charged: 60, ..Replayed::default() };
+        assert_eq!(replay.accounts[&channel], expected);
+        for (bad, what) in [
+            (of_channel(voucher(3, "91", 22)), "voucher"),
+            (of_channel(voucher(3, "90", 0)), "voucher"),
+            (of_channel(voucher(3, "90", -1)), "voucher"),
+            (of_channel(voucher(3, "more", 1)), "voucher"),
+            (voucher(3, "90", 1), "voucher"),
+            (of_channel(entry(3, JournalKind::Deposit, "1:a", 1)), "nothing but vouchers for a channel"),
+            (of_channel(entry(3, JournalKind::Grant, "g", 1)), "nothing but vouchers for a channel"),
+            (of_channel(entry(3, JournalKind::Withdrawing, "w", -1)), "nothing but vouchers for a channel"),
+        ] {
+            let (_, findings) = replayed(&[&known[..], &[bad]].concat());
+            assert_eq!(
+                findings.iter().map(|finding| finding.what).collect::<Vec<_>>(),
+                [what],
+                "{findings:?}"
+            );
         }
     }
 

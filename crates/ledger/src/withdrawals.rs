@@ -187,6 +187,8 @@ pub enum WithdrawalRefusal {
     NoAddress { from_ms: Option<u64> },
     /// The intent belongs to another account or amount.
     OtherIntent,
+    /// The account is a channel's, whose money is in the channel.
+    OfChannel,
     /// Nobody withdraws from this shard now, for this reason.
     Stopped { reason: String },
 }

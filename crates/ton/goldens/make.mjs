@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Chain, MAINNET, TESTNET, account } from '../../../contracts/tests/support/chain.mjs';
 import * as channels from '../../../contracts/tests/support/pay_channel.mjs';
+import * as mountains from '../../../contracts/tests/support/mountains.mjs';
 import * as registries from '../../../contracts/tests/support/registry.mjs';
 import { smallOrderEncodings } from '../../../contracts/tests/support/ed25519.mjs';
 
@@ -67,6 +68,17 @@ function registry() {
     newStorage: hash(data), usedStorage: hash(registries.storageCell({ lastEpoch: 6, peaks: [number(1), number(2)] })),
     bodies: Object.fromEntries(Object.keys(registries.OP).map((name) => [name, hash(registries.body(name, fields))])),
   };
+}
+
+/** Ranges over 1 to 13 epochs, built whole: the peaks, and what proves each epoch. */
+function ranges() {
+  const text = (value) => value.toString(16).padStart(64, '0');
+  const roots = Array.from({ length: 13 }, (_, index) => registries.hashOf(`epoch ${index + 1}`));
+  return roots.map((_, index) => {
+    const some = roots.slice(0, index + 1);
+    const paths = some.map((_root, at) => mountains.path(some, at + 1).map(text));
+    return { roots: some.map(text), peaks: mountains.peaks(some).map(text), paths };
+  });
 }
 
 const PAYOUT_OP = 0x50410101;
@@ -172,5 +184,6 @@ here('weak_keys.txt', `${smallOrderEncodings().map((key) => key.toString('hex'))
 here('vouchers.json', json(vouchers()));
 here('pay_channel.json', json(channel()));
 here('registry.json', json(registry()));
+here('mountains.json', json(ranges()));
 here('wallets.json', json(wallets()));
 here('transactions.json', json(await transactions()));

@@ -43,7 +43,7 @@ pub use pay_channel::{
 pub use pinned::{PAY_CHANNEL_HASH, REGISTRY_HASH, pay_channel_code, registry_code};
 pub use reader::CellError;
 pub use registry::{
-    Epochs, PendingPolicy, Policy, Published, RegistryMessage, RegistryRoles, RegistryStorage,
+    Epochs, PendingPolicy, Policy, Published, RegistryMessage, RegistryRoles, RegistryStorage, mountains,
 };
 pub use stack::{StackError, StackValue, amount_from_stack};
 pub use transaction::{Compute, NotATransaction, Transaction, TransactionId};

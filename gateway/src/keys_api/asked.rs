@@ -70,7 +70,7 @@ impl Page {
 ///
 /// # Errors
 /// 400 that says what is wrong, and those of [`body::read`].
-pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Failure> {
+pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Failure> {
     let bytes = body::read(body, headers, MAX_BODY).await?;
     let bytes = if bytes.is_empty() { b"{}".as_slice() } else { &bytes };
     serde_json::from_slice(bytes).map_err(|error| {

@@ -69,6 +69,10 @@ fn refused(refusal: WithdrawalRefusal) -> ApiError {
             let message = "'id' belongs to another withdrawal.";
             ApiError::invalid(message).with_param("id").with_code("id_in_use")
         }
+        WithdrawalRefusal::OfChannel => {
+            let message = "The account is a payment channel's. Its money is in the channel: close that to have it back.";
+            ApiError::invalid(message).with_code("account_is_a_channel")
+        }
         // The reason is the operator's own business.
         WithdrawalRefusal::Stopped { .. } => {
             let message = "Withdrawals are stopped for now. Nothing has moved; try again later.";

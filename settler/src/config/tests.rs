@@ -1,5 +1,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 
+use std::time::Duration;
+
+use cocoon_ton::chain::ApiKey;
+use cocoon_ton::{CellHash, GlobalId};
+
 use super::*;
 
 const TEST: &str = r#"
@@ -254,4 +259,45 @@ fn the_key_of_an_endpoint_is_such_a_secret() {
     let (_folder, path) = file("secret", 0o644);
     assert!(matches!(with(&path), Err(ConfigError::Value { key: "endpoints.api_key", .. })));
     assert!(matches!(with(Path::new("/nowhere/key")), Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn epochs_are_there_only_where_they_are_named() {
+    assert!(load(TEST, &[]).unwrap().epochs.is_none());
+    let section = "\n[epochs]\npublisher_key = \"publisher.key\"\nfolder = \"epochs\"\n";
+    let config = load(&format!("{TEST}{section}"), &[]).unwrap();
+    assert_eq!((config.epochs.as_ref().unwrap().every_s, config.registry().unwrap()), (3600, None));
+    let registry = Address::from_raw(&format!("0:{}", "11".repeat(32))).unwrap();
+    for written in [registry.to_string(), registry.show(true, true)] {
+        let config = load(&format!("{TEST}{section}registry = \"{written}\""), &[]).unwrap();
+        assert_eq!(config.registry().unwrap(), Some(registry), "{written}");
+    }
+    let with = |network: &str, line: &str| wrong_key(&format!("{network}{section}{line}"), &[]);
+    assert_eq!(with(TEST, "registry = \"0:11\""), "epochs.registry");
+    let of_a_test_network = format!("registry = \"{}\"", registry.show(true, true));
+    assert_eq!(with(MAINNET, &of_a_test_network), "epochs.registry");
+    for (network, bad) in [(TEST, "0"), (TEST, "86401"), (MAINNET, "59")] {
+        assert_eq!(with(network, &format!("every_s = {bad}")), "epochs.every_s", "{bad}");
+    }
+    load(&format!("{TEST}{section}every_s = 1"), &[]).unwrap();
+    load(&format!("{MAINNET}{section}every_s = 60"), &[]).unwrap();
+}
+
+#[test]
+fn the_publishers_seed_is_read_as_the_wallets_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("publisher.key");
+    let section = format!("\n[epochs]\npublisher_key = {key:?}\nfolder = \"epochs\"\n");
+    let epochs = load(&format!("{TEST}{section}"), &[]).unwrap().epochs.unwrap();
+    let wrong = || match epochs.publisher_seed() {
+        Err(ConfigError::Value { key, .. }) => key,
+        other => panic!("{other:?}"),
+    };
+    std::fs::write(&key, "07".repeat(31)).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(wrong(), "epochs.publisher_key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(wrong(), "epochs.publisher_key");
+    std::fs::write(&key, "07".repeat(32)).unwrap();
+    assert_eq!(*epochs.publisher_seed().unwrap(), [7; 32]);
 }

@@ -393,6 +393,7 @@ prop_compose! {
             withdrawals: withdrawals.into_iter().map(|(byte, nano)| withdrawal(byte, nano)).collect(),
             balances,
             withdrawing,
+            ..Owing::default()
         }
     }
 }

@@ -3,7 +3,7 @@ use cocoon_ton::{Address, CellHash, Workchain};
 use proptest::prelude::*;
 
 use super::*;
-use crate::decision::Read;
+use crate::decision::{Claim, Read, VoucherSignature};
 
 fn payee(byte: u8) -> Payee {
     Payee(Address::new(Workchain::Basechain, [byte; 32]))
@@ -330,9 +330,10 @@ fn what_was_to_be_paid_counts_for_a_day() {
 #[derive(Debug, Clone)]
 enum Happens {
     ComesIn { kind: u8, amount: u64, fee: u64 },
-    Begins { payouts: Vec<(u8, u64, bool)> },
+    Begins { payouts: Vec<(u8, u64, u8)> },
     Executed { which: u8, sent: u16, fee: u64 },
     Lapses,
+    Answers { which: u8, paid: u64, rest: u64, fee: u64 },
     ComesBack { which: u8, less: u64, fee: u64 },
     Unexplained { change: i64 },
     Explained,
@@ -342,7 +343,7 @@ enum Happens {
 fn happens() -> impl Strategy<Value = Happens> {
     let amount = 1_u64..10_000_000_000;
     let fee = 0_u64..1_000_000;
-    let payout = (1_u8..5, amount.clone(), any::<bool>());
+    let payout = (1_u8..5, amount.clone(), 0_u8..3);
     prop_oneof![
         (0_u8..4, amount.clone(), fee.clone()).prop_map(|(kind, amount, fee)| Happens::ComesIn {
             kind,
@@ -361,6 +362,8 @@ fn happens() -> impl Strategy<Value = Happens> {
             fee
         }),
         Just(Happens::Lapses),
+        (any::<u8>(), 0_u64..9_000_000_000, 0_u64..1_000_000_000, fee.clone())
+            .prop_map(|(which, paid, rest, fee)| Happens::Answers { which, paid, rest, fee }),
         (any::<u8>(), 0_u64..20_000_000_000, fee).prop_map(|(which, less, fee)| Happens::ComesBack {
             which,
             less,
@@ -379,6 +382,31 @@ enum End {
     Void,
     Sent,
     Returned(u64),
+    /// What a channel paid, and gave back beside.
+    Answered(u64, u64),
+}
+
+fn channel(byte: u8) -> AccountId {
+    format!("channel:{byte}").parse().unwrap()
+}
+
+/// Every third call closes.
+fn to_channel(id: u64, byte: u8, amount: u64) -> Begun {
+    let claim = Claim {
+        amount: NanoTon(amount),
+        cumulative: NanoTon(amount),
+        signature: VoucherSignature([byte; 64]),
+    };
+    let call = match id % 6 {
+        0 => Call::Close,
+        3 => Call::RedeemAndClose(claim),
+        _ => Call::Redeem(claim),
+    };
+    begun(id, byte, amount, Owed::Channel { account: channel(byte), call })
+}
+
+fn closes(begun: &Begun) -> bool {
+    matches!(&begun.of, Owed::Channel { call: Call::Close | Call::RedeemAndClose(_), .. })
 }
 
 /// The treasury once more, as simple as it can be: all payouts in a list.
@@ -415,6 +443,16 @@ impl Model {
         self.payouts[usize::try_from(id.0 - 1).unwrap()].1 = end;
     }
 
+    /// A channel that has nothing to answer, and was not closed.
+    fn can_be_told(&self, byte: u8) -> bool {
+        self.payouts.iter().all(|(begun, end)| match (&begun.of, end) {
+            (Owed::Channel { .. }, _) if begun.to != payee(byte) => true,
+            (Owed::Channel { .. }, End::OnItsWay | End::Sent) => false,
+            (Owed::Channel { .. }, End::Answered(..)) => !closes(begun),
+            _ => true,
+        })
+    }
+
     fn happen(&mut self, happens: Happens) {
         match happens {
             Happens::ComesIn { kind, amount, fee } => {
@@ -431,11 +469,13 @@ impl Model {
             }
             Happens::Begins { payouts } if !self.is_on_its_way => {
                 let first = self.payouts.len() as u64 + 1;
+                let mut told = BTreeSet::new();
                 let begun: Vec<Begun> = (first..)
                     .zip(payouts)
-                    .map(|(id, (byte, amount, is_operator))| match is_operator {
-                        true => to_operator(id, byte, amount),
-                        false => Begun {
+                    .map(|(id, (byte, amount, kind))| match kind {
+                        0 => to_operator(id, byte, amount),
+                        1 if self.can_be_told(byte) && told.insert(byte) => to_channel(id, byte, amount),
+                        _ => Begun {
                             amount: NanoTon(amount),
                             to: payee(byte),
                             ..withdrawal(id, RequestId::generate())
@@ -479,6 +519,25 @@ impl Model {
                 self.take(&Decision::Lapsed { seqno: self.seqno });
                 self.is_on_its_way = false;
             }
+            Happens::Answers { which, paid, rest, fee } => {
+                let is_told = |(begun, end): &&(Begun, End)| {
+                    *end == End::Sent && matches!(begun.of, Owed::Channel { .. })
+                };
+                let told: Vec<Begun> =
+                    self.payouts.iter().filter(is_told).map(|(begun, _)| begun.clone()).collect();
+                if told.is_empty() {
+                    return;
+                }
+                let begun = &told[usize::from(which) % told.len()];
+                let fee = fee.min(paid + rest);
+                self.end(begun.id, End::Answered(paid, rest));
+                self.took += u128::from(fee);
+                let (paid, value) = (NanoTon(paid), NanoTon(paid + rest));
+                self.read(
+                    i128::from(value.0) - i128::from(fee),
+                    Class::Redeemed { payout: begun.id, paid, value },
+                );
+            }
             Happens::ComesBack { which, less, fee } => {
                 let sent: Vec<_> = self
                     .payouts
@@ -521,8 +580,15 @@ impl Model {
         let (treasury, sums) = (&self.treasury, self.treasury.sums());
         assert_eq!(treasury.balance(), self.changes);
         let signed = |sum: u128| i128::try_from(sum).unwrap();
-        let came = signed(sums.credited + sums.float + sums.unclaimed + sums.from_operators);
-        let went = signed(sums.to_operators + sums.withdrawn + sums.fees);
+        let came = signed(
+            sums.credited
+                + sums.float
+                + sums.unclaimed
+                + sums.from_operators
+                + sums.redeemed
+                + sums.from_channels,
+        );
+        let went = signed(sums.to_operators + sums.withdrawn + sums.to_channels + sums.fees);
         assert_eq!(treasury.balance(), came - went + sums.unexplained + sums.explained, "{sums:?}");
         assert_eq!(sums.fees, self.took);
         assert_eq!(sums.unexplained, self.unexplained.iter().map(|(_, change)| change).sum());
@@ -537,6 +603,8 @@ impl Model {
         // Every payout is in one stage, and all sums are of those that are in it.
         let mut of: BTreeMap<OperatorId, Paid> = BTreeMap::new();
         let (mut to_operators, mut from_operators, mut withdrawn, mut credited) = (0, 0, 0, 0);
+        let (mut to_channels, mut from_channels) = (0, 0);
+        let mut channels: BTreeMap<AccountId, ChannelBooks> = BTreeMap::new();
         for (begun, end) in &self.payouts {
             let amount = u128::from(begun.amount.0);
             assert_eq!(treasury.payout(begun.id), Some(begun));
@@ -556,6 +624,26 @@ impl Model {
                             to_operators += amount;
                             from_operators += u128::from(*back);
                         }
+                        End::Answered(..) => panic!("an operator answered"),
+                    }
+                }
+                Owed::Channel { account, .. } => {
+                    let channel = channels.entry(account.clone()).or_default();
+                    channel.last = 5;
+                    if let End::OnItsWay | End::Sent = end {
+                        channel.asked = Some(begun.id);
+                    }
+                    if let End::Sent | End::Returned(_) | End::Answered(..) = end {
+                        to_channels += amount;
+                    }
+                    match end {
+                        End::Returned(back) => from_channels += u128::from(*back),
+                        End::Answered(paid, rest) => {
+                            channel.redeemed += u128::from(*paid);
+                            channel.closed |= closes(begun);
+                            from_channels += u128::from(*rest);
+                        }
+                        End::OnItsWay | End::Sent | End::Void => {}
                     }
                 }
                 Owed::Withdrawal { intent, .. } => {
@@ -570,6 +658,16 @@ impl Model {
             }
         }
         assert_eq!((sums.to_operators, sums.from_operators), (to_operators, from_operators));
+        assert_eq!((sums.to_channels, sums.from_channels), (to_channels, from_channels));
+        let waits =
+            |(begun, end): &&(Begun, End)| *end == End::Sent && matches!(begun.of, Owed::Channel { .. });
+        let at_channels: u128 =
+            self.payouts.iter().filter(waits).map(|(begun, _)| u128::from(begun.amount.0)).sum();
+        assert_eq!(treasury.at_channels(), at_channels);
+        assert_eq!(sums.redeemed, channels.values().map(|channel| channel.redeemed).sum::<u128>());
+        for (account, channel) in channels {
+            assert_eq!(treasury.channel(&account), channel, "{account}");
+        }
         assert_eq!(sums.withdrawn, withdrawn);
         assert_eq!(sums.credited + sums.float + sums.unclaimed, self.came + credited);
         for (operator, paid) in of {
@@ -629,6 +727,21 @@ impl Model {
             };
             let class = Class::Returned { payout: begun.id, amount: NanoTon(more) };
             illegal.push(read(later, more.into(), class));
+            if let (Owed::Channel { .. }, End::OnItsWay | End::Sent) = (&begun.of, end) {
+                let again = Begun { id: Number(next), ..begun.clone() };
+                illegal.push(Decision::Batch(batch(self.seqno, vec![again])));
+            }
+            if let (true, End::Answered(..)) = (closes(begun), end) {
+                let again = Begun { id: Number(next), ..begun.clone() };
+                illegal.push(Decision::Batch(batch(self.seqno, vec![again])));
+            }
+            if !matches!((&begun.of, end), (Owed::Channel { .. }, End::Sent)) {
+                let class = Class::Redeemed { payout: begun.id, paid: NanoTon(1), value: NanoTon(1) };
+                illegal.push(read(later, 1, class));
+            } else {
+                let class = Class::Redeemed { payout: begun.id, paid: NanoTon(2), value: NanoTon(1) };
+                illegal.push(read(later, 1, class));
+            }
             if let (Owed::Withdrawal { .. }, true) = (&begun.of, *end != End::Void) {
                 let again = Begun { id: Number(next), ..begun.clone() };
                 illegal.push(Decision::Batch(batch(self.seqno, vec![again])));

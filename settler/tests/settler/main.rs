@@ -5,9 +5,19 @@ mod chain_faults;
 #[cfg(test)]
 mod chains;
 #[cfg(test)]
+mod channels;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod deposits;
+#[cfg(test)]
+mod epoch_crashes;
+#[cfg(test)]
+mod epoch_world;
+#[cfg(test)]
+mod epochs;
+#[cfg(test)]
+mod fees;
 #[cfg(test)]
 mod mortal;
 #[cfg(test)]

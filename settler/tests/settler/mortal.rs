@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cocoon_ledger::{Appending, Booked, Credit, Lease, LedgerError, WithdrawalEnded};
-use cocoon_receipts::{AccountId, RequestId};
+use cocoon_ledger::{
+    Appending, Booked, Credit, JournalEntry, JournalId, Lease, LedgerError, Shard, WithdrawalEnded,
+};
+use cocoon_receipts::{AccountId, ReceiptId, RequestId};
+use cocoon_settler::epochs::{Epochs, Journals};
 use cocoon_settler::plan::Owing;
 use cocoon_settler::{Books, LedgerSums, Settler};
 use cocoon_ton::chain::{Account, Chain, ChainError, Head};
 use cocoon_ton::{Address, GlobalId, StackValue, Transaction, TransactionId};
 
+use crate::epoch_world::EpochWorld;
 use crate::turns::Turns;
 use crate::world::World;
 
@@ -97,6 +101,24 @@ struct MortalBooks {
     books: Arc<dyn Books>,
 }
 
+struct MortalJournals {
+    life: Arc<Life>,
+    journals: Arc<dyn Journals>,
+}
+
+/// New epochs of this world, and whether they still live.
+pub(crate) fn born_epochs(
+    world: &EpochWorld,
+    fate: &Arc<Fate>,
+    turns: Option<Arc<Turns>>,
+) -> (Epochs, Arc<Life>) {
+    let life = Arc::new(Life { fate: Arc::clone(fate), over: AtomicBool::new(false), turns });
+    let chain = MortalChain { life: Arc::clone(&life), chain: world.world.chain() };
+    let books = MortalBooks { life: Arc::clone(&life), books: world.world.books() };
+    let journals = MortalJournals { life: Arc::clone(&life), journals: world.journals() };
+    (world.epochs_of(Arc::new(books), Arc::new(journals), Arc::new(chain)), life)
+}
+
 /// A new settler of this world, and whether it still lives.
 pub(crate) fn born(world: &World, fate: &Arc<Fate>) -> (Settler, Arc<Life>) {
     born_among(world, fate, None)
@@ -162,6 +184,47 @@ impl Chain for MortalChain {
     }
 }
 
+impl MortalJournals {
+    async fn call<T>(&self, made: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
+        self.life
+            .call(made)
+            .await
+            .unwrap_or(Err(LedgerError::Unavailable("this settler has ended".to_owned())))
+    }
+}
+
+#[async_trait]
+impl Journals for MortalJournals {
+    fn shards(&self) -> Vec<Shard> {
+        self.journals.shards()
+    }
+
+    async fn entries(
+        &self,
+        shard: Shard,
+        after: Option<&JournalId>,
+        limit: u32,
+    ) -> Result<Vec<JournalEntry>, LedgerError> {
+        self.call(self.journals.entries(shard, after, limit)).await
+    }
+
+    async fn last_entry(&self, shard: Shard) -> Result<Option<JournalId>, LedgerError> {
+        self.call(self.journals.last_entry(shard)).await
+    }
+
+    async fn trimmed(&self, shard: Shard) -> Result<Option<JournalId>, LedgerError> {
+        self.call(self.journals.trimmed(shard)).await
+    }
+
+    async fn keep_after(&self, shard: Shard, at: Option<&JournalId>) -> Result<(), LedgerError> {
+        self.call(self.journals.keep_after(shard, at)).await
+    }
+
+    async fn receipt(&self, id: ReceiptId) -> Result<Option<String>, LedgerError> {
+        self.call(self.journals.receipt(id)).await
+    }
+}
+
 #[async_trait]
 impl Books for MortalBooks {
     async fn decisions(&self, after: u64) -> Result<Vec<String>, LedgerError> {
@@ -182,6 +245,10 @@ impl Books for MortalBooks {
         intent: RequestId,
     ) -> Result<WithdrawalEnded, LedgerError> {
         self.call(self.books.withdraw_done(account, intent)).await
+    }
+
+    async fn close_channel(&self, account: &AccountId) -> Result<bool, LedgerError> {
+        self.call(self.books.close_channel(account)).await
     }
 
     async fn owing(&self) -> Result<Owing, LedgerError> {

@@ -20,7 +20,13 @@ use crate::world::{SEED, Sending, TON, World, address, comment, operator};
 
 /// Somebody with the key sends so much to `payee` by the batch of this number.
 fn steal(world: &World, seqno: u32, payee: u8, nano: u64) {
-    let payout = Payout { id: PayoutId(u64::MAX), to: address(payee), amount: NanoTon(nano), bounce: false };
+    let payout = Payout {
+        id: PayoutId(u64::MAX),
+        to: address(payee),
+        amount: NanoTon(nano),
+        bounce: false,
+        call: None,
+    };
     let until = world.now() + 60;
     let batch = World::wallet().batch(&World::key(), vec![payout], seqno, until, false).unwrap();
     world.devnet().send_external(&batch.boc).unwrap();
@@ -95,7 +101,8 @@ async fn a_transfer_by_somebody_with_the_key_in_the_place_of_a_batch_stops_payou
 #[tokio::test]
 async fn an_order_of_somebody_with_the_key_that_a_message_brings_stops_payouts_until_it_is_explained() {
     let (world, mut settler) = owing().await;
-    let payout = Payout { id: PayoutId(u64::MAX), to: address(66), amount: NanoTon(TON), bounce: false };
+    let payout =
+        Payout { id: PayoutId(u64::MAX), to: address(66), amount: NanoTon(TON), bounce: false, call: None };
     let batch = World::wallet().batch(&World::key(), vec![payout], 1, world.now() + 60, false).unwrap();
     // The same actions, under the mark of an order that comes by a message.
     let message = Boc::decode(&batch.boc).unwrap();
@@ -195,6 +202,10 @@ impl Books for Kept {
     }
 
     async fn withdraw_done(&self, _: &AccountId, _: RequestId) -> Result<WithdrawalEnded, LedgerError> {
+        self.changed()
+    }
+
+    async fn close_channel(&self, _: &AccountId) -> Result<bool, LedgerError> {
         self.changed()
     }
 

@@ -9,10 +9,10 @@ use cocoon_devnet::{
     Chain as Devnet, Clock, Endpoint as DevnetEndpoint, EndpointFaults, Fees, Network as DevnetNetwork,
     SharedChain,
 };
-use cocoon_ledger::{Ledger, Options, Settlement, TonAddress, Withdrawal, WithdrawalBegun, Work};
+use cocoon_ledger::{Ledger, Options, Settlement, ShardCount, TonAddress, Withdrawal, WithdrawalBegun, Work};
 use cocoon_receipts::{AccountId, BasisPoints, Digest, NanoTon, OperatorId, ReceiptId, RequestId, Usage};
-use cocoon_settler::config::{DepositConfig, PayoutConfig};
-use cocoon_settler::decision::{Batch, Begun, Class, Decision};
+use cocoon_settler::config::{ChannelConfig, DepositConfig, PayoutConfig};
+use cocoon_settler::decision::{Batch, Begun, Class, Decision, Owed};
 use cocoon_settler::{Books, LedgerBooks, Settings, Settler, Step};
 use cocoon_ton::chain::{Chain, Endpoint, EndpointConfig, EndpointUrl, Failover, Status};
 use cocoon_ton::{
@@ -129,6 +129,10 @@ impl World {
     }
 
     pub(crate) async fn with(endpoints: usize, fees: Fees) -> Self {
+        Self::with_shards(endpoints, fees, ShardCount::DEFAULT).await
+    }
+
+    pub(crate) async fn with_shards(endpoints: usize, fees: Fees, shards: ShardCount) -> Self {
         let network = DevnetNetwork::new(fees, -3).unwrap();
         let devnet: SharedChain =
             Arc::new(Mutex::new(Devnet::in_memory(network, Clock::Standing { at: BEGIN })));
@@ -143,8 +147,9 @@ impl World {
         }
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("ledger.db").display());
-        let ledger =
-            cocoon_ledger::open(&url, Options { test_clock: true, ..Options::default() }).await.unwrap();
+        let ledger = cocoon_ledger::open(&url, Options { test_clock: true, shards, ..Options::default() })
+            .await
+            .unwrap();
         ledger.set_test_time(u64::from(BEGIN) * 1000).await.unwrap();
         let payouts = PayoutConfig { small_after_s: 3600, ..PayoutConfig::default() };
         let (deposits, timeout) = (DepositConfig::default(), Duration::from_secs(60));
@@ -205,6 +210,7 @@ impl World {
             network: Network::test(GlobalId::TESTNET).unwrap(),
             deposits: self.deposits.clone(),
             payouts: self.payouts.clone(),
+            channels: ChannelConfig::default(),
         }
     }
 
@@ -265,8 +271,11 @@ impl World {
             id: cocoon_ton::PayoutId(begun.id.0),
             to: begun.to.0,
             amount: begun.amount,
-            bounce: false,
-            call: None,
+            bounce: matches!(begun.of, Owed::Channel { .. }),
+            call: match begun.of {
+                Owed::Channel { call, .. } => Some(call.into()),
+                _ => None,
+            },
         });
         let (seqno, until) = (batch.seqno, batch.valid_until);
         Self::wallet().batch(&Self::key(), payouts.collect(), seqno, until, batch.deploy).unwrap()
@@ -291,6 +300,12 @@ impl World {
         batch
     }
 
+    /// New coins, which arrive.
+    pub(crate) fn give(&self, to: &Address, nano: u64) {
+        self.devnet().give(&std_address(to), nano).unwrap();
+        self.settle_chain();
+    }
+
     pub(crate) fn deposit(&self, name: &str, nano: u64) {
         self.send(0xdd, nano, Some(&deposit_comment(&account(name))));
     }
@@ -300,8 +315,10 @@ impl World {
         self.send(0xff, nano, Some(cocoon_ton::FLOAT_COMMENT));
     }
 
-    /// A request of `name` that `operator` has answered for so much, all of which is the operator's.
-    pub(crate) async fn earn(&self, name: &str, operator: &OperatorId, nano: u64) {
+    /// A request of `name` that `operator` has answered for so much, all of which is the operator's; its receipt.
+    pub(crate) async fn earn(&self, name: &str, operator: &OperatorId, nano: u64) -> String {
+        let receipt = ReceiptId::generate();
+        let jws = format!("receipt {receipt}");
         let settlement = Settlement {
             account: account(name),
             key: "key".parse().unwrap(),
@@ -311,9 +328,9 @@ impl World {
             keyset: Digest([1; 32]),
             operator: operator.clone(),
             operator_share: BasisPoints::new(10_000).unwrap(),
-            receipt: ReceiptId::generate(),
-            receipt_digest: Digest([2; 32]),
-            receipt_jws: "receipt".to_owned(),
+            receipt,
+            receipt_digest: Digest::of(&[jws.as_bytes()]),
+            receipt_jws: jws.clone(),
             model: "model".to_owned(),
             work: Work::Completions,
             usage: Usage::default(),
@@ -321,6 +338,7 @@ impl World {
             max_cost: NanoTon(nano),
         };
         self.ledger.settle(&settlement).await.unwrap();
+        jws
     }
 
     /// A withdrawal of `name` to `payee`, whose address is old enough.
@@ -429,15 +447,20 @@ impl World {
         let (treasury, sums) = (settler.treasury(), settler.treasury().sums());
         assert_eq!(treasury.on_its_way(), None);
         assert_eq!(treasury.balance(), i128::from(self.balance_of(&Self::treasury()).await), "the wallet");
-        let came = sums.credited + sums.float + sums.unclaimed + sums.from_operators;
-        let went = sums.to_operators + sums.withdrawn + sums.fees;
+        let came = sums.credited
+            + sums.float
+            + sums.unclaimed
+            + sums.from_operators
+            + sums.redeemed
+            + sums.from_channels;
+        let went = sums.to_operators + sums.withdrawn + sums.to_channels + sums.fees;
         let changed = sums.unexplained + sums.explained;
         let comes_to = i128::try_from(came).unwrap() - i128::try_from(went).unwrap() + changed;
         assert_eq!(treasury.balance(), comes_to, "{sums:?}");
         let ledger = settler.books().sums().await.unwrap();
         assert_eq!((ledger.deposits, ledger.withdrawn), (sums.credited, sums.withdrawn), "ledger and log");
         let gone = ledger.balances + ledger.withdrawing + ledger.charges + ledger.withdrawn;
-        assert_eq!(ledger.deposits + ledger.grants, gone, "the ledger");
+        assert_eq!(ledger.deposits + ledger.vouchers + ledger.grants, gone, "the ledger");
         let sent: u128 = treasury.operators().map(|(_, paid)| paid.sent).sum();
         assert_eq!(sent, sums.to_operators - sums.from_operators, "the operators");
         let supply = &self.control(0, "GET", "/devnet", "").await["supply"];

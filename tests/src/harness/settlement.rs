@@ -27,6 +27,8 @@ pub(crate) struct Settlement {
     /// As gateways show it.
     pub(crate) treasury: String,
     non_bounceable: String,
+    /// Where epochs are published, in its raw form.
+    registry: Option<String>,
     dir: TempDir,
 }
 
@@ -39,8 +41,9 @@ impl Settlement {
         devnet.arg(dir.path().join("chain.db"));
         let (chain, ready) = Process::start(&mut devnet, &dir.path().join("chain.log"))?;
         let origin = format!("http://{}", ready["listen"][0].as_str().context("no address")?);
+        let (treasury, non_bounceable) = (String::new(), String::new());
         let mut settlement =
-            Self { chain: Some(chain), origin, treasury: String::new(), non_bounceable: String::new(), dir };
+            Self { chain: Some(chain), origin, treasury, non_bounceable, registry: None, dir };
         settlement.run(&["keygen", "--out"], Some("wallet.key"))?;
         settlement.configure("sqlite:none")?;
         let address: Value = serde_json::from_str(&settlement.command(&["address"])?.1)?;
@@ -49,7 +52,33 @@ impl Settlement {
         Ok(settlement)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Deploys a registry for epochs of a second, from a publisher's wallet of its own; its address.
+    pub(crate) async fn with_epochs(&mut self, ledger: &str) -> anyhow::Result<String> {
+        self.run(&["keygen", "--out"], Some("publisher.key"))?;
+        std::fs::create_dir(self.path("epochs"))?;
+        self.registry = Some(String::new());
+        self.configure(ledger)?;
+        let status: Value = serde_json::from_str(&self.command(&["registry", "status"])?.1)?;
+        let publisher = status["publisher"].as_str().context("no publisher")?;
+        self.give(publisher, FLOAT, "for roots").await?;
+        let deployed = eventually("the publisher has its money", Duration::from_secs(30), || async {
+            let (fine, deployed) = self.command(&["registry", "deploy", "--owner", OPERATOR])?;
+            Ok(fine.then_some(deployed))
+        })
+        .await?;
+        let deployed: Value = serde_json::from_str(&deployed)?;
+        let registry = deployed["raw"].as_str().context("no address")?;
+        self.registry = Some(registry.to_owned());
+        self.configure(ledger)?;
+        Ok(registry.to_owned())
+    }
+
+    /// Where the chain answers.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -64,11 +93,34 @@ impl Settlement {
             network = {{ name = "test", global_id = -3 }}
             endpoints = [{{ url = "{origin}", operator = "devnet" }}]
             payouts = {{ at_once = "20000", small = "20000", valid_for_s = 30 }}
+            channels = {{ look_every_s = 1 }}
             "#,
             key = self.path("wallet.key").display(),
             origin = self.origin,
         );
+        let text = match &self.registry {
+            None => text,
+            Some(registry) => {
+                let named =
+                    if registry.is_empty() { String::new() } else { format!("registry = \"{registry}\"") };
+                format!(
+                    "{text}\n[epochs]\n{named}\nevery_s = 1\npublisher_key = \"{key}\"\nfolder = \"{folder}\"\n",
+                    key = self.path("publisher.key").display(),
+                    folder = self.path("epochs").display(),
+                )
+            }
+        };
         Ok(std::fs::write(self.path("settler.toml"), text)?)
+    }
+
+    /// Lines of a gateway's configuration, by which it takes channels.
+    pub(crate) fn channels(&self, min_close_delay_s: u32) -> String {
+        format!(
+            "channels.network = {{ name = \"test\", global_id = -3 }}\n\
+             channels.endpoints = [{{ url = \"{}\", operator = \"devnet\" }}]\n\
+             channels.min_close_delay_s = {min_close_delay_s}",
+            self.origin
+        )
     }
 
     /// One more settler.
@@ -80,12 +132,18 @@ impl Settlement {
 
     /// `cocoon-settler COMMAND`: whether it ended well, and what it printed.
     pub(crate) fn command(&self, arguments: &[&str]) -> anyhow::Result<(bool, String)> {
+        let (fine, output, _) = self.told(arguments)?;
+        Ok((fine, output))
+    }
+
+    /// The same, and what it said beside it.
+    pub(crate) fn told(&self, arguments: &[&str]) -> anyhow::Result<(bool, String, String)> {
         let mut all = arguments.to_vec();
-        all.insert(1, "--config");
-        let (first, rest) = all.split_at(2);
+        all.push("--config");
         let mut command = Command::new(environment::path("COCOON_SETTLER_BIN")?);
-        let output = command.args(first).arg(self.path("settler.toml")).args(rest).output()?;
-        Ok((output.status.success(), String::from_utf8(output.stdout)?.trim().to_owned()))
+        let output = command.args(all).arg(self.path("settler.toml")).output()?;
+        let text = |bytes| Ok::<_, anyhow::Error>(String::from_utf8(bytes)?.trim().to_owned());
+        Ok((output.status.success(), text(output.stdout)?, text(output.stderr)?))
     }
 
     fn run(&self, arguments: &[&str], file: Option<&str>) -> anyhow::Result<()> {
@@ -103,6 +161,7 @@ impl Settlement {
             let operators = statement["operators"].as_array().context("no operators")?;
             let owed = operators.iter().map(|one| nano(&one["owed"])).collect::<anyhow::Result<Vec<_>>>()?;
             let still = operators.iter().all(|one| one["on_its_way"] == "0");
+            let still = still && statement["at_channels"] == "0";
             Ok((fine && still && owed.iter().all(|owed| *owed < 20_000)).then_some(statement))
         })
         .await

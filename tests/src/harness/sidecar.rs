@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use serde_json::Value;
 
 use super::{Client, Process, Stack, environment};
 
@@ -50,6 +51,32 @@ impl Sidecar {
     /// A client with the test account's key.
     pub(crate) fn client(&self, stack: &Stack) -> Client {
         Client::new(self.base_url(), stack.key.clone())
+    }
+
+    /// A client with the local token, for a sidecar that pays by itself.
+    pub(crate) fn local_client(&self, stack: &Stack) -> anyhow::Result<Client> {
+        let token = std::fs::read_to_string(stack.path("connect").join("token"))?;
+        Ok(Client::new(self.base_url(), token.trim().to_owned()))
+    }
+
+    /// `cocoon-connect channel …` against the chain at `chain`: what it prints.
+    pub(crate) fn channel(
+        stack: &Stack,
+        gateway: &str,
+        chain: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Value> {
+        let mut command = Command::new(environment::path("COCOON_CONNECT_BIN")?);
+        command.arg("channel").args(arguments).args(["--json", "--network", "test:-3", "--wait-s", "60"]);
+        command.args(["--gateway", gateway, "--chain-endpoint", chain, "--state-dir"]);
+        let output = command.arg(stack.path("connect")).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(
+            output.status.success(),
+            "channel {arguments:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_str(&text).with_context(|| format!("channel {arguments:?}: {text}"))
     }
 
     /// What `cocoon-connect verify` says of the stack's gateway.

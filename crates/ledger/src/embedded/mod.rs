@@ -6,6 +6,7 @@ mod aside;
 mod book;
 mod booking;
 mod books;
+mod channels;
 mod clock;
 mod columns;
 mod documents;
@@ -35,6 +36,7 @@ use ::rusqlite::{Error, ErrorCode};
 use async_trait::async_trait;
 use cocoon_receipts::{AccountId, Digest, RequestId};
 
+use crate::channels::check_takes_credit;
 use crate::rules::{check_amount, check_checkpoint, check_settlement};
 use crate::{
     Account, Bind, Booked, Bound, Checkpoint, Credit, Expired, Extended, Grant, JournalEntry, JournalId,
@@ -125,12 +127,14 @@ impl Ledger for Embedded {
     }
 
     async fn credit(&self, credit: &Credit) -> Result<Booked, LedgerError> {
+        check_takes_credit(&credit.account)?;
         check_amount(credit.amount)?;
         let (clock, shard, credit) = (self.clock, self.shards.of(&credit.account), credit.clone());
         self.writer.run(move |connection| booking::credit(connection, clock, shard, &credit)).await
     }
 
     async fn grant(&self, grant: &Grant) -> Result<Booked, LedgerError> {
+        check_takes_credit(&grant.account)?;
         check_amount(grant.amount)?;
         let (clock, shard, grant) = (self.clock, self.shards.of(&grant.account), grant.clone());
         self.writer.run(move |connection| booking::grant(connection, clock, shard, &grant)).await

@@ -87,6 +87,7 @@ fn create_or_check(connection: &mut Connection, options: &Options, purpose: For)
     let subjects = [
         include_str!("answers.sql"),
         include_str!("caps.sql"),
+        include_str!("channels.sql"),
         include_str!("documents.sql"),
         include_str!("key_registry.sql"),
         include_str!("requests.sql"),

@@ -13,7 +13,7 @@ use crate::rules::check_amount;
 use crate::withdrawals::{State, check_reason};
 use crate::{
     JournalKind, LedgerError, Payout, PendingAddress, Shard, TonAddress, Withdrawal, WithdrawalBegun,
-    WithdrawalEnded, WithdrawalRefusal, Withdrawals,
+    WithdrawalEnded, WithdrawalRefusal, Withdrawals, is_channel,
 };
 
 #[async_trait]
@@ -47,6 +47,9 @@ impl Withdrawals for Embedded {
 
     async fn withdraw_begin(&self, withdrawal: &Withdrawal) -> Result<WithdrawalBegun, LedgerError> {
         check_amount(withdrawal.amount)?;
+        if is_channel(&withdrawal.account) {
+            return Ok(WithdrawalBegun::Refused(WithdrawalRefusal::OfChannel));
+        }
         let (clock, shard) = (self.clock, self.shards.of(&withdrawal.account));
         let withdrawal = withdrawal.clone();
         self.writer.run(move |connection| begin(connection, clock, shard, &withdrawal)).await

@@ -25,6 +25,7 @@ const SOURCES: &str = concat!(
     include_str!("functions/answers.lua"),
     include_str!("functions/withdrawals.lua"),
     include_str!("functions/treasury.lua"),
+    include_str!("functions/channels.lua"),
     include_str!("functions/key_registry.lua"),
     include_str!("functions/retention.lua"),
     include_str!("functions/transfer.lua"),

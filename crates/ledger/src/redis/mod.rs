@@ -5,6 +5,7 @@ mod address;
 mod answers;
 mod books;
 mod breaker;
+mod channels;
 mod create;
 mod documents;
 mod durable;
@@ -33,6 +34,7 @@ use ::redis::streams::StreamRangeReply;
 use async_trait::async_trait;
 use cocoon_receipts::{AccountId, Digest, NanoTon, ProjectId, RequestId};
 
+use crate::channels::check_takes_credit;
 use crate::rules::{
     AMOUNT_LIMIT, check_amount, check_checkpoint, check_settlement, day_of, hold_for, lease_ms,
     settlement_made_at_ms,
@@ -119,6 +121,7 @@ impl RedisLedger {
         cause: String,
         amount: NanoTon,
     ) -> Result<Booked, LedgerError> {
+        check_takes_credit(account)?;
         check_amount(amount)?;
         let k = self.keys_of(account);
         let keys = [k.clock(), k.totals(), k.account(account), k.journal(), causes, k.accounts()];

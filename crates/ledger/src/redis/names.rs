@@ -101,6 +101,16 @@ impl ShardKeys {
         self.named("treasury-lease")
     }
 
+    /// Accounts of all channels.
+    pub(super) fn channels(self) -> String {
+        self.named("channels")
+    }
+
+    /// What is known of a channel.
+    pub(super) fn channel(self, account: &AccountId) -> String {
+        self.named(&format!("channel:{account}"))
+    }
+
     /// Why withdrawals are stopped; absent while they are not.
     pub(super) fn stopped(self) -> String {
         self.named("withdrawals-stopped")

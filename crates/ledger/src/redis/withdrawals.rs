@@ -12,7 +12,7 @@ use crate::rules::check_amount;
 use crate::withdrawals::check_reason;
 use crate::{
     LedgerError, Payout, PendingAddress, Shard, TonAddress, Withdrawal, WithdrawalBegun, WithdrawalEnded,
-    WithdrawalRefusal, Withdrawals,
+    WithdrawalRefusal, Withdrawals, is_channel,
 };
 
 impl RedisLedger {
@@ -65,6 +65,9 @@ impl Withdrawals for RedisLedger {
 
     async fn withdraw_begin(&self, withdrawal: &Withdrawal) -> Result<WithdrawalBegun, LedgerError> {
         check_amount(withdrawal.amount)?;
+        if is_channel(&withdrawal.account) {
+            return Ok(WithdrawalBegun::Refused(WithdrawalRefusal::OfChannel));
+        }
         let account = &withdrawal.account;
         let k = self.keys_of(account);
         let keys = [

@@ -253,6 +253,7 @@ impl Reading {
         match record {
             Record::Shard(state) => self.part = Part::Shard(state.shard),
             Record::Decision(of) => self.enter_decision(of)?,
+            Record::Channel(channel) => channel.check().map_err(|error| self.damaged(error.to_string()))?,
             Record::Cap(cap) => cap.check().map_err(|error| self.damaged(error.to_string()))?,
             _ => {}
         }

@@ -8,8 +8,8 @@ use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, ProjectId, RequestId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, JournalEntry, JournalId, Kept, KeyRecord, LedgerError, Limits, Payout, Shard, Tally, TonAddress,
-    Totals, Whose, Width, Work, withdrawals,
+    Account, Channel, JournalEntry, JournalId, Kept, KeyRecord, LedgerError, Limits, Payout, Shard, Tally,
+    TonAddress, Totals, Whose, Width, Work, withdrawals,
 };
 
 /// One of them. A shard's records come after its [`ShardState`]; keysets and documents are no shard's.
@@ -35,6 +35,7 @@ pub(crate) enum Record {
     Payout(PayoutOf),
     /// One of the treasury's log, which is the first shard's.
     Decision(Decision),
+    Channel(Box<Channel>),
     Cap(Cap),
     Key(Box<KeyRecord>),
     Project(ProjectOf),
@@ -178,6 +179,7 @@ impl Record {
             Self::Withdrawal(_) => "withdrawal",
             Self::Payout(_) => "payout",
             Self::Decision(_) => "decision",
+            Self::Channel(_) => "channel",
             Self::Cap(_) => "cap",
             Self::Key(_) => "key",
             Self::Project(_) => "project",

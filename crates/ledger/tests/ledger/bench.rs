@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Account, Bind, Booked, Bound, Checkpoint, Credit, Estimate, Expired, JournalEntry, KeyRecord, KeyScope,
-    Ledger, Limits, Options, Rates, Refusal, Release, ReleaseReason, Reserve, Reserved, Settled, Settlement,
-    Shard, ShardCount, Work,
+    Account, Bind, Booked, Bound, ChannelOpening, Checkpoint, Credit, Estimate, Expired, JournalEntry,
+    KeptVoucher, KeyRecord, KeyScope, Ledger, Limits, Options, Rates, Refusal, Release, ReleaseReason,
+    Reserve, Reserved, Settled, Settlement, Shard, ShardCount, Work,
 };
 use cocoon_receipts::{AccountId, BasisPoints, Digest, KeyId, NanoTon, ReceiptId, RequestId, Usage};
 
@@ -27,6 +27,13 @@ pub(crate) const MODEL: &str = "a model | of \"any\" name";
 pub(crate) const ADDRESSES: [&str; 2] =
     ["EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM9c", "UQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAJKZ"];
 pub(crate) const ACCOUNTS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+/// Two of alice's shard, one of bob's, one of carol's.
+pub(crate) const CHANNELS: [&str; 4] = [
+    "channel:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "channel:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+    "channel:3333333333333333333333333333333333333333333333333333333333333333",
+    "channel:2222222222222222222222222222222222222222222222222222222222222222",
+];
 
 pub(crate) fn options() -> Options {
     Options { shards: ShardCount::new(3).unwrap(), grace: GRACE, test_clock: true }
@@ -36,8 +43,21 @@ pub(crate) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T 
     text.parse().unwrap()
 }
 
+/// All that a test uses.
 pub(crate) fn accounts() -> impl Iterator<Item = AccountId> {
-    ACCOUNTS.iter().map(|account| name(account))
+    ACCOUNTS.iter().chain(&CHANNELS).map(|account| name(account))
+}
+
+pub(crate) fn opening(account: &str, deposited: u64, settled: u64) -> ChannelOpening {
+    let (deposited, settled) = (NanoTon(deposited), NanoTon(settled));
+    ChannelOpening { account: name(account), payer_key: [7; 32], deposited, settled }
+}
+
+/// No store looks at the signature: its bytes tell vouchers apart.
+pub(crate) fn voucher(cumulative: u64) -> KeptVoucher {
+    let mut signature = [0xa5; 64];
+    signature[..8].copy_from_slice(&cumulative.to_be_bytes());
+    KeptVoucher { cumulative: NanoTon(cumulative), signature }
 }
 
 pub(crate) fn keyset(of: &str) -> Digest {

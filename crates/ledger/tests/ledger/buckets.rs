@@ -80,7 +80,8 @@ pub(crate) fn expected(journal: &[JournalEntry], account: &AccountId, width: Wid
             | JournalKind::NoCost
             | JournalKind::Withdrawing
             | JournalKind::Withdrawn
-            | JournalKind::WithdrawalUndone => continue,
+            | JournalKind::WithdrawalUndone
+            | JournalKind::Voucher => continue,
         };
         let usage = entry.usage.expect("a charge has its usage");
         if entry.kind == JournalKind::Expiry {

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Bind, Checkpoint, Credit, Grant, KeyQuery, KeyRecord, Limits, Release, Reserve, Settlement, Shard,
-    ShardCount, TonAddress, Withdrawal,
+    Bind, ChannelOpening, Checkpoint, Credit, Grant, KeptVoucher, KeyQuery, KeyRecord, Limits, Release,
+    Reserve, Settlement, Shard, ShardCount, TonAddress, Withdrawal,
 };
 use cocoon_receipts::{AccountId, KeyId, ProjectId, RequestId};
 
@@ -39,6 +39,9 @@ pub(crate) enum Call {
     AppendDecisions(u64, Vec<String>),
     HoldLease(String, Duration),
     GiveUpLease(String),
+    OpenChannel(ChannelOpening),
+    Raise(AccountId, KeptVoucher),
+    CloseChannel(AccountId),
 }
 
 impl Call {
@@ -69,6 +72,9 @@ impl Call {
             Self::AppendDecisions(..) => "append decisions",
             Self::HoldLease(..) => "hold lease",
             Self::GiveUpLease(_) => "give up lease",
+            Self::OpenChannel(_) => "open channel",
+            Self::Raise(..) => "raise",
+            Self::CloseChannel(_) => "close channel",
         }
     }
 
@@ -83,13 +89,16 @@ impl Call {
             Self::Credit(call) => Some(&call.account),
             Self::Grant(call) => Some(&call.account),
             Self::WithdrawBegin(call) => Some(&call.account),
+            Self::OpenChannel(opening) => Some(&opening.account),
             Self::PutKey(record) => Some(&record.account),
             Self::Keys(query) => Some(&query.account),
             Self::SetPayout(account, _)
             | Self::WithdrawEnd(account, ..)
             | Self::SetLimits(account, ..)
             | Self::Revoke(account, ..)
-            | Self::IsRevoked(account, _) => Some(account),
+            | Self::IsRevoked(account, _)
+            | Self::Raise(account, _)
+            | Self::CloseChannel(account) => Some(account),
             Self::Pass(_)
             | Self::SetClockBack(_)
             | Self::Expired(..)
@@ -167,6 +176,9 @@ impl Call {
             Self::AppendDecisions(after, records) => told(ledger.append_decisions(*after, records).await),
             Self::HoldLease(holder, lasts) => told(ledger.hold_lease(holder, *lasts).await),
             Self::GiveUpLease(holder) => told(ledger.give_up_lease(holder).await),
+            Self::OpenChannel(opening) => told(ledger.open_channel(opening).await),
+            Self::Raise(account, voucher) => told(ledger.raise_ceiling(account, voucher).await),
+            Self::CloseChannel(account) => told(ledger.close_channel(account).await),
         }
     }
 
@@ -213,6 +225,9 @@ impl Call {
                 model.give_up_lease(holder);
                 always(())
             }
+            Self::OpenChannel(opening) => told(model.open_channel(opening)),
+            Self::Raise(account, voucher) => told(model.raise(account, voucher)),
+            Self::CloseChannel(account) => told(model.close_channel(account)),
         }
     }
 }
@@ -224,6 +239,10 @@ fn always<Answer: Debug>(answer: Answer) -> String {
 fn told<Answer: Debug, Error: Debug>(answer: Result<Answer, Error>) -> String {
     match answer {
         Ok(answer) => format!("{answer:?}"),
-        Err(error) => format!("{error:?}"),
+        // The model has no words for the reason.
+        Err(error) => match format!("{error:?}") {
+            text if text.starts_with("Configuration(") => "Configuration".to_owned(),
+            text => text,
+        },
     }
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
 use cocoon_ledger::{
-    Appending, Bound, Budget, Ledger, Limits, Options, Period, Reserve, Reserved, Settled, ShardCount, Whose,
+    Appending, Bound, Budget, ChannelOpened, Ledger, Limits, Options, Period, Raised, Reserve, Reserved,
+    Settled, ShardCount, Whose,
 };
 use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, ReceiptId, RequestId};
 use tokio::task::JoinSet;
@@ -309,6 +310,87 @@ async fn of_many_that_ask_for_the_lease_one_has_it(handles: Handles) {
     }
 }
 
+/// Vouchers in any order and more than once, beside what spends them: exactly the highest one counts.
+async fn vouchers_at_once_credit_the_highest_and_no_more(handles: Handles) {
+    const BASE: u64 = 100;
+    const DEPOSITED: u64 = 5_000;
+
+    let ledger = &handles.all[0];
+    let channel = CHANNELS[0];
+    let mut callers = JoinSet::new();
+    // Whoever sees the channel opens it, with whatever of its deposit he saw.
+    for caller in 0..8_usize {
+        let ledger = Arc::clone(&handles.all[caller % handles.all.len()]);
+        let deposited = DEPOSITED - 10 * caller as u64;
+        callers.spawn(async move {
+            let opened = ledger.open_channel(&opening(channel, deposited, BASE)).await.unwrap();
+            assert_eq!(opened, ChannelOpened::Open);
+        });
+    }
+    callers.join_all().await;
+    let mut callers = JoinSet::new();
+    for caller in 0..16_u64 {
+        let ledger = Arc::clone(&handles.all[usize::try_from(caller).unwrap() % handles.all.len()]);
+        callers.spawn(async move {
+            let (mut random, mut raised, mut highest) = (fastrand::Rng::with_seed(caller), 0, BASE);
+            for _ in 0..30 {
+                let cumulative = random.u64(..DEPOSITED + 200);
+                match ledger.raise_ceiling(&name(channel), &voucher(cumulative)).await.unwrap() {
+                    Raised::Raised { by } => (raised, highest) = (raised + by.0, highest.max(cumulative)),
+                    Raised::Known => {}
+                    Raised::AboveDeposit { deposited } => {
+                        assert!(deposited.0 == DEPOSITED && cumulative > DEPOSITED, "{cumulative}");
+                    }
+                    other => panic!("{other:?}"),
+                }
+                let request = RequestId::generate();
+                let reserved = ledger.reserve(&reserve(channel, request, random.u64(..100))).await.unwrap();
+                if matches!(reserved, Reserved::Held { .. }) && random.bool() {
+                    ledger.release(&release(channel, request)).await.unwrap();
+                }
+            }
+            (raised, highest)
+        });
+    }
+    let outcomes = callers.join_all().await;
+    let raised: u64 = outcomes.iter().map(|(raised, _)| raised).sum();
+    let highest = outcomes.iter().map(|(_, highest)| *highest).max().unwrap();
+    assert_eq!(raised, highest - BASE);
+    let known = handles.all[1].channel(&name(channel)).await.unwrap().unwrap();
+    assert_eq!(known.voucher, Some(voucher(highest)), "with the signature that belongs to it");
+    let account = ledger.account(&name(channel)).await.unwrap();
+    assert_eq!((account.deposited, account.balance), (NanoTon(raised), NanoTon(raised)));
+    invariants::check(ledger.as_ref(), &[name(channel)], START_MS).await;
+}
+
+/// What was raised before it closed counts, and nothing after.
+async fn a_channel_that_closes_amid_vouchers_is_raised_by_those_before(handles: Handles) {
+    for channel in CHANNELS {
+        handles.all[0].open_channel(&opening(channel, 1000, 0)).await.unwrap();
+        let mut callers = JoinSet::new();
+        for caller in 0..40_u64 {
+            let ledger = Arc::clone(&handles.all[usize::try_from(caller).unwrap() % handles.all.len()]);
+            callers.spawn(async move {
+                if caller == 20 {
+                    assert!(ledger.close_channel(&name(channel)).await.unwrap());
+                    let late = ledger.raise_ceiling(&name(channel), &voucher(1000)).await.unwrap();
+                    assert_eq!(late, Raised::Closed);
+                    return 0;
+                }
+                match ledger.raise_ceiling(&name(channel), &voucher(caller + 1)).await.unwrap() {
+                    Raised::Raised { by } => by.0,
+                    Raised::Known | Raised::Closed => 0,
+                    other => panic!("{other:?}"),
+                }
+            });
+        }
+        let raised: u64 = callers.join_all().await.into_iter().sum();
+        let known = handles.all[1].channel(&name(channel)).await.unwrap().unwrap();
+        assert_eq!((known.ceiling(), known.closed), (NanoTon(raised), true));
+        assert_eq!(handles.all[0].account(&name(channel)).await.unwrap().deposited, NanoTon(raised));
+    }
+}
+
 macro_rules! on_both_stores {
     ($($behaviour:ident)*) => {
         mod on_embedded {
@@ -334,4 +416,6 @@ on_both_stores! {
     one_that_fails_undoes_no_other
     of_many_that_append_at_once_each_place_has_one_winner
     of_many_that_ask_for_the_lease_one_has_it
+    vouchers_at_once_credit_the_highest_and_no_more
+    a_channel_that_closes_amid_vouchers_is_raised_by_those_before
 }

@@ -3,10 +3,11 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
-use cocoon_ledger::{Grant, Ledger, LedgerError, Options, Settled, ShardCount};
+use cocoon_ledger::{Grant, Ledger, LedgerError, Options, Raised, Settled, Settlement, ShardCount};
 use cocoon_receipts::{NanoTon, ReceiptId, RequestId};
 use tokio::task::JoinSet;
 
@@ -22,14 +23,28 @@ fn options() -> Options {
     Options { shards: ShardCount::new(3).unwrap(), ..Options::default() }
 }
 
-/// Reserves, binds and settles until the store is gone; tells every acknowledged receipt.
+const CHANNEL: &str = CHANNELS[0];
+const DEPOSITED: u64 = 1 << 40;
+
+/// What an account is charged for each request.
+const COST: u64 = 70;
+
+/// Funds, reserves, binds and settles until the store is gone; tells every acknowledged receipt. Half of the writers spend
+/// of one channel, each request with a voucher that is higher than the last one.
 async fn write_until_gone(ledger: Arc<dyn Ledger>, tell: impl Fn(ReceiptId) + Clone + Send + 'static) {
+    ledger.open_channel(&opening(CHANNEL, DEPOSITED, 0)).await.unwrap();
+    let known = ledger.channel(&name(CHANNEL)).await.unwrap().unwrap();
+    let newest = Arc::new(AtomicU64::new(known.ceiling().0));
     let mut writers = JoinSet::new();
-    for _ in 0..8 {
-        let (ledger, tell) = (Arc::clone(&ledger), tell.clone());
+    for number in 0..8 {
+        let (ledger, newest, tell) = (Arc::clone(&ledger), Arc::clone(&newest), tell.clone());
         writers.spawn(async move {
             loop {
-                match one_request(ledger.as_ref()).await {
+                let done = match number % 2 {
+                    0 => one_request(ledger.as_ref()).await,
+                    _ => one_of_the_channel(ledger.as_ref(), &newest).await,
+                };
+                match done {
                     Ok(receipt) => tell(receipt),
                     Err(LedgerError::Unavailable(_)) => return,
                     Err(error) => panic!("{error}"),
@@ -43,20 +58,38 @@ async fn write_until_gone(ledger: Arc<dyn Ledger>, tell: impl Fn(ReceiptId) + Cl
 async fn one_request(ledger: &dyn Ledger) -> Result<ReceiptId, LedgerError> {
     let request = RequestId::generate();
     ledger.grant(&Grant { id: request, account: name("alice"), amount: NanoTon(100) }).await?;
-    ledger.reserve(&reserve("alice", request, 100)).await?;
-    ledger.bind(&bind("alice", request, 1, keyset("a"))).await?;
-    let settlement = settlement(request, 70);
-    assert_eq!(ledger.settle(&settlement).await?, charged(70));
+    spend(ledger, "alice", request).await
+}
+
+/// Another's voucher may be above it already, and then has raised as much as this one would have.
+async fn one_of_the_channel(ledger: &dyn Ledger, newest: &AtomicU64) -> Result<ReceiptId, LedgerError> {
+    let cumulative = newest.fetch_add(100, Ordering::SeqCst) + 100;
+    match ledger.raise_ceiling(&name(CHANNEL), &voucher(cumulative)).await? {
+        Raised::Raised { .. } | Raised::Known => {}
+        refused => panic!("{refused:?}"),
+    }
+    spend(ledger, CHANNEL, RequestId::generate()).await
+}
+
+async fn spend(ledger: &dyn Ledger, account: &str, request: RequestId) -> Result<ReceiptId, LedgerError> {
+    assert_eq!(ledger.reserve(&reserve(account, request, 100)).await?, held(100));
+    ledger.bind(&bind(account, request, 1, keyset("a"))).await?;
+    let settlement = Settlement { account: name(account), ..settlement(request, COST) };
+    assert_eq!(ledger.settle(&settlement).await?, charged(COST));
     Ok(settlement.receipt)
 }
 
 async fn everything_acknowledged_is_there(ledger: &dyn Ledger, acknowledged: &[ReceiptId]) {
-    let journaled = invariants::check(ledger, &[name("alice")], START_MS).await;
+    // Both are in one shard, which has seen every receipt. That the ceiling is what was credited is checked too.
+    let journaled = invariants::check(ledger, &[name("alice"), name(CHANNEL)], START_MS).await;
+    let channel = ledger.channel(&name(CHANNEL)).await.unwrap().unwrap();
+    let spent = ledger.account(&name(CHANNEL)).await.unwrap().charged;
+    assert!(spent.0 > 0 && channel.voucher == Some(voucher(channel.ceiling().0)), "{spent} of {channel:?}");
     for receipt in acknowledged {
         assert!(journaled.contains(receipt), "{receipt} was acknowledged and is lost");
-        let mut again = settlement(RequestId::generate(), 70);
+        let mut again = settlement(RequestId::generate(), COST);
         again.receipt = *receipt;
-        assert_eq!(ledger.settle(&again).await.unwrap(), Settled::Already { charged: NanoTon(70) });
+        assert_eq!(ledger.settle(&again).await.unwrap(), Settled::Already { charged: NanoTon(COST) });
     }
 }
 

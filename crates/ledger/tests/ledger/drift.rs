@@ -6,7 +6,8 @@ use std::sync::Arc;
 use cocoon_ledger::embedded::Embedded;
 use cocoon_ledger::redis::RedisLedger;
 use cocoon_ledger::{
-    Books, CheckError, Grant, JournalId, Ledger, Pace, Replay, Shard, ShardReport, check_shard, survey_shard,
+    Books, Channels, CheckError, Grant, JournalId, Ledger, Pace, Replay, Shard, ShardReport, check_shard,
+    survey_shard,
 };
 use cocoon_receipts::NanoTon;
 use tokio::task::JoinSet;
@@ -116,10 +117,55 @@ async fn a_change_behind_the_embedded_stores_back_is_found() {
         file.execute(back, []).unwrap();
     }
     assert_eq!(found(&self::report(&ledger).await), [""; 0]);
+    changes_of_channels_are_found(&ledger, |change| {
+        file.execute(change, []).unwrap();
+    })
+    .await;
     file.execute("DELETE FROM journal WHERE id = 2", []).unwrap();
     assert!(!self::report(&ledger).await.is_clean());
     let gone = ledger.entry(Shard(shard), &JournalId("2".to_owned())).await.unwrap();
     assert_eq!(gone, None, "and not the one after it");
+}
+
+/// A ceiling that the journal does not make, and credit of no channel.
+async fn changes_of_channels_are_found(ledger: &Embedded, change: impl Fn(&str)) {
+    let [first, second, ..] = CHANNELS;
+    for (channel, cumulative) in [(first, 90), (second, 0)] {
+        ledger.open_channel(&opening(channel, 100, 20)).await.unwrap();
+        ledger.raise_ceiling(&name(channel), &voucher(cumulative)).await.unwrap();
+    }
+    assert_eq!(found(&report(ledger).await), [""; 0]);
+    let kept = "CREATE TABLE kept AS SELECT * FROM channel";
+    change(kept);
+    for (changed, finds) in [
+        ("UPDATE channel SET cumulative = 97 WHERE cumulative = 90", vec![format!("{first} raised by vouchers 70 77")]),
+        ("UPDATE channel SET base = 19 WHERE cumulative = 90", vec![format!("{first} raised by vouchers 70 71")]),
+        (
+            "UPDATE channel SET cumulative = NULL, signature = NULL",
+            vec![format!("{first} raised by vouchers 70 0")],
+        ),
+        (
+            "UPDATE channel SET cumulative = 25, signature = (SELECT signature FROM kept WHERE cumulative = 90)
+             WHERE cumulative IS NULL",
+            vec![format!("{second} raised by vouchers 0 5")],
+        ),
+        (
+            "UPDATE channel SET deposited = 89 WHERE cumulative = 90",
+            vec![format!("{first} ceiling at most the deposit 89 90")],
+        ),
+        ("DELETE FROM channel", vec![format!("{first} channels 1 0")]),
+    ] {
+        change(changed);
+        let finds: Vec<String> = finds.iter().map(|find| format!("account {find}")).collect();
+        assert_eq!(found(&report(ledger).await), finds, "{changed}");
+        change("DELETE FROM channel");
+        change("INSERT INTO channel SELECT * FROM kept");
+    }
+    change("UPDATE channel SET base = -1");
+    assert_eq!(found(&report(ledger).await), ["totals channels readable 1 0"]);
+    change("DELETE FROM channel");
+    change("INSERT INTO channel SELECT * FROM kept");
+    assert_eq!(found(&report(ledger).await), [""; 0]);
 }
 
 #[tokio::test]
@@ -161,7 +207,11 @@ async fn a_change_behind_the_redis_stores_back_is_found() {
     assert_eq!(ledger.shards().of(&name("dave")), shard, "one page has both accounts");
     let grant = Grant { id: request_made_at(START_MS, 9), account: name("dave"), amount: NanoTon(7) };
     ledger.grant(&grant).await.unwrap();
+    let of = CHANNELS[0];
+    ledger.open_channel(&opening(of, 100, 20)).await.unwrap();
+    ledger.raise_ceiling(&name(of), &voucher(70)).await.unwrap();
     assert_eq!(found(&report(&ledger).await), [""; 0]);
+    let channel = format!("cocoon:{{{shard}}}:channel:{of}");
     let account = format!("cocoon:{{{shard}}}:account:alice");
     let totals = format!("cocoon:{{{shard}}}:totals");
     let change = |key: &str, field: &str, by: i64| {
@@ -175,7 +225,7 @@ async fn a_change_behind_the_redis_stores_back_is_found() {
             9,
             vec![
                 "totals charged 140 149",
-                "totals what came in is there or spent 307 316",
+                "totals what came in is there or spent 357 366",
                 "totals what was billed is shared out 149 140",
             ],
         ),
@@ -185,6 +235,7 @@ async fn a_change_behind_the_redis_stores_back_is_found() {
             61,
             vec!["account alice held at most the balance 160 161", "account alice held 100 161"],
         ),
+        (&channel, "cumulative", 5, vec![&*format!("account {of} raised by vouchers 50 55")]),
         // Below zero, which no account can be read with.
         (&account, "balance", -161, vec!["account alice readable 1 0"]),
     ] {

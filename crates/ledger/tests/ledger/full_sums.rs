@@ -132,6 +132,16 @@ async fn sums_are_bounded(mut subject: Subject) {
         let grant = async |bench: &Bench| bench.ledger.grant(&grant).await.map(drop);
         subject.is_bounded(Sum::Total(sum), 5, grant).await;
     }
+    // Of the same shard.
+    let channel = CHANNELS[0];
+    subject.bench.ledger.open_channel(&opening(channel, 100, 0)).await.unwrap();
+    for (cumulative, sum) in [(5, "deposits"), (10, "balances")] {
+        let raise = async |bench: &Bench| {
+            bench.ledger.raise_ceiling(&name(channel), &voucher(cumulative)).await.map(drop)
+        };
+        subject.is_bounded(Sum::Total(sum), 5, raise).await;
+    }
+    assert_eq!(subject.bench.balance(channel).await, (10, 0));
     // The operator has nine tenths.
     let request = subject.bench.bound("alice", 50).await;
     Subject::settle(&subject.bench, &subject.bench.settlement("alice", request, 50)).await.unwrap();

@@ -1,6 +1,7 @@
 //! Which calls come next: mostly such that carry a request on its way, many of any kind at any time, and some that
 //! were made before. Each is answered in every state, so that a failing case shrinks by leaving calls out.
 
+mod channels;
 mod holds;
 mod keys;
 mod manner;
@@ -14,6 +15,7 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, prop_oneof};
 use proptest::sample::select;
 use proptest::strategy::Union;
 
+use self::channels::{any_channel_call, channel_step, channels, towards_spending};
 use self::holds::{bind, extend, release, reserve, settle};
 use self::keys::{any_key_call, key_step};
 use self::manner::{ANY, USUAL};
@@ -42,7 +44,12 @@ fn onward(world: &World) -> BoxedStrategy<Call> {
         (if ended { 1 } else { 6 }, next_step(world, whose))
     });
     let mut steps: Vec<_> = begun.collect();
-    steps.extend([(6, first_step(world)), (4, withdrawal_step(world)), (2, key_step(world))]);
+    steps.extend([
+        (6, first_step(world)),
+        (4, withdrawal_step(world)),
+        (2, key_step(world)),
+        (3, channel_step(world)),
+    ]);
     Union::new_weighted(steps).boxed()
 }
 
@@ -52,7 +59,13 @@ fn first_step(world: &World) -> BoxedStrategy<Call> {
         let account = world.model.account(&account);
         if account.available() < POOR { grant(whose, USUAL) } else { reserve(whose, USUAL) }
     });
-    Union::new(each).boxed()
+    let of_channels = channels().map(|account| {
+        let whose = Just((account.clone(), request_made_at(world.model.now_ms(), world.made()))).boxed();
+        // One that has nothing more to spend is good for a refusal too.
+        let spends = reserve(whose, USUAL);
+        prop_oneof![towards_spending(world, &account), spends].boxed()
+    });
+    Union::new_weighted(each.map(|step| (4, step)).chain(of_channels.map(|step| (1, step))).collect()).boxed()
 }
 
 fn next_step(world: &World, (account, request): &Whose) -> BoxedStrategy<Call> {
@@ -100,6 +113,7 @@ fn anything(world: &World) -> BoxedStrategy<Call> {
         3 => any_withdrawal_call(world),
         3 => any_key_call(),
         2 => any_treasury_call(world),
+        3 => any_channel_call(world),
         1 => steps().prop_map(Call::Pass),
         1 => select(vec![LEASE / 2, LEASE, GRACE, DAY]).prop_map(Call::SetClockBack),
     ]
@@ -133,7 +147,8 @@ fn players() -> impl Iterator<Item = AccountId> {
 }
 
 fn an_account() -> impl Strategy<Value = AccountId> {
-    select(players().collect::<Vec<_>>())
+    let channels = select(channels().collect::<Vec<_>>());
+    prop_oneof![6 => select(players().collect::<Vec<_>>()), 1 => channels]
 }
 
 /// Mostly now.

@@ -24,6 +24,7 @@ pub(crate) async fn check(ledger: &dyn Ledger, accounts: &[AccountId], now_ms: u
         sums_agree(&totals, found.values());
         what_is_to_be_paid_is_listed(ledger, shard, &totals).await;
         replay_agrees(&journal, &totals, &found);
+        vouchers_agree(ledger, shard, &journal).await;
         buckets::agree(ledger, &journal, accounts, now_ms).await;
         let report = check_shard(ledger, shard, Replay::default(), Pace::FULL).await.unwrap();
         assert!(report.is_clean() && report.holds_compared, "{report:?}");
@@ -70,6 +71,29 @@ async fn what_is_to_be_paid_is_listed(ledger: &dyn Ledger, shard: Shard, totals:
     assert_eq!(listed, totals.withdrawing.0, "{totals:?}");
 }
 
+/// Guards against: a ceiling that no credit was given for, and credit beyond a ceiling or a deposit.
+async fn vouchers_agree(ledger: &dyn Ledger, shard: Shard, journal: &[JournalEntry]) {
+    let mut credited: BTreeMap<&AccountId, i128> = BTreeMap::new();
+    for entry in journal.iter().filter(|entry| entry.kind == JournalKind::Voucher) {
+        assert!(entry.amount > 0, "{entry:?}");
+        *credited.entry(&entry.account).or_default() += entry.amount;
+    }
+    let mut last = None;
+    loop {
+        let page = ledger.channels(shard, last.as_ref(), 2).await.unwrap();
+        let Some((newest, _)) = page.last() else { break };
+        last = Some(newest.account.clone());
+        for (channel, account) in &page {
+            let newest = channel.voucher.as_ref().map_or(channel.base.0, |voucher| voucher.cumulative.0);
+            let raised = i128::from(newest) - i128::from(channel.base.0);
+            assert_eq!(credited.remove(&channel.account).unwrap_or(0), raised, "{channel:?}");
+            assert_eq!(i128::from(account.deposited.0), raised, "{channel:?}");
+            assert!(newest <= channel.deposited.0, "{channel:?}");
+        }
+    }
+    assert!(credited.is_empty(), "vouchers of no channel: {credited:?}");
+}
+
 fn sums_agree<'a>(totals: &Totals, accounts: impl Iterator<Item = &'a Account>) {
     let mut sum = Account::default();
     for account in accounts {
@@ -109,7 +133,7 @@ fn replay_agrees(journal: &[JournalEntry], totals: &Totals, accounts: &BTreeMap<
         *balance += entry.amount;
         *shortfall += i128::from(entry.shortfall.0);
         match entry.kind {
-            JournalKind::Deposit => *deposited += entry.amount,
+            JournalKind::Deposit | JournalKind::Voucher => *deposited += entry.amount,
             JournalKind::Grant => *granted += entry.amount,
             JournalKind::Charge | JournalKind::Expiry | JournalKind::Correction | JournalKind::NoCost => {
                 *charged -= entry.amount;

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cocoon_ledger::{JournalEntry, JournalId, KeyOrder, KeyQuery, KeySet, MAX_KEY_PAGE, Shard, Whose};
+use cocoon_ledger::{
+    JournalEntry, JournalId, KeyOrder, KeyQuery, KeySet, MAX_KEY_PAGE, Shard, Whose, is_channel,
+};
 use cocoon_receipts::AccountId;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use proptest::{prop_assert, prop_assert_eq};
@@ -87,6 +89,9 @@ impl Subject {
         prop_assert_eq!(ledger.keys(&keys).await.unwrap(), model.keys(&keys));
         prop_assert_eq!(ledger.projects(account).await.unwrap(), model.projects(account));
         prop_assert_eq!(ledger.payout(account).await.unwrap(), model.payout(account));
+        if is_channel(account) {
+            prop_assert_eq!(ledger.channel(account).await.unwrap(), model.channel(account));
+        }
         Ok(())
     }
 
@@ -111,6 +116,7 @@ impl Subject {
         prop_assert_eq!(stopped, world.model.withdrawals_stopped(shard));
         let open = ledger.open_withdrawals(shard, None, MANY).await.unwrap();
         prop_assert_eq!(open, world.model.open_withdrawals(shard));
+        prop_assert_eq!(ledger.channels(shard, None, MANY).await.unwrap(), world.model.channels(shard));
         if shard == Shard(0) {
             prop_assert_eq!(ledger.decisions(0, MANY).await.unwrap(), world.model.decisions());
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cocoon_ledger::redis::{RedisLedger, Timeouts};
-use cocoon_ledger::{Booked, Grant, Ledger, LedgerError};
+use cocoon_ledger::{Booked, Channels, Grant, Ledger, LedgerError, Raised};
 use cocoon_receipts::{NanoTon, RequestId};
 
 use crate::bench::*;
@@ -46,6 +46,8 @@ async fn a_grant_waits_for_its_replica(primary: RedisServer, replica: RedisServe
     let ledger = RedisLedger::connect_within(&primary.url_of_user(), options(), timeouts).await.unwrap();
     is_granted(&ledger, &some_grant(), Booked::Booked { balance: NanoTon(500) }).await;
 
+    let [open, late, ..] = CHANNELS;
+    ledger.open_channel(&opening(open, 100, 0)).await.unwrap();
     replica.signal("STOP");
     let grant = some_grant();
     let reason = is_unavailable_soon(&ledger, &grant).await;
@@ -55,6 +57,18 @@ async fn a_grant_waits_for_its_replica(primary: RedisServer, replica: RedisServe
     // What requests do waits for no replica, as long as the primary counts on one.
     let request = RequestId::generate();
     assert_eq!(ledger.reserve(&reserve("alice", request, 100)).await.unwrap(), held(100));
+    let raised = ledger.raise_ceiling(&name(open), &voucher(60)).await.unwrap();
+    assert_eq!(raised, Raised::Raised { by: NanoTon(60) });
+    // What is known of a channel does.
+    let late = opening(late, 100, 0);
+    let closed = name(open);
+    let (opened, closed) = tokio::join!(ledger.open_channel(&late), ledger.close_channel(&closed));
+    let reasons = [opened.map(drop), closed.map(drop)].map(|answer| match answer {
+        Err(LedgerError::Unavailable(reason)) => reason,
+        answer => panic!("{answer:?}"),
+    });
+    // One waits behind the other, and perhaps for longer than it may.
+    assert!(reasons.iter().any(|reason| reason.contains("0 of 1 replicas")), "{reasons:?}");
     replica.signal("CONT");
     is_granted(&ledger, &grant, Booked::Already).await;
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cocoon_ledger::redis::{RedisLedger, Timeouts};
-use cocoon_ledger::{Appending, Booked, Grant, Ledger, LedgerError, Treasury};
+use cocoon_ledger::{
+    Appending, Booked, ChannelOpened, Channels, Grant, Ledger, LedgerError, Raised, Treasury,
+};
 use cocoon_receipts::{NanoTon, RequestId};
 use redis::cmd;
 use tokio::task::JoinSet;
@@ -69,6 +71,35 @@ async fn what_is_decided_and_what_is_read_of_it_is_on_disk() {
     assert_eq!(appended, Appending::Appended { count: 1 });
     assert_eq!(ledger.decisions(0, 10).await.unwrap(), record);
     assert_eq!(ledger.open_withdrawals(shard, None, 10).await.unwrap(), []);
+}
+
+/// Guards against: a channel that is taken for open, or closed, and is not on disk; a request that waits for its voucher's
+/// flush.
+#[tokio::test]
+async fn a_channel_opens_and_closes_on_disk_and_a_voucher_waits_for_none() {
+    let server = RedisServer::valkey(&EVERY_SECOND);
+    let timeouts = Timeouts { response: Duration::from_millis(1500), ..Timeouts::default() };
+    let ledger = RedisLedger::connect_within(&server.url_of_user(), options(), timeouts).await.unwrap();
+    let [open, late, ..] = CHANNELS;
+    let opened = ledger.open_channel(&opening(open, 100, 0)).await.unwrap();
+    assert_eq!(opened, ChannelOpened::Open);
+    flush(&server, "no");
+    let raised = ledger.raise_ceiling(&name(open), &voucher(60)).await.unwrap();
+    assert_eq!(raised, Raised::Raised { by: NanoTon(60) });
+    let request = RequestId::generate();
+    assert_eq!(ledger.reserve(&reserve(open, request, 60)).await.unwrap(), held(60));
+    for _ in 0..2 {
+        let answers = [
+            ledger.open_channel(&opening(late, 100, 0)).await.map(drop),
+            ledger.close_channel(&name(open)).await.map(drop),
+        ];
+        for answer in answers {
+            let Err(LedgerError::Unavailable(reason)) = answer else { panic!("{answer:?}") };
+            assert!(reason.contains("not on disk"), "{reason}");
+        }
+    }
+    flush(&server, "everysec");
+    assert!(ledger.close_channel(&name(open)).await.unwrap());
 }
 
 /// Guards against: calls that wait for a flush each, one after the other; calls of requests that wait behind them.

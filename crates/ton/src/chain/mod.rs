@@ -5,12 +5,14 @@
 
 mod agreement;
 mod answers;
+mod config;
 mod endpoint;
 mod error;
 mod failover;
 mod http;
 
 pub use agreement::{Disagreement, agreed};
+pub use config::{ChainConfigError, ChainEndpoint, NetworkConfig, NetworkName, read_secret};
 pub use endpoint::{ApiKey, Endpoint, EndpointConfig, EndpointUrl};
 pub use error::{ChainError, LiteServerError};
 pub use failover::Failover;

@@ -3,6 +3,7 @@
 
 mod getters;
 mod messages;
+pub mod mountains;
 
 pub use getters::RegistryRoles;
 pub use messages::RegistryMessage;

@@ -106,3 +106,46 @@ proptest! {
         let _ = WalletState::parse(&Writer::new().bytes(&data).cell().unwrap());
     }
 }
+
+fn outgoing(init: Option<ArcCell>) -> Outgoing {
+    let body = payout_body(PayoutId(7)).unwrap();
+    Outgoing { to: wallet().address(), value: OutgoingValue::Exactly(NanoTon(5)), bounce: true, init, body }
+}
+
+/// The same bytes as a batch's: a message of its kind is that of a payout with this id.
+#[test]
+fn a_request_is_signed_as_a_batch_is() {
+    let request = wallet().request(&key(), &[outgoing(None)], 1, 2, true).unwrap();
+    let same = Payout { bounce: true, ..payout(7, 5) };
+    let batch = wallet().batch(&key(), vec![same], 1, 2, true).unwrap();
+    assert_eq!((request.boc, request.body_hash), (batch.boc, batch.body_hash));
+    let most = vec![outgoing(None); MAX_PAYOUTS + 1];
+    assert!(wallet().request(&key(), &most[1..], 1, 2, false).is_ok());
+    assert_eq!(wallet().request(&key(), &most, 1, 2, false), Err(BatchError::Size));
+}
+
+#[test]
+fn a_message_that_deploys_brings_the_state() {
+    let init = crate::registry_code().unwrap();
+    let cell = |init: Option<ArcCell>| {
+        let out = outgoing(init);
+        to_send(&out.to, NanoTon(5), out.bounce, out.init.as_ref(), &out.body).unwrap()
+    };
+    let (with, without) = (cell(Some(init)), cell(None));
+    assert_eq!((with.references().len(), without.references().len()), (1, 0));
+    // One bit says that the state is in a reference.
+    assert_eq!(with.bit_len(), without.bit_len() + 1);
+}
+
+/// A redeem does not fit beside the header: it is in a cell of its own, and reads back.
+#[test]
+fn a_long_body_is_in_a_cell_of_its_own() {
+    let amount = NanoTon(u64::MAX);
+    let redeem = ChannelMessage::Redeem { amount, cumulative: amount, signature: [7; 64] };
+    for (body, references) in [(redeem.body(1).unwrap(), 1), (payout_body(PayoutId(1)).unwrap(), 0)] {
+        let sent = to_send(&wallet().address(), amount, true, None, &body).unwrap();
+        assert_eq!(sent.references().len(), references);
+        // As the chain makes it: with the sender and the times.
+        assert!(sent.bit_len() < 1023 - 267);
+    }
+}

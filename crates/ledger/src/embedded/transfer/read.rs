@@ -6,8 +6,8 @@ use cocoon_receipts::{Digest, KeyId, NanoTon, RequestId};
 use crate::embedded::book::shard_row;
 use crate::embedded::columns::{amount, corrupt, optional_text, text, usage};
 use crate::embedded::{
-    account_row, clock, holds, journal, natural, reading, requests, retention, sqlite_error, usages, used,
-    withdrawals,
+    account_row, channels, clock, holds, journal, natural, reading, requests, retention, sqlite_error,
+    usages, used, withdrawals,
 };
 use crate::rules::SUM_LIMIT;
 use crate::transfer::record::{
@@ -63,7 +63,7 @@ fn each(
 }
 
 /// Columns, table and order, and what a row is: all tables of a shard but its own row and its operators'.
-fn of_a_shard() -> [((String, &'static str, &'static str), Read); 18] {
+fn of_a_shard() -> [((String, &'static str, &'static str), Read); 19] {
     let plain = |columns: &str, table, order| (columns.to_owned(), table, order);
     let with = |first: &str, more: &str, table, order| (format!("{first}, {more}"), table, order);
     // The oldest that is remembered is the first.
@@ -87,6 +87,9 @@ fn of_a_shard() -> [((String, &'static str, &'static str), Read); 18] {
         (plain("intent, account, amount, address, state", "withdrawal", "intent"), withdrawal),
         (with(withdrawals::PAYOUT_COLUMNS, "account", "payout", "account"), payout),
         (plain("number, record", "decision", "number"), decision),
+        (plain(channels::COLUMNS, "channel", "account"), |row| {
+            channels::row(row).map(|channel| Record::Channel(Box::new(channel)))
+        }),
         (plain("account, name, value", "caps", "account, name"), cap),
         (plain("record", "api_key", "account, id"), key),
         (plain("account, id, created", "project", "account, id"), project),

@@ -12,8 +12,8 @@ use crate::embedded::requests::{self, Note};
 use crate::embedded::usages::{self, Of};
 use crate::embedded::withdrawals::Intent;
 use crate::embedded::{
-    aside, clock, documents, integer, key_registry, reading, retention, settle, sqlite_error, treasury, used,
-    withdrawals,
+    aside, channels, clock, documents, integer, key_registry, reading, retention, settle, sqlite_error,
+    treasury, used, withdrawals,
 };
 use crate::transfer::Part;
 use crate::transfer::record::{AccountState as StateOf, Finished, Hold, Recent, Record, ShardState, UsageOf};
@@ -64,6 +64,7 @@ fn one(connection: &Connection, shard: Shard, record: &Record) -> Result<(), Led
         }
         Record::Payout(of) => withdrawals::save_payout(connection, shard, &of.account, &of.payout),
         Record::Decision(of) if shard == TREASURY => treasury::insert(connection, shard, of.number, &of.text),
+        Record::Channel(channel) => channels::insert(connection, shard, channel),
         Record::Cap(cap) => key_registry::set_cap(connection, shard, &cap.account, &cap.name, &cap.value),
         Record::Key(record) => key_registry::insert(connection, shard, record),
         Record::Project(of) => {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ::redis::cmd;
 use ::redis::streams::StreamRangeReply;
-use cocoon_receipts::{Digest, ReceiptId, RequestId};
+use cocoon_receipts::{AccountId, Digest, ReceiptId, RequestId};
 
 use super::packed;
 use super::scan::{self, Fields, Scan};
@@ -17,7 +17,9 @@ use crate::transfer::record::{
     Checkpointed, Decision, Document, Hold, KeptReceiptOf, Keyset, Receipt, Record, ShardState,
 };
 use crate::treasury::TREASURY;
-use crate::{Books, JournalId, Kept, Ledger, LedgerError, Retention, Shard, Withdrawals};
+use crate::{
+    Books, Channels, JournalId, Kept, Ledger, LedgerError, MAX_CHANNELS, Retention, Shard, Withdrawals,
+};
 
 /// Keys that one step asks for.
 const STEP: usize = 500;
@@ -71,6 +73,7 @@ impl RedisLedger {
         self.read_open_holds(k, pages).await?;
         self.read_days(k, pages).await?;
         self.read_hashes(k, pages).await?;
+        self.read_channels(shard, pages).await?;
         self.read_journal(shard, pages).await?;
         if shard == TREASURY {
             self.read_decisions(k, pages).await?;
@@ -197,6 +200,18 @@ impl RedisLedger {
             }
         }
         Ok(())
+    }
+
+    async fn read_channels(&self, shard: Shard, pages: &mut Pages) -> Result<(), LedgerError> {
+        let mut last: Option<AccountId> = None;
+        loop {
+            let channels = self.channels(shard, last.as_ref(), MAX_CHANNELS).await?;
+            let Some((channel, _)) = channels.last() else { return Ok(()) };
+            last = Some(channel.account.clone());
+            for (channel, _) in channels {
+                pages.put(Record::Channel(Box::new(channel))).await?;
+            }
+        }
     }
 
     async fn read_journal(&self, shard: Shard, pages: &mut Pages) -> Result<(), LedgerError> {

@@ -119,6 +119,7 @@ fn note(accounts: &mut Accounts, name: &str) -> Option<()> {
             "withdrawals-stopped",
             "withdrawals-open",
             "decisions",
+            "channels",
             // Over soon, and not carried.
             "treasury-lease",
             "retention",
@@ -127,8 +128,8 @@ fn note(accounts: &mut Accounts, name: &str) -> Option<()> {
         return whole.contains(&name).then_some(());
     };
     match kind {
-        "account" | "caps" | "payout" | "key-records" | "key-ids" | "projects" | "recent" | "requests"
-        | "slots" | "running" => {
+        "account" | "caps" | "channel" | "payout" | "key-records" | "key-ids" | "projects" | "recent"
+        | "requests" | "slots" | "running" => {
             accounts.entry(of.parse().ok()?).or_default();
         }
         "used" => {
@@ -168,6 +169,8 @@ mod tests {
             k.stopped(),
             k.open_withdrawals(),
             k.decisions(),
+            k.channels(),
+            k.channel(&account),
             k.treasury_lease(),
             k.retention(),
             k.cursors(),

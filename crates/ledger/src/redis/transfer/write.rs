@@ -6,6 +6,7 @@ use cocoon_receipts::AccountId;
 use super::packed::{pack_aside, pack_finished, pack_kept, pack_recent, pack_withdrawal};
 use super::read_accounts::score;
 use crate::redis::RedisLedger;
+use crate::redis::channels;
 use crate::redis::functions::{Function, fcall};
 use crate::redis::key_registry::members_of;
 use crate::redis::names::{self, ShardKeys};
@@ -88,6 +89,11 @@ impl Commands {
             Record::Decision(of) if k.0 == TREASURY => {
                 let id = format!("0-{}", of.number);
                 self.pipeline.cmd("XADD").arg(k.decisions()).arg(id).arg("d").arg(&of.text);
+            }
+            Record::Channel(channel) => {
+                let account = &channel.account;
+                self.pipeline.cmd("ZADD").arg(k.channels()).arg(0).arg(account.as_str());
+                self.set_all(k.channel(account), &channels::fields(channel));
             }
             Record::Cap(cap) => self.set(k.caps(&cap.account), &cap.name, &cap.value),
             Record::Key(record) => self.key(record)?,

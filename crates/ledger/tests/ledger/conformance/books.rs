@@ -12,7 +12,7 @@ pub(super) async fn accounts_are_listed_by_name_in_pages(bench: &Bench) {
     }
     bench.settle(&bench.settlement(charged_only, bench.request(), 5)).await;
     for shard in bench.ledger.shards().all() {
-        let mut expected: Vec<AccountId> = accounts().collect();
+        let mut expected: Vec<AccountId> = ACCOUNTS.map(name).into();
         expected.retain(|account| bench.ledger.shards().of(account) == shard);
         let mut found: Vec<AccountId> = Vec::new();
         loop {

@@ -2,6 +2,7 @@
 //! random test holds both stores against it.
 
 mod booking;
+mod channels;
 mod debt;
 mod holds;
 mod key_registry;
@@ -14,11 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cocoon_ledger::{
-    Account, Checkpoint, JournalEntry, JournalId, JournalKind, KeyRecord, Limits, OperatorTotals, Payout,
-    Reserve, Shard, ShardCount, Totals,
+    Account, Channel, Checkpoint, JournalEntry, JournalId, JournalKind, KeyRecord, Limits, OperatorTotals,
+    Payout, Reserve, Shard, ShardCount, Totals,
 };
 use cocoon_receipts::{AccountId, Digest, KeyId, NanoTon, OperatorId, ProjectId, ReceiptId, RequestId};
 
+pub(crate) use channels::Refused;
 use users::{Taken, User};
 use withdrawals::Intent;
 pub(crate) use withdrawals::WithdrawalEnd;
@@ -95,6 +97,7 @@ pub(crate) struct Model {
     payouts: BTreeMap<AccountId, Payout>,
     intents: BTreeMap<(Shard, RequestId), Intent>,
     stopped: BTreeMap<Shard, String>,
+    channels: BTreeMap<AccountId, Channel>,
     decisions: Vec<String>,
     /// Whose it is, and until when.
     lease: Option<(String, u64)>,
@@ -136,6 +139,7 @@ impl Model {
             payouts: BTreeMap::new(),
             intents: BTreeMap::new(),
             stopped: BTreeMap::new(),
+            channels: BTreeMap::new(),
             decisions: Vec::new(),
             lease: None,
         }

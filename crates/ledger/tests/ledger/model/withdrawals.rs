@@ -2,7 +2,7 @@
 
 use cocoon_ledger::{
     ADDRESS_DELAY, JournalKind, OpenWithdrawal, Payout, PendingAddress, Shard, TonAddress, Withdrawal,
-    WithdrawalBegun, WithdrawalEnded, WithdrawalRefusal,
+    WithdrawalBegun, WithdrawalEnded, WithdrawalRefusal, is_channel,
 };
 use cocoon_receipts::{AccountId, NanoTon, RequestId};
 
@@ -68,6 +68,9 @@ impl Model {
         let Withdrawal { account, intent, amount } = withdrawal;
         if i128::from(amount.0) >= TOO_MUCH {
             return Err(Overflow);
+        }
+        if is_channel(account) {
+            return Ok(WithdrawalBegun::Refused(WithdrawalRefusal::OfChannel));
         }
         let id = self.id(account, *intent);
         if let Some(known) = self.intents.get(&id) {

@@ -22,6 +22,8 @@ async fn exported() -> (TempDir, PathBuf) {
     }
     let decided = ["first", "second"].map(str::to_owned);
     bench.ledger.append_decisions(0, &decided).await.unwrap();
+    bench.ledger.open_channel(&opening(CHANNELS[0], 100, 0)).await.unwrap();
+    bench.ledger.raise_ceiling(&name(CHANNELS[0]), &voucher(60)).await.unwrap();
     let file = folder.path().join("export");
     export(&bench.url, &file).await.unwrap();
     (folder, file)
@@ -78,6 +80,10 @@ async fn a_file_that_is_not_whole_is_refused_before_anything_is_written() {
     let keyset = "{\"keyset\":{\"bytes\":\"AAAA\"}}";
     let strange = "{\"years\":{}}";
     let cap = "{\"cap\":{\"account\":\"alice\",\"name\":\"revoked:key\",\"value\":\"soon\"}}";
+    let channel = *lines.iter().find(|line| line.starts_with("{\"channel\":")).unwrap();
+    let unbounded = channel.replace("\"deposited\":\"100\"", "\"deposited\":\"59\"");
+    let misnamed = channel.replace("channel:aaaa", "channel:AAAA");
+    let unsigned = channel.replace("\"signature\":\"", "\"signature\":\"00");
     let decided = lines.iter().position(|line| line.starts_with("{\"decision\":")).unwrap();
     let (before, [first, second, after @ ..]) = lines.split_at(decided) else { panic!("two are decided") };
     let empty_decision = first.replace("\"first\"", "\"\"");
@@ -94,6 +100,10 @@ async fn a_file_that_is_not_whole_is_refused_before_anything_is_written() {
         ([&lines[..1], &lines[last..], &lines[1..]].concat(), "a record before its shard"),
         ([lines, &[strange]].concat(), "a record of another kind"),
         ([lines, &[cap]].concat(), "a cap that no operation reads"),
+        ([&lines[..1], &[channel], &lines[1..]].concat(), "a channel before its shard"),
+        ([lines, &[&unbounded]].concat(), "a channel with a ceiling above its deposit"),
+        ([lines, &[&misnamed]].concat(), "a channel under another name"),
+        ([lines, &[&unsigned]].concat(), "a voucher with a signature of another length"),
         ([&["{\"format\":\"cocoon-ledger\"}"], &lines[1..]].concat(), "another first line"),
     ] {
         is_refused(sealed(&lines).as_bytes(), why).await;
@@ -107,6 +117,23 @@ async fn a_file_that_is_not_whole_is_refused_before_anything_is_written() {
     std::fs::write(&changed, whole).unwrap();
     let (url, _folder) = empty(To::Embedded);
     import(&url, &changed).await.unwrap();
+}
+
+/// Guards against: a ceiling that nobody paid for.
+#[tokio::test]
+async fn a_ceiling_that_the_journal_does_not_make_is_not_taken_over() {
+    let (folder, file) = exported().await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lowered = text.replace("\"cumulative\":\"60\"", "\"cumulative\":\"59\"");
+    assert_ne!(lowered, text);
+    let mut lines: Vec<&str> = lowered.lines().collect();
+    lines.pop();
+    let changed = folder.path().join("changed");
+    std::fs::write(&changed, sealed(&lines)).unwrap();
+    let (url, _folder) = empty(To::Embedded);
+    let refused = import(&url, &changed).await;
+    let Err(TransferError::Incomplete(why)) = refused else { panic!("{refused:?}") };
+    assert!(matches!(*why, TransferError::Books { .. }), "{why}");
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cocoon_ledger::{
-    ADDRESS_DELAY, Budget, Credit, Expired, Grant, KeptDocument, KeyRecord, KeyScope, Limits, Period,
-    Reserve, Reserved, Settled, Settlement, Whose, Width, Withdrawal, WithdrawalBegun, Work,
+    ADDRESS_DELAY, Budget, ChannelOpening, Credit, Expired, Grant, KeptDocument, KeyRecord, KeyScope, Limits,
+    Period, Reserve, Reserved, Settled, Settlement, Whose, Width, Withdrawal, WithdrawalBegun, Work,
 };
 use cocoon_receipts::{Digest, NanoTon, RequestId};
 
@@ -136,6 +136,7 @@ async fn fill(bench: &Bench) -> Filled {
     let withdrawals = withdrawals(bench).await;
     let decided = ["of \"any\" text | ü".to_owned(), "\n\0".to_owned()];
     ledger.append_decisions(0, &decided).await.unwrap();
+    channels(bench).await;
     // Whoever held it there, here he asks for it again.
     ledger.hold_lease("settler", LEASE).await.unwrap();
     bench.pass(Duration::from_secs(3600)).await;
@@ -172,6 +173,39 @@ fn keyset_b() -> Digest {
     keyset("b")
 }
 
+/// One with a voucher and a hold, one that is closed, one without a voucher.
+async fn channels(bench: &Bench) {
+    let ledger = bench.ledger.as_ref();
+    let [spending, closed, fresh, _] = CHANNELS;
+    for (channel, base) in [(spending, 120), (closed, 0), (fresh, 7)] {
+        ledger.open_channel(&opening(channel, 900, base)).await.unwrap();
+    }
+    for (channel, cumulative) in [(spending, 400), (closed, 50)] {
+        ledger.raise_ceiling(&name(channel), &voucher(cumulative)).await.unwrap();
+    }
+    let request = bench.bound(spending, 100).await;
+    assert_eq!(bench.settle(&bench.settlement(spending, request, 60)).await, charged(60));
+    bench.hold(spending, 30).await;
+    assert!(ledger.close_channel(&name(closed)).await.unwrap());
+}
+
+async fn channels_go_on(bench: &Bench) -> Vec<String> {
+    let ledger = bench.ledger.as_ref();
+    let mut said = Vec::new();
+    for channel in CHANNELS {
+        for cumulative in [7, 50, 400, 901] {
+            said.push(told(ledger.raise_ceiling(&name(channel), &voucher(cumulative)).await));
+        }
+        let other = ChannelOpening { payer_key: [8; 32], ..opening(channel, 2000, 0) };
+        for opening in [opening(channel, 1000, 500), other] {
+            said.push(told(ledger.open_channel(&opening).await));
+        }
+        said.push(told(ledger.raise_ceiling(&name(channel), &voucher(901)).await));
+    }
+    said.push(told(ledger.close_channel(&name(CHANNELS[2])).await));
+    said
+}
+
 /// What is called afterwards: repetitions, late receipts, limits, and the ends of what is open.
 async fn goes_on(bench: &Bench, filled: &Filled) -> Vec<String> {
     let ledger = bench.ledger.as_ref();
@@ -199,6 +233,7 @@ async fn goes_on(bench: &Bench, filled: &Filled) -> Vec<String> {
     for after in [1, 2, 2] {
         said.push(told(ledger.append_decisions(after, &decided).await));
     }
+    said.extend(channels_go_on(bench).await);
     let stopped = Withdrawal { account: name("erin"), ..filled.withdrawals[0].clone() };
     let intent = request_made_at(bench.now_ms(), 901);
     said.push(told(ledger.withdraw_begin(&Withdrawal { intent, ..stopped }).await));

@@ -24,6 +24,10 @@ pub(super) async fn reads(bench: &Bench, keyset: Digest) -> Vec<String> {
         said.push(told(ledger.holds(shard).await));
         said.push(told(ledger.withdrawals_stopped(shard).await));
         said.push(told(ledger.open_withdrawals(shard, None, 1000).await));
+        let channels = ledger.channels(shard, None, 500).await.unwrap();
+        let signatures: Vec<_> =
+            channels.iter().map(|(channel, _)| channel.voucher.as_ref().map(|of| of.signature)).collect();
+        said.push(format!("{channels:?} {signatures:?}"));
         let mut journal = ledger.journal(shard, None, 1000).await.unwrap();
         journal.iter_mut().for_each(|entry| entry.id.0.clear());
         said.push(format!("{journal:?}"));
