@@ -162,18 +162,18 @@ impl Channels {
     ///
     /// # Errors
     /// 400 with the rule that it breaks; 403 where it was closed here; 503.
-    async fn open(&self, channel: &Address) -> Result<AccountId, Failure> {
+    async fn open(&self, channel: &Address) -> Result<(), Failure> {
         let account = account_of(channel)?;
         let _place = self.looks.try_acquire().map_err(|_| Failure::overloaded())?;
         let Accepted { terms, state, .. } = self.look(channel).await?;
         let opening = ChannelOpening {
-            account: account.clone(),
+            account,
             payer_key: *terms.payer_key.as_bytes(),
             deposited: state.deposited,
             settled: state.settled,
         };
         match self.ledger.open_channel(&opening).await.map_err(Failure::of_ledger)? {
-            ChannelOpened::Open => Ok(account),
+            ChannelOpened::Open => Ok(()),
             ChannelOpened::Closed => Err(Failure::channel_closed()),
             // The address commits to the key.
             ChannelOpened::OtherKey => Err(Failure::internal()),

@@ -521,6 +521,7 @@ mod tests {
             limited(Holder::Key, Limit::Concurrency, Some(5)),
             Failure::store_down(),
             Failure::issuer_unavailable(),
+            Failure::chain_unavailable(),
             Failure::no_backend(),
             Failure::overloaded(),
             Failure::backend_refused(),
@@ -535,6 +536,9 @@ mod tests {
             Failure::content_encoding(),
             refusal(false),
             Failure::refused(Refusal::Revoked),
+            Failure::unknown_channel(),
+            Failure::channel_exhausted(cocoon_receipts::NanoTon(2)),
+            Failure::channel_closed(),
             limited(Holder::Key, Limit::Requests, None),
             limited(Holder::Key, Limit::Budget, Some(5)),
             Failure::backend_failed(),
@@ -607,6 +611,12 @@ mod tests {
             Failure::backend_refused(),
             Failure::deadline(),
             Failure::internal(),
+            Failure::unknown_channel(),
+            Failure::channel_exhausted(needed),
+            Failure::channel_closed(),
+            Failure::channel_not_accepted("the channel is not open"),
+            Failure::no_channels(),
+            Failure::chain_unavailable(),
         ];
         let mut got = String::new();
         for failure in failures {

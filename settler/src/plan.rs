@@ -150,8 +150,6 @@ pub fn plan(owing: &Owing, treasury: &Treasury, network: Network, config: &Payou
         due(owing, treasury, network, config, now, &mut plan.held)
     };
     let most = config.most_payouts.clamp(1, MOST_PAYOUTS);
-    let calls = owing.calls.len().min(MOST_CALLS).min(most);
-    due.truncate(most.saturating_sub(2 * calls));
     let mut purse = Purse {
         wallet: treasury.balance(),
         platform: platform(owing, treasury),
@@ -162,7 +160,10 @@ pub fn plan(owing: &Owing, treasury: &Treasury, network: Network, config: &Payou
     };
     plan.held.extend(owing.lost.iter().map(|(channel, lost)| Held::Lost { channel: *channel, lost: *lost }));
     let mut id = treasury.next_payout();
-    for Calling { account, address, call, brings } in &owing.calls[..calls] {
+    for Calling { account, address, call, brings } in &owing.calls {
+        if plan.payouts.len() == MOST_CALLS.min(most) {
+            break;
+        }
         let to = Payee(*address);
         if treasury.held().contains(&to) {
             plan.held.push(Held::SentBack { to });
@@ -176,6 +177,8 @@ pub fn plan(owing: &Owing, treasury: &Treasury, network: Network, config: &Payou
         plan.payouts.push(Begun { id, to, amount: CHANNEL_VALUE, of });
         id = Number(id.0.saturating_add(1));
     }
+    // Only what is really told to channels takes the place of others.
+    due.truncate(most.saturating_sub(2 * plan.payouts.len()));
     for (to, amount, of) in due {
         if let Err(held) = purse.take(&to, amount, config) {
             // Time makes room under the cap, and money under what a user waits for: nobody else takes it before.

@@ -7,11 +7,12 @@
 
 mod channels;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cocoon_ledger::{Appending, Booked, Credit, LedgerError, WithdrawalEnded};
-use cocoon_receipts::{Digest, NanoTon};
+use cocoon_receipts::{AccountId, Digest, NanoTon};
 use cocoon_ton::chain::{Account, Chain, ChainError, Disagreement, Failover, MAX_PAGE, Status};
 use cocoon_ton::{BatchError, CellError, KeyPair, Network, Transaction, TransactionId, Wallet, WalletState};
 
@@ -102,6 +103,8 @@ pub struct Settler {
     /// Records that `treasury` is made of.
     records: u64,
     round: channels::Round,
+    /// Channels that the chain had closed, which nothing can be told, and when that was seen.
+    closed: BTreeMap<AccountId, u32>,
     /// Transactions that are asked for at once: fewer where they are so large that no answer holds more.
     page: u8,
 }
@@ -129,6 +132,7 @@ impl Settler {
             treasury,
             records: 0,
             round,
+            closed: BTreeMap::new(),
             page: MAX_PAGE,
         })
     }
@@ -370,7 +374,7 @@ impl Settler {
 
     async fn credit(
         &self,
-        account: cocoon_receipts::AccountId,
+        account: AccountId,
         amount: NanoTon,
         id: TransactionId,
     ) -> Result<(), SettlerError> {
@@ -494,7 +498,7 @@ impl Settler {
     ///
     /// # Errors
     /// [`SettlerError`], where the chain cannot be asked about a channel.
-    pub async fn plan(&self, mut owing: Owing, now: u32) -> Result<Plan, SettlerError> {
+    pub async fn plan(&mut self, mut owing: Owing, now: u32) -> Result<Plan, SettlerError> {
         self.find_calls(&mut owing, now).await?;
         Ok(plan(&owing, &self.treasury, self.settings.network, &self.settings.payouts, now))
     }

@@ -43,10 +43,15 @@ const wallet = client.open(WalletContractV5R1.create({
   publicKey: key.publicKey, walletId: { networkGlobalId: GLOBAL_ID },
 }));
 
-const terms = beginCell().storeAddress(wallet.address).storeBuffer(vouchers.publicKey).storeAddress(RECEIVER)
-  .storeUint(CLOSE_DELAY, 32).storeUint(1, 64).endCell();
-const data = beginCell().storeUint(0, 2).storeCoins(0).storeCoins(0).storeUint(0, 32).storeRef(terms).endCell();
-const init = { code: CODE, data };
+/** Code and storage of a channel with these terms. */
+function newChannel(receiver, closeDelay) {
+  const terms = beginCell().storeAddress(wallet.address).storeBuffer(vouchers.publicKey).storeAddress(receiver)
+    .storeUint(closeDelay, 32).storeUint(1, 64).endCell();
+  const data = beginCell().storeUint(0, 2).storeCoins(0).storeCoins(0).storeUint(0, 32).storeRef(terms).endCell();
+  return { code: CODE, data };
+}
+
+const init = newChannel(RECEIVER, CLOSE_DELAY);
 const channel = contractAddress(0, init);
 
 /** Sends one message to the channel, and waits until the wallet has run the request. */
@@ -122,7 +127,7 @@ async function refused(asking, status, code) {
   assert.deepEqual([found, json.error.code], [status, code], JSON.stringify(json));
 }
 
-const toOpen = () => ask('POST', '/channels', undefined, { address: channel.toString() });
+const toOpen = (address = channel) => ask('POST', '/channels', undefined, { address: address.toString() });
 const read = async (bearer) => (await ask('GET', `/channels/${channel}`, bearer)).json;
 
 async function opens() {
@@ -178,6 +183,13 @@ async function triesWhatIsTheReceivers() {
 const parts = {
   async pays() {
     const first = await opens();
+    // Others that are as good, but for whom they pay and how soon they can be left.
+    for (const other of [newChannel(wallet.address, CLOSE_DELAY), newChannel(RECEIVER, CLOSE_DELAY - 1)]) {
+      const to = contractAddress(0, other);
+      await send(0x50430101, TON, undefined, { to, init: other });
+      await eventually('it is there', () => client.isContractDeployed(to));
+      await refused(toOpen(to), 400, 'channel_not_accepted');
+    }
     await refused(complete(token(1n)), 402, 'insufficient_balance');
     await refused(complete(token(200n * MILLI, { by: key })), 401, 'invalid_api_key');
     await refused(complete(token(200n * MILLI, { globalId: -239 })), 401, 'invalid_api_key');

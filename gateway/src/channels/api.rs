@@ -8,8 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use cocoon_openapi::channels::{ChannelOf, ChannelOffer, NewChannel};
 use cocoon_openapi::{ApiError, CHANNELS_PATH};
-use cocoon_receipts::AccountId;
-use cocoon_ton::{Address, PAY_CHANNEL_HASH, Workchain};
+use cocoon_ton::{Address, PAY_CHANNEL_HASH};
 use http::HeaderMap;
 
 use super::{Channels, account_of};
@@ -48,9 +47,9 @@ async fn open(
     let channels = gateway.channels()?;
     let NewChannel { address } = asked::json(&headers, body).await?;
     let address = channels.parse(&address)?;
-    let account = channels.open(&address).await?;
+    channels.open(&address).await?;
     tracing::info!(channel = %address, "opened");
-    channels.show_channel(&account).await.map(Json)
+    channels.show_channel(&address).await.map(Json)
 }
 
 /// How the voucher's own channel stands.
@@ -60,8 +59,8 @@ async fn read(
     headers: HeaderMap,
 ) -> Result<Json<ChannelOf>, Failure> {
     let channels = gateway.channels()?;
-    let account = channels.owned(&address, &headers).await?;
-    channels.show_channel(&account).await.map(Json)
+    let address = channels.owned(&address, &headers).await?;
+    channels.show_channel(&address).await.map(Json)
 }
 
 /// No voucher of it is taken any more; once nothing runs on it, the settler closes the contract.
@@ -71,12 +70,12 @@ async fn close(
     headers: HeaderMap,
 ) -> Result<Json<ChannelOf>, Failure> {
     let channels = gateway.channels()?;
-    let account = channels.owned(&address, &headers).await?;
-    if !channels.ledger.close_channel(&account).await.map_err(Failure::of_ledger)? {
+    let address = channels.owned(&address, &headers).await?;
+    if !channels.ledger.close_channel(&account_of(&address)?).await.map_err(Failure::of_ledger)? {
         return Err(Failure::unknown_channel());
     }
-    tracing::info!(channel = %account, "closed by its payer");
-    channels.show_channel(&account).await.map(Json)
+    tracing::info!(channel = %address, "closed by its payer");
+    channels.show_channel(&address).await.map(Json)
 }
 
 impl Channels {
@@ -91,28 +90,25 @@ impl Channels {
         })
     }
 
-    /// The account of the channel at `address`, of which the request brings a voucher.
-    async fn owned(&self, address: &str, headers: &HeaderMap) -> Result<AccountId, Failure> {
+    /// The channel at `address`, of which the request brings a voucher.
+    async fn owned(&self, address: &str, headers: &HeaderMap) -> Result<Address, Failure> {
         let token = authenticate::voucher(headers)?.ok_or_else(Failure::no_key)?;
-        let key = self.identify(&token).await?;
-        let asked = account_of(&self.parse(address)?)?;
-        if key.sub == asked {
-            Ok(asked)
+        self.identify(&token).await?;
+        if token.channel == self.parse(address)? {
+            Ok(token.channel)
         } else {
             Err(Failure::forbidden("The voucher is of another channel."))
         }
     }
 
-    async fn show_channel(&self, account: &AccountId) -> Result<ChannelOf, Failure> {
-        let found = self.ledger.channel(account).await.map_err(Failure::of_ledger)?;
+    async fn show_channel(&self, address: &Address) -> Result<ChannelOf, Failure> {
+        let account = account_of(address)?;
+        let found = self.ledger.channel(&account).await.map_err(Failure::of_ledger)?;
         let channel = found.ok_or_else(Failure::unknown_channel)?;
-        let state = self.ledger.account(account).await.map_err(Failure::of_ledger)?;
-        let mut hash = [0; 32];
-        let digits = account.as_str().rsplit(':').next().unwrap_or_default();
-        hex::decode_to_slice(digits, &mut hash).map_err(|_| Failure::internal())?;
+        let state = self.ledger.account(&account).await.map_err(Failure::of_ledger)?;
         Ok(ChannelOf {
             object: "channel".to_owned(),
-            address: self.show(&Address::new(Workchain::Basechain, hash)),
+            address: self.show(address),
             status: if channel.closed { "closed" } else { "open" }.to_owned(),
             deposited: channel.deposited,
             ceiling: channel.ceiling(),

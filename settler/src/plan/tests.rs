@@ -1,3 +1,5 @@
+mod calls;
+
 use cocoon_ledger::TonAddress;
 use cocoon_receipts::{AccountId, RequestId};
 use cocoon_ton::{CellHash, GlobalId};

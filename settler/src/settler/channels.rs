@@ -8,10 +8,14 @@ use cocoon_ton::{CellHash, ChannelState, ChannelStorage, PAY_CHANNEL_HASH, Phase
 
 use super::{Settler, SettlerError};
 use crate::channels::Standing;
+use crate::decision::Payee;
 use crate::plan::{Calling, Owing};
 
 /// Channels that are looked at in one step: an endpoint answers so many questions a second.
 const AT_ONCE: usize = 20;
+
+/// How long a channel that was seen closed is not asked about again, seconds.
+const CLOSED_FOR: u32 = 3600;
 
 /// How far the round is that looks at all channels, and when the next one begins.
 #[derive(Debug, Default)]
@@ -53,23 +57,38 @@ impl Settler {
         Ok(any)
     }
 
-    /// Finds what channels are to be told that are due and, by what the chain says now, can do it.
-    pub(super) async fn find_calls(&self, owing: &mut Owing, now: u32) -> Result<(), SettlerError> {
+    /// Finds what channels are to be told that are due and, by what the chain says now, can do it. So many are looked
+    /// at in one step; none that was seen closed a while ago, or that nothing is sent to until a person has looked.
+    pub(super) async fn find_calls(&mut self, owing: &mut Owing, now: u32) -> Result<(), SettlerError> {
+        self.closed.retain(|_, seen| now < seen.saturating_add(CLOSED_FOR));
+        let mut looks = 0;
         for one in &owing.channels {
             let books = self.treasury.channel(&one.account);
             let Some(call) = one.call(&books, &self.settings.payouts, now) else { continue };
-            if owing.calls.len() + owing.lost.len() == AT_ONCE {
-                break;
+            let (account, address, brings) = (one.account.clone(), one.address, one.owes(&books));
+            let calling = Calling { account, address, call, brings };
+            if self.treasury.held().contains(&Payee(address)) {
+                owing.calls.push(calling);
+                continue;
             }
-            let brings = one.owes(&books);
-            match self.look(one).await? {
-                Some(state) if state.phase != Phase::Closed => {
-                    let (account, address) = (one.account.clone(), one.address);
-                    owing.calls.push(Calling { account, address, call, brings });
+            if !self.closed.contains_key(&one.account) {
+                if looks == AT_ONCE {
+                    continue;
                 }
-                // There is nothing left in it.
-                _ if brings == 0 => {}
-                _ => owing.lost.push((one.address, brings)),
+                looks += 1;
+                match self.look(one).await? {
+                    // An endpoint that is behind, or rent that nobody has paid.
+                    None => continue,
+                    Some(state) if state.phase != Phase::Closed => {
+                        owing.calls.push(calling);
+                        continue;
+                    }
+                    Some(_) => drop(self.closed.insert(one.account.clone(), now)),
+                }
+            }
+            // There may be nothing left that it owes.
+            if brings > 0 {
+                owing.lost.push((address, brings));
             }
         }
         Ok(())

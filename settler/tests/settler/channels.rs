@@ -15,6 +15,8 @@ use crate::mortal::{Fate, WHENS, When, born};
 use crate::world::{TON, World, account, full, operator};
 
 const DELAY: u32 = 3600;
+/// How long a channel that was seen closed is not asked about, seconds.
+const CLOSED_FOR: u32 = 3600;
 const DEPOSIT: u64 = 5 * TON;
 
 /// Who pays by a channel: a wallet and the key of its vouchers.
@@ -239,6 +241,32 @@ async fn a_channel_that_was_closed_before_it_paid_is_named() {
     assert!(held.contains(&Held::Lost { channel: payer.address, lost: 2 * TON }), "{held:?}");
     assert_eq!(redeemed(&world).await, []);
     world.assert_closes(&settler).await;
+}
+
+/// Anybody can open a channel and close it alone. The chain is not asked about it for ever.
+#[tokio::test]
+async fn a_channel_that_its_payer_closed_alone_costs_no_more_calls() {
+    let (world, payer) = (World::open().await, Payer::new(50));
+    let fate = Fate::new(&[]);
+    let (mut settler, _life) = born(&world, &fate);
+    world.run(&mut settler).await;
+    let calls = async |settler: &mut Settler| {
+        let before = fate.calls();
+        assert_eq!(settler.step(world.now()).await.unwrap(), Step::Idle(Vec::new()));
+        fate.calls() - before
+    };
+    let without = calls(&mut settler).await;
+    payer.open(&world).await;
+    payer.send(&world, TON / 10, ChannelMessage::StartClose).await;
+    world.pass(DELAY).await;
+    payer.send(&world, TON / 10, ChannelMessage::Finalize).await;
+    assert_eq!(payer.state(&world).await.phase, Phase::Closed);
+    assert!(calls(&mut settler).await > without, "it is looked at, and taken for closed");
+    assert_eq!(calls(&mut settler).await, without);
+    world.pass(CLOSED_FOR - 1).await;
+    assert_eq!(calls(&mut settler).await, without);
+    world.pass(1).await;
+    assert_eq!(calls(&mut settler).await, without + 1, "an endpoint may have lied");
 }
 
 /// What a settler sends that asks for less than was paid: the contract refuses it, and the fees come back.
