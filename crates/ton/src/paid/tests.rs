@@ -122,3 +122,71 @@ fn what_bounced_elsewhere_or_was_no_payout_names_none() {
         assert_eq!(judged(&|transaction| transaction.in_message.as_mut().unwrap().body = body.clone()), None);
     }
 }
+
+/// A channel's bounce names its payout as others do; only what the receiver asks is told to a channel.
+#[test]
+fn a_channel_that_sends_back_what_it_was_told_names_the_payout() {
+    let recorded = recorded();
+    let signature = [7; 64];
+    let (amount, cumulative) = (NanoTon(5), NanoTon(6));
+    for (message, known) in [
+        (ChannelMessage::Redeem { amount, cumulative, signature }, true),
+        (ChannelMessage::RedeemAndClose { amount, cumulative, signature }, true),
+        (ChannelMessage::ReceiverClose, true),
+        (ChannelMessage::Deposit, false),
+        (ChannelMessage::StartClose, false),
+        (ChannelMessage::Paid { amount }, false),
+    ] {
+        let mut transaction = recorded.transaction("bounce");
+        let body = Writer::new().uint(32, 0xffff_ffff).uint(32, message.op().into()).uint(64, 9);
+        transaction.in_message.as_mut().unwrap().body = body.cell().unwrap();
+        let named = bounced_payout(&recorded.treasury(), &transaction).map(|(id, ..)| id);
+        assert_eq!(named, known.then_some(PayoutId(9)), "{message:?}");
+    }
+}
+
+fn answered(change: impl FnOnce(&mut Transaction)) -> Option<ChannelAnswer> {
+    let mut transaction = recorded().transaction("deposit");
+    let Some(Message { direction: Direction::Internal(internal), body, .. }) = &mut transaction.in_message
+    else {
+        panic!("a deposit comes by a message")
+    };
+    internal.value = NanoTon(100);
+    *body = ChannelMessage::Paid { amount: NanoTon(100) }.body(9).unwrap();
+    change(&mut transaction);
+    channel_answer(&recorded().treasury(), &transaction)
+}
+
+fn says(message: ChannelMessage) -> impl FnOnce(&mut Transaction) {
+    move |transaction| transaction.in_message.as_mut().unwrap().body = message.body(9).unwrap()
+}
+
+#[test]
+fn a_channels_answer_says_what_it_paid_of_what_came() {
+    let answer = answered(|_| {}).unwrap();
+    assert_eq!((answer.id, answer.paid, answer.value), (PayoutId(9), NanoTon(100), NanoTon(100)));
+    let less = answered(says(ChannelMessage::Paid { amount: NanoTon(40) })).unwrap();
+    assert_eq!((less.paid, less.value), (NanoTon(40), NanoTon(100)));
+    let rest = answered(says(ChannelMessage::Excesses)).unwrap();
+    assert_eq!((rest.paid, rest.value), (NanoTon::ZERO, NanoTon(100)));
+}
+
+#[test]
+fn what_is_no_answer_is_none() {
+    assert_eq!(answered(says(ChannelMessage::Paid { amount: NanoTon(101) })), None, "more than came");
+    for message in [ChannelMessage::Refund { amount: NanoTon(1) }, ChannelMessage::Deposit] {
+        assert_eq!(answered(says(message)), None, "{message:?}");
+    }
+    assert_eq!(answered(|transaction| transaction.account[0] ^= 1), None);
+    assert_eq!(answered(|transaction| transaction.in_message = None), None);
+    let sends = |transaction: &mut Transaction| {
+        transaction.out_messages = recorded().transaction("batch").out_messages;
+    };
+    assert_eq!(answered(sends), None, "it made the wallet send something");
+    let bounced = |transaction: &mut Transaction| {
+        if let Some(Message { direction: Direction::Internal(internal), .. }) = &mut transaction.in_message {
+            internal.bounced = true;
+        }
+    };
+    assert_eq!(answered(bounced), None);
+}

@@ -70,6 +70,8 @@ fn only_what_is_told_takes_the_place_of_a_payout() {
     assert_eq!(plan.held, [Held::SentBack { to: payee(7) }]);
     let possible = Owing { calls: vec![redeem(7, TON), redeem(3, 9 * TON)], ..held };
     assert_eq!(payees(&told.plan(&possible, &config)), [payee(3)]);
+    let two = Owing { calls: vec![redeem(3, 9 * TON), redeem(4, 9 * TON)], ..Owing::default() };
+    assert_eq!(payees(&told.plan(&two, &config)), [payee(3)]);
 }
 
 #[test]
