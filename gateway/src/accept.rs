@@ -13,7 +13,7 @@ use axum::routing::get;
 use cocoon_ledger::{Ledger, Rates};
 use cocoon_openapi::{
     ATTESTATION_NONCE_HEADER, CLIENT_NONCE_HEADER, COST_HEADER, IDEMPOTENT_REPLAYED_HEADER,
-    KEY_DIGEST_HEADER, MODELS_PATH, OPENAPI_JSON, OPENAPI_PATH, PRIVACY_HEADER, RECEIPT_HEADER,
+    KEY_DIGEST_HEADER, MODELS_PATH, OPENAPI_JSON, OPENAPI_PATH, PRICES_PATH, PRIVACY_HEADER, RECEIPT_HEADER,
     REQUEST_ID_HEADER, VERIFIED_AT_HEADER,
 };
 use cocoon_receipts::{Price, RequestId, VerifyingKey};
@@ -35,6 +35,7 @@ use crate::error::{self, Failure};
 use crate::hop::Sender;
 use crate::issuers::Issuers;
 use crate::keys::Keys;
+use crate::registry::Prices;
 use crate::route::Fleet;
 use crate::settle::{SettleError, Settler};
 use crate::{billing, dashboard, evidence, inference, keys_api, models, rate_limits, relay, unheard};
@@ -57,6 +58,8 @@ pub struct Gateway {
     pub fleet: Arc<Fleet>,
     pub sender: Sender,
     /// None where no channels are taken.
+    /// The prices in force.
+    pub prices: Arc<Prices>,
     pub channels: Option<Channels>,
     pub settler: Arc<Settler>,
     pub verifier: Arc<Verifier>,
@@ -128,7 +131,7 @@ impl Gateway {
     #[must_use]
     pub fn price_for(&self, key: &ApiKey, name: &str) -> Option<Price> {
         let allowed = key.models.as_ref().is_none_or(|models| models.iter().any(|model| model == name));
-        self.config.prices.get(name).filter(|_| allowed).copied()
+        self.prices.borrow().0.get(name).filter(|_| allowed).copied()
     }
 
     /// Books a receipt that came with its answer. Where that fails the outbox delivers it again, so the answer goes
@@ -153,6 +156,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(OPENAPI_PATH, get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI_JSON)))
         .route(MODELS_PATH, get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        .route(PRICES_PATH, get(models::prices))
         .fallback(no_such_path)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(sealed_is_a_post))

@@ -20,7 +20,7 @@ pub use error::AttestError;
 pub use fetch::fetch;
 pub use judge::{is_loopback, judge};
 pub use renewal::renew_after;
-pub use source::PolicySource;
+pub use source::{PolicySource, Unusable};
 
 use crate::clock::now_ms;
 use crate::hop::HttpClient;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use cocoon_ledger::{CHANNEL_PREFIX, ChannelOpened, ChannelOpening, KeptVoucher, Ledger, Raised};
 use cocoon_receipts::{AccountId, KeyId};
-use cocoon_ton::chain::{Chain, ChainError, Endpoint, Failover, Status};
+use cocoon_ton::chain::{self, Chain, ChainError, Failover, Status, has_two_operators};
 use cocoon_ton::{
     Accepted, Address, ArcCell, Network, NotAcceptable, Observed, PublicKey, VoucherToken, Workchain, accept,
 };
@@ -83,8 +83,7 @@ impl Channels {
         ledger: Arc<dyn Ledger>,
     ) -> anyhow::Result<Self> {
         let network = config.network.network()?;
-        let endpoints = config.endpoints.iter().map(|one| Ok(Endpoint::new(one.config(network)?)?));
-        let chain = Failover::new(endpoints.collect::<anyhow::Result<_>>()?)?;
+        let chain = chain::failover(&config.endpoints, network)?;
         let receiver = Address::parse_for(treasury, network).context("billing.treasury")?;
         Ok(Self {
             config,
@@ -182,7 +181,7 @@ impl Channels {
 
     async fn look(&self, channel: &Address) -> Result<Accepted, Failure> {
         let channel = *channel;
-        let found = if self.config.has_two_operators() {
+        let found = if has_two_operators(&self.config.endpoints) {
             // Credit is given on what they say, so two must say it.
             let asked = self.chain.agreed(|endpoint| async move { contract(endpoint, &channel).await });
             asked.await.map_err(|error| chain_failed(&error))?

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::channels::ChannelsConfig;
 use crate::issuers::{self, IssuerConfig};
+use crate::registry::RegistryConfig;
 
 /// Longest address that clients are told, bytes.
 const MAX_URL: usize = 1024;
@@ -65,9 +66,15 @@ pub struct Config {
     /// Payment channels to the treasury; none are taken where absent.
     #[serde(default)]
     pub channels: Option<ChannelsConfig>,
+    /// A contract that must name the policy and the prices; the files alone say where absent.
+    #[serde(default)]
+    pub registry: Option<RegistryConfig>,
     pub backends: Vec<BackendConfig>,
     /// Prices by public model name.
     pub prices: BTreeMap<String, Price>,
+    /// Those that come after them, once the registry has them.
+    #[serde(default)]
+    pub prices_next: Option<BTreeMap<String, Price>>,
     /// Other names that clients may ask for.
     #[serde(default)]
     pub aliases: BTreeMap<String, String>,
@@ -343,17 +350,22 @@ impl Config {
                 return Err(error("backends.url", "must be an origin such as http://host:port"));
             }
         }
-        for (model, price) in &self.prices {
-            if price.prompt == NanoTon::ZERO && price.completion == NanoTon::ZERO {
-                return Err(error(&format!("prices.{model}"), "rounds every request to 0"));
+        let tables = [("prices", Some(&self.prices)), ("prices_next", self.prices_next.as_ref())];
+        let tables = tables.into_iter().filter_map(|(key, table)| Some((key, table?)));
+        for (key, table) in tables.clone() {
+            for (model, price) in table {
+                if price.prompt == NanoTon::ZERO && price.completion == NanoTon::ZERO {
+                    return Err(error(&format!("{key}.{model}"), "rounds every request to 0"));
+                }
             }
         }
+        let has_price = |model: &String| tables.clone().any(|(_, table)| table.contains_key(model));
         for (alias, model) in &self.aliases {
-            if !self.prices.contains_key(model) {
+            if !has_price(model) {
                 return Err(error(&format!("aliases.{alias}"), "names a model that has no price"));
             }
         }
-        let is_sold = |model: &String| self.prices.contains_key(model) || self.aliases.contains_key(model);
+        let is_sold = |model: &String| has_price(model) || self.aliases.contains_key(model);
         if self.default_model.as_ref().is_some_and(|model| !is_sold(model)) {
             return Err(error("default_model", "names a model that has no price"));
         }
@@ -379,6 +391,13 @@ impl Config {
                 return Err(error("channels", "is of no use without billing.treasury"));
             }
             channels.check().map_err(|wrong| error("channels", &wrong.to_string()))?;
+        }
+        match (&self.registry, &self.prices_next) {
+            (Some(registry), _) => {
+                registry.check().map_err(|wrong| error("registry", &wrong.to_string()))?;
+            }
+            (None, Some(_)) => return Err(error("prices_next", "is of no use without registry")),
+            (None, None) => {}
         }
         if self.listen == self.ops_listen && self.listen.port() != 0 {
             return Err(error("ops_listen", "must not be the public listener"));
@@ -428,6 +447,7 @@ fn is_page(url: &str) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::registry::tests::REGISTRY;
 
     const GOOD: &str = r#"
         listen = "127.0.0.1:8080"
@@ -456,6 +476,13 @@ pub(crate) mod tests {
         let topup = |account: &str| config.billing.topup(&account.parse().unwrap(), None);
         assert!(topup("alice").unwrap().transfer.is_some());
         assert_eq!(topup(&format!("channel:{}", "07".repeat(32))), None);
+    }
+
+    #[test]
+    fn a_name_may_be_of_the_prices_that_come_next() {
+        let next = GOOD.replace("[prices.m]", "[aliases]\nn = 'm'\n[prices]\n[prices_next.m]");
+        let config = parse(&format!("{REGISTRY}{next}"), &[]).unwrap();
+        assert!(config.prices.is_empty() && config.prices_next.unwrap().contains_key("m"));
     }
 
     const ISSUER: &str = "name = 'a'\nurl = 'https://a.b/jwks'\nissuer = 'https://a.b'\naudience = 'c'";
@@ -499,6 +526,18 @@ pub(crate) mod tests {
             (GOOD.replace("prompt", "promt"), None, "promt"),
             (GOOD.to_owned(), Some(("COCOON_GATEWAY__TLS__CERTIFICATE", "cert.pem")), "key"),
             (format!("{CHANNELS}{GOOD}"), None, "channels"),
+            (format!("{}{GOOD}", REGISTRY.replace("-3", "-239")), None, "registry"),
+            (GOOD.replace("[prices.m]", "[prices_next]\n[prices.m]"), None, "prices_next"),
+            (
+                format!(
+                    "{REGISTRY}{}",
+                    GOOD.replace("[prices.m]", "[prices]\n[prices_next.m]")
+                        .replace("\"20\"", "\"0\"")
+                        .replace("\"60\"", "\"0\"")
+                ),
+                None,
+                "prices_next.m",
+            ),
             (
                 format!("billing.treasury = '{TREASURY}'\n{}{GOOD}", CHANNELS.replace("-3", "-239")),
                 None,

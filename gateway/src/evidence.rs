@@ -127,7 +127,7 @@ async fn kept(gateway: &Gateway, digest: Digest) -> Result<Response, Failure> {
 /// The backends' name of a model that is sold.
 fn sold<'a>(gateway: &'a Gateway, model: &'a str) -> Result<&'a str, Failure> {
     let name = gateway.config.aliases.get(model).map_or(model, String::as_str);
-    match gateway.config.prices.contains_key(name) {
+    match gateway.prices.borrow().0.contains_key(name) {
         true => Ok(name),
         false => Err(Failure::model_not_found(model)),
     }

@@ -37,6 +37,7 @@ pub mod ops;
 pub mod policy;
 pub mod rate_limits;
 pub mod reconcile;
+pub mod registry;
 pub mod relay;
 pub mod route;
 pub mod run;

@@ -1,6 +1,7 @@
 //! `cocoon-gateway`: serve, and the operator's commands beside it.
 
 mod keys_command;
+mod registry_command;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,9 @@ use cocoon_gateway::config::Config;
 use cocoon_gateway::keys::Keys;
 use cocoon_gateway::ledger_cli::{self, LedgerCommand};
 use cocoon_gateway::{policy, run, show};
+use cocoon_openapi::prices::PriceTable;
 use keys_command::KeysCommand;
+use registry_command::RegistryCommand;
 
 /// OpenAI's API in front of attested backends.
 #[derive(Parser)]
@@ -44,6 +47,9 @@ enum Command {
     /// Look into the ledger, and check it.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// What the registry says that is followed, and the messages of its owner.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Check configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -55,6 +61,14 @@ enum ConfigCommand {
     Check {
         #[arg(long)]
         config: PathBuf,
+    },
+    /// The price table in the one form whose SHA-256 a registry publishes; its number and SHA-256 on standard error.
+    Prices {
+        #[arg(long)]
+        config: PathBuf,
+        /// The table `prices_next`.
+        #[arg(long)]
+        next: bool,
     },
 }
 
@@ -81,6 +95,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve { config } => run::run(Config::load(&config)?).await?,
         Command::Backends { config, json } => return show_backends(&config, json).await,
         Command::Keys(command) => keys_command::execute(*command).await?,
+        Command::Registry(command) => registry_command::execute(command).await?,
         Command::Ledger(command) => return ledger_cli::execute(command).await,
         Command::Config(ConfigCommand::Check { config }) => {
             let config = Config::load(&config)?;
@@ -89,6 +104,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             run::load_tls(&config).await?;
             print("the configuration can be used")?;
         }
+        Command::Config(ConfigCommand::Prices { config, next }) => print_prices(&config, next)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,6 +117,17 @@ async fn show_backends(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
         print(&show::screen(&backends, now_ms()))?;
     }
     Ok(if show::all_verified(&backends) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_prices(config: &Path, next: bool) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    let table = if next { config.prices_next.context("there is no prices_next")? } else { config.prices };
+    let table = PriceTable(table);
+    let number =
+        table.number().context("its prices have no number in common: `table` must be the same in all")?;
+    tracing::info!(number, sha256 = %table.digest()?, "price table");
+    // Without a line's end: these bytes are what is hashed.
+    std::io::stdout().write_all(&table.to_bytes()?).context("standard output is closed")
 }
 
 fn print(line: &str) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cocoon_attestation::Policy;
 use cocoon_ledger::Ledger;
@@ -52,6 +53,8 @@ pub struct Metrics {
 pub struct Watched {
     pub fleet: Arc<Fleet>,
     pub policy: watch::Receiver<Arc<Policy>>,
+    /// What is followed, if it is.
+    pub registry: Option<Arc<crate::registry::Registry>>,
     /// Places of requests in flight, and how many there are in all.
     pub places: (Arc<Semaphore>, usize),
     pub ledger: Arc<dyn Ledger>,
@@ -180,6 +183,24 @@ impl Collector for Watched {
             "Whether all of the ledger's store answered when it was last called",
             u64::from(self.ledger.is_up()),
         )?;
+        if let Some(registry) = &self.registry {
+            let flag = |flag: &AtomicBool| u64::from(flag.load(Ordering::Relaxed));
+            number(
+                "cocoon_registry_policy_followed",
+                "Whether the policy in force is the one that the registry names",
+                flag(&registry.policy_followed),
+            )?;
+            number(
+                "cocoon_registry_prices_followed",
+                "Whether the prices in force are those that the registry has",
+                flag(&registry.prices_followed),
+            )?;
+            number(
+                "cocoon_registry_read_time_seconds",
+                "When the registry was read last, seconds since 1970",
+                registry.read_at(),
+            )?;
+        }
         if let Ok(runtime) = Handle::try_current() {
             let tasks = runtime.metrics().num_alive_tasks() as u64;
             number("cocoon_tasks", "Tasks of the gateway that are alive", tasks)?;
@@ -215,6 +236,7 @@ mod tests {
         let watched = Watched {
             fleet: Arc::clone(&fleet),
             policy,
+            registry: None,
             places,
             ledger: Arc::new(ledger),
             ledger_calls: LedgerCalls::default(),

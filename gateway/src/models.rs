@@ -1,12 +1,14 @@
-//! `GET /v1/models`: what attested backends serve, what it costs, and on what evidence.
+//! `GET /v1/models` and `/v1/prices`: what attested backends serve, what it costs, and on what evidence.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
 use cocoon_openapi::models::{Model, ModelEvidence, Models, RefusedEvidence};
 use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 
 use crate::accept::Gateway;
 use crate::error::Failure;
@@ -16,9 +18,10 @@ use crate::route::Fleet;
 #[must_use]
 pub fn available(gateway: &Gateway) -> BTreeMap<String, Model> {
     let mut models: BTreeMap<String, Model> = BTreeMap::new();
+    let prices = Arc::clone(&gateway.prices.borrow());
     for attested in gateway.fleet.attested() {
         let keyset = &attested.verdict.keyset;
-        let Some(price) = gateway.config.prices.get(&keyset.model.id) else { continue };
+        let Some(price) = prices.0.get(&keyset.model.id) else { continue };
         let evidence = ModelEvidence {
             verdict: "verified",
             tee: attested.verdict.tee.as_str(),
@@ -84,4 +87,11 @@ pub async fn retrieve(
     gateway.refuse_revoked(&key).await?;
     let name = gateway.config.aliases.get(&id).unwrap_or(&id);
     available(&gateway).remove(name).map(Json).ok_or_else(|| Failure::model_not_found(&id))
+}
+
+/// `GET /v1/prices`: the table in force, in the bytes whose SHA-256 a registry has. For everybody.
+pub async fn prices(State(gateway): State<Arc<Gateway>>) -> Result<Response, Failure> {
+    let prices = Arc::clone(&gateway.prices.borrow());
+    let bytes = prices.to_bytes().map_err(|_| Failure::internal())?;
+    Ok(([(CONTENT_TYPE, "application/json")], bytes).into_response())
 }

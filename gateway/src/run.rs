@@ -23,6 +23,7 @@ use crate::ledger_calls::LedgerCalls;
 use crate::metrics::{Metrics, Watched};
 use crate::open_ledger::{await_ledger, open_archive};
 use crate::reconcile::{Reconciler, Redelivery};
+use crate::registry::{self, PriceSource, Prices, Registry};
 use crate::route::{Backend, Fleet};
 use crate::settle::Settler;
 use crate::{evidence, ops, policy};
@@ -47,7 +48,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let keys =
         Arc::new(Keys::load(&config.keys_dir).context("keys_dir: the deployment's secrets cannot be used")?);
-    let policy = Arc::new(watch::Sender::new(Arc::new(policy::load(&config)?)));
+    let registry = tokio::select! {
+        read = registry(&config) => read?,
+        () = signals.next() => return Ok(()),
+    };
+    let named = registry.as_ref().map(|registry| registry.named()).transpose()?;
+    let policy = Arc::new(watch::Sender::new(Arc::new(policy::load(&config, named.as_ref())?)));
+    let prices = Arc::new(Prices::new(Arc::new(registry::prices(&config, registry.as_deref())?)));
     let tls = load_tls(&config).await?;
     let ledger = tokio::select! {
         opened = await_ledger(&config) => opened?,
@@ -80,6 +87,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(Watched {
         fleet: Arc::clone(&fleet),
         policy: policy.subscribe(),
+        registry: registry.clone(),
         places: (Arc::clone(&places), config.max_in_flight),
         ledger: Arc::clone(&ledger),
         ledger_calls,
@@ -105,6 +113,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         fleet: Arc::clone(&fleet),
         sender: Sender { client, fleet: Arc::clone(&fleet), ledger, keys: Arc::clone(&keys) },
         keys,
+        prices: Arc::clone(&prices),
         channels,
         issuers,
         settler: Arc::clone(&settler),
@@ -122,8 +131,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let (verifier, backend, ended) = (Arc::clone(&verifier), Arc::clone(backend), ended.clone());
         background.spawn(async move { verifier.keep(&backend, ended).await });
     }
-    let source = PolicySource::new(gateway.config.clone(), policy);
+    let source = PolicySource::new(gateway.config.clone(), registry.clone(), policy);
     background.spawn(cocoon_process::follow("policy", source, ended.clone()));
+    if let Some(registry) = registry {
+        let source = PriceSource::new(gateway.config.clone(), Arc::clone(&registry), prices);
+        background.spawn(cocoon_process::follow("price table", source, ended.clone()));
+        let ended = ended.clone();
+        background.spawn(async move { registry.keep_reading(ended).await });
+    }
     let every = Duration::from_millis(gateway.config.sweep_ms);
     let sweep_ended = ended.clone();
     background.spawn(async move { settler.sweep(every, sweep_ended).await });
@@ -168,6 +183,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     background.close();
     background.wait().await;
     Ok(())
+}
+
+/// The registry that is followed, if any, once it was read.
+async fn registry(config: &Config) -> anyhow::Result<Option<Arc<Registry>>> {
+    let Some(config) = &config.registry else { return Ok(None) };
+    let registry = Registry::new(config).context("registry")?;
+    registry.read().await?;
+    Ok(Some(Arc::new(registry)))
 }
 
 fn channels(config: &Config, ledger: &Arc<dyn Ledger>) -> anyhow::Result<Option<Channels>> {

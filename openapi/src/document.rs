@@ -116,6 +116,9 @@ fn paths() -> Value {
         "get",
         read("retrieveModel", "One of them.", "Model", &[401, 404, 500, 503], Some(model_id)),
     );
+    let mut prices = read("listPrices", "What every model costs.", "PriceTable", &[503], None);
+    prices["security"] = json!([]);
+    add(PRICES_PATH, "get", prices);
     for (path, method, operation) in keys::paths().into_iter().chain(channels::paths()) {
         add(&path, method, operation);
     }
@@ -445,6 +448,10 @@ fn schemas() -> Value {
     channels::schemas(&mut found);
     let mut schemas: Map<String, Value> = found.into_iter().collect();
     schemas.insert("Open".into(), json!({ "type": "object", "additionalProperties": true }));
+    schemas.insert(
+        "PriceTable".into(),
+        json!({ "type": "object", "additionalProperties": { "$ref": "#/components/schemas/Price" } }),
+    );
     schemas.extend(requests());
     schemas.into()
 }

@@ -23,6 +23,7 @@ mod names;
 pub mod ops;
 pub mod padding;
 pub mod payouts;
+pub mod prices;
 pub mod read;
 pub mod responses;
 pub mod scan;

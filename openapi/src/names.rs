@@ -38,6 +38,8 @@ pub const EMBEDDINGS_PATH: &str = "/v1/embeddings";
 pub const RESPONSES_PATH: &str = "/v1/responses";
 /// Models that can be asked for now.
 pub const MODELS_PATH: &str = "/v1/models";
+/// What every model costs, in the form whose digest a registry publishes.
+pub const PRICES_PATH: &str = "/v1/prices";
 /// Keys that administer an account.
 pub const ADMIN_API_KEYS_PATH: &str = "/v1/organization/admin_api_keys";
 /// An account's projects; below each its keys and its limits.

@@ -14,7 +14,7 @@ use cocoon_settler::epochs::{
     self, EpochError, Epochs, Folder, Journals, LedgerJournals, MAX_PROOF_BYTES, Proof, Publisher, Publishing,
 };
 use cocoon_settler::{LedgerBooks, unix_now};
-use cocoon_ton::chain::{Chain, Endpoint, EndpointConfig, EndpointUrl, Failover};
+use cocoon_ton::chain::{self as ton_chain, Chain, Endpoint, EndpointConfig, EndpointUrl, Failover};
 use cocoon_ton::{Address, GlobalId, KeyPair, Network, Wallet};
 
 use crate::{ConfigFile, chain, key, ledger, say};
@@ -220,7 +220,7 @@ pub(crate) async fn verify_proof(verify: VerifyProof) -> anyhow::Result<()> {
     let (chain, network, registry) = place(&verify)?;
     let found = chain.global_id().await?;
     ensure!(found == network.global_id(), "the endpoint's network is {}, not this one", found.0);
-    let storage = epochs::registry(chain.as_ref(), &registry).await?;
+    let storage = ton_chain::registry(chain.as_ref(), &registry).await?;
     let storage = storage.with_context(|| format!("the registry {registry} is not deployed"))?;
     proof.verify(&receipt, (&registry, found), &storage).context("the proof")?;
     let line = serde_json::json!({

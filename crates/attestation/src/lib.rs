@@ -24,9 +24,9 @@ pub use document::{Document, MAX_DOCUMENT, Nonce, Section, Tee, report_data};
 pub use findings::{Check, Finding, Findings, Outcome};
 pub use keyset::{EngineInfo, HpkeKey, KEYSET_VERSION, Keyset, ModelInfo, Operator, PrefixCache, Release};
 pub use policy::{
-    Event, GpuPolicy, Hex, LoadError, Loaded, MAX_POLICY, Policy, PolicyError, PolicyStore, Register,
+    Event, GpuPolicy, Hex, LoadError, Loaded, MAX_POLICY, Named, Policy, PolicyError, PolicyStore, Register,
     RequiredKem, SnpImage, SnpPolicy, SnpProduct, SnpTcb, StoreError, TcbStatus, TdxImage, TdxPolicy,
-    signature_path,
+    next_path, signature_path,
 };
 pub use roots::{AmdRoots, Roots};
 pub use verdict::{Refusal, Verdict};

@@ -1,20 +1,26 @@
-//! Follows the policy's file.
+//! Follows the policy's file, and the registry that must name it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::ensure;
-use cocoon_attestation::Policy;
+use cocoon_attestation::{Named, Policy};
 use cocoon_process::Reload;
 use cocoon_receipts::Digest;
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::policy;
+use crate::registry::Registry;
+
+/// A policy that believes nothing.
+const NOTHING: &str = "# The registry names no policy that is here.\n";
 
 /// Puts a new policy in force for all who watch.
 #[derive(Debug)]
 pub struct PolicySource {
     config: Config,
+    registry: Option<Arc<Registry>>,
     in_force: Arc<watch::Sender<Arc<Policy>>>,
     tried: Tried,
 }
@@ -28,9 +34,38 @@ enum Tried {
 
 impl PolicySource {
     #[must_use]
-    pub fn new(config: Config, in_force: Arc<watch::Sender<Arc<Policy>>>) -> Self {
+    pub fn new(
+        config: Config,
+        registry: Option<Arc<Registry>>,
+        in_force: Arc<watch::Sender<Arc<Policy>>>,
+    ) -> Self {
         let tried = Tried::Policy(in_force.borrow().digest());
-        Self { config, in_force, tried }
+        Self { config, registry, in_force, tried }
+    }
+
+    /// The policy that is named, or that the file has where no registry is asked.
+    async fn load(&self, named: anyhow::Result<Option<Named>>) -> anyhow::Result<Policy> {
+        let (config, named) = (self.config.clone(), named?);
+        // What is in force and named stays, whatever became of its file.
+        let in_force = Arc::clone(&self.in_force.borrow());
+        if named.as_ref().is_some_and(|named| named.digest == in_force.digest()) {
+            return Ok(Policy::clone(&in_force));
+        }
+        let loading = tokio::task::spawn_blocking(move || policy::reread(&config, named.as_ref())).await;
+        loading.unwrap_or_else(|error| Err(error.into()))
+    }
+
+    /// What no registry names is not believed in.
+    fn believe_nothing(&mut self, registry: &Registry, error: &anyhow::Error) -> anyhow::Result<bool> {
+        self.tried = Tried::Bad(format!("{error:#}"));
+        registry.policy_followed.store(false, Ordering::Relaxed);
+        let nothing = Policy::from_toml(NOTHING)?;
+        if nothing.digest() == self.in_force.borrow().digest() {
+            return Ok(false);
+        }
+        tracing::error!("no backend is believed any more: {error:#}");
+        self.in_force.send_replace(Arc::new(nothing));
+        Ok(true)
     }
 
     fn take(&mut self, loaded: anyhow::Result<Policy>) -> anyhow::Result<bool> {
@@ -63,10 +98,17 @@ impl Reload for PolicySource {
     type Error = Unusable;
 
     async fn reload(&mut self) -> Result<bool, Unusable> {
-        let config = self.config.clone();
-        let loading = tokio::task::spawn_blocking(move || policy::reread(&config)).await;
-        let loaded = loading.unwrap_or_else(|error| Err(error.into()));
-        self.take(loaded).map_err(Unusable)
+        let named = self.registry.as_ref().map(|registry| registry.named()).transpose();
+        let loaded = self.load(named).await;
+        match (self.registry.clone(), loaded) {
+            (Some(registry), Err(error)) => self.believe_nothing(&registry, &error),
+            (Some(registry), Ok(policy)) => {
+                registry.policy_followed.store(true, Ordering::Relaxed);
+                self.take(Ok(policy))
+            }
+            (None, loaded) => self.take(loaded),
+        }
+        .map_err(Unusable)
     }
 }
 
@@ -81,9 +123,9 @@ mod tests {
         let config = Config { policy: folder.path().join("policy.toml"), ..good() };
         let write = |text: &str| std::fs::write(&config.policy, text).unwrap();
         write("version = 1");
-        let in_force = Arc::new(watch::Sender::new(Arc::new(policy::load(&config).unwrap())));
+        let in_force = Arc::new(watch::Sender::new(Arc::new(policy::load(&config, None).unwrap())));
         let mut watcher = in_force.subscribe();
-        let mut source = PolicySource::new(config.clone(), Arc::clone(&in_force));
+        let mut source = PolicySource::new(config.clone(), None, Arc::clone(&in_force));
         assert!(!source.reload().await.unwrap(), "nothing has changed");
 
         write("version = 2");

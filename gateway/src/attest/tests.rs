@@ -70,6 +70,7 @@ impl Bench {
         let metrics = Metrics::new(Watched {
             fleet: Arc::new(Fleet::new(vec![Arc::clone(&backend)])),
             policy: policy.subscribe(),
+            registry: None,
             places: (Arc::new(Semaphore::new(1)), 1),
             ledger: Arc::clone(&ledger),
             ledger_calls: LedgerCalls::default(),

@@ -1,8 +1,6 @@
 //! `[channels]`: which channels are taken, and who tells of them.
 
-use std::collections::BTreeSet;
-
-use cocoon_ton::chain::{ChainConfigError, ChainEndpoint, NetworkConfig};
+use cocoon_ton::chain::{self, ChainConfigError, ChainEndpoint, NetworkConfig};
 use cocoon_ton::{MAX_CLOSE_DELAY, Network};
 use serde::Deserialize;
 
@@ -29,30 +27,15 @@ impl ChannelsConfig {
     /// The key, and what is wrong with it.
     pub fn check(&self) -> Result<(), ChainConfigError> {
         let wrong = |key, message: &str| Err(ChainConfigError::Value { key, message: message.to_owned() });
-        if self.endpoints.is_empty() {
-            return wrong("endpoints", "none is named");
-        }
-        for one in &self.endpoints {
-            one.check()?;
-        }
+        let network = self.network.network()?;
+        chain::check(&self.endpoints, network)?;
         if !(1..=MAX_CLOSE_DELAY).contains(&self.min_close_delay_s) {
             return wrong("min_close_delay_s", "is 1 to 2592000");
         }
-        if self.network.network()? == Network::Mainnet {
-            if self.min_close_delay_s < MIN_CLOSE_DELAY_OF_MAINNET {
-                return wrong("min_close_delay_s", "is at least 86400 on mainnet");
-            }
-            if !self.has_two_operators() {
-                return wrong("endpoints", "mainnet needs two of different operators");
-            }
+        if network == Network::Mainnet && self.min_close_delay_s < MIN_CLOSE_DELAY_OF_MAINNET {
+            return wrong("min_close_delay_s", "is at least 86400 on mainnet");
         }
         Ok(())
-    }
-
-    /// Whether two independent endpoints can agree.
-    #[must_use]
-    pub fn has_two_operators(&self) -> bool {
-        self.endpoints.iter().map(|one| &one.operator).collect::<BTreeSet<_>>().len() > 1
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cocoon_ledger::{LedgerError, Shard};
-use cocoon_ton::chain::ChainError;
+use cocoon_ton::chain::{ChainError, RegistryError};
 use cocoon_ton::{Address, BatchError, CellError, StackError};
 
 use super::log::NotAnEpoch;
@@ -44,8 +44,8 @@ pub enum EpochError {
         "the registry {registry} has other roots than the log among its {last} epochs: somebody else published there"
     )]
     OtherRoots { registry: Address, last: u32 },
-    #[error("{registry} is no registry: {why}")]
-    NotARegistry { registry: Address, why: String },
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error("the publisher's account is not that of its wallet: {0}")]
     Wallet(&'static str),
     #[error("the publisher's key is the treasury's: it needs a wallet of its own")]

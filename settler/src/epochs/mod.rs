@@ -21,7 +21,6 @@ mod run;
 mod step;
 pub mod tree;
 
-pub use chain::registry;
 pub use commitment::{Commitment, Cuts, FIRST, cuts_digest};
 pub use error::EpochError;
 pub use files::Folder;

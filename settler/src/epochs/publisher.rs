@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use cocoon_receipts::{Digest, NanoTon};
-use cocoon_ton::chain::{Chain, ChainError, Status};
+use cocoon_ton::chain::{Chain, ChainError, Status, registry};
 use cocoon_ton::{
     Address, KeyPair, Network, Outgoing, OutgoingValue, RegistryMessage, RegistryRoles, RegistryStorage,
     StackValue, StateInitError, Wallet, WalletState, amount_from_stack,
 };
 
-use super::chain::{check_roots, registry};
+use super::chain::check_roots;
 use super::commitment::{Commitment, FIRST};
 use super::error::EpochError;
 

@@ -9,9 +9,9 @@ use cocoon_receipts::{Digest, NanoTon};
 use cocoon_settler::Books;
 use cocoon_settler::decision::{Opened, Payee};
 use cocoon_settler::epochs::{
-    EpochStep, Epochs, FIRST, Folder, Journals, LedgerJournals, Publisher, Publishing, prove, registry,
+    EpochStep, Epochs, FIRST, Folder, Journals, LedgerJournals, Publisher, Publishing, prove,
 };
-use cocoon_ton::chain::Chain;
+use cocoon_ton::chain::{Chain, registry};
 use cocoon_ton::{
     Address, ArcCell, Direction, GlobalId, KeyPair, Network, RegistryMessage, RegistryRoles, RegistryStorage,
     Wallet, boc,

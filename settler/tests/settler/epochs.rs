@@ -8,6 +8,7 @@ use cocoon_settler::Step;
 use cocoon_settler::decision::{Decision, Opened, Payee};
 use cocoon_settler::epochs::{BadProof, EpochError, EpochStep, Held, Publishing, prove};
 use cocoon_ton::RegistryMessage;
+use cocoon_ton::chain::RegistryError;
 
 use crate::epoch_world::{EVERY, EpochWorld, NETWORK, SETTLED, owner, publisher};
 use crate::world::{TON, World, address, operator};
@@ -180,7 +181,7 @@ async fn what_is_no_registry_is_refused() {
     let mut world = EpochWorld::open().await;
     world.registry = World::treasury();
     let error = world.epochs().step(world.world.now(), true).await.unwrap_err();
-    assert!(matches!(error, EpochError::NotARegistry { .. }), "{error}");
+    assert!(matches!(error, EpochError::Registry(RegistryError::NotARegistry { .. })), "{error}");
 }
 
 #[tokio::test]

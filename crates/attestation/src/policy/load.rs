@@ -1,10 +1,11 @@
-//! Reads a policy from its file: the one way of the gateway, the sidecar and the commands.
+//! Reads a policy from its file: the one way of the gateway, the sidecar and the commands. Who verifies under it follows
+//! it ([`Policy::follow`]); the commands only look at it ([`Policy::load`]).
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use cocoon_receipts::VerifyingKey;
+use cocoon_receipts::{Digest, VerifyingKey};
 
 use super::{MAX_POLICY, Policy, PolicyError, PolicyStore, StoreError};
 
@@ -27,6 +28,19 @@ pub enum LoadError {
     },
     #[error("{path}: {cause}")]
     Version { path: PathBuf, cause: StoreError },
+    #[error("{path}: it names the registry {named}, not the {followed} that is followed")]
+    OtherRegistry { path: PathBuf, named: String, followed: String },
+    #[error("neither {path} nor {} is the policy that the registry has in force, whose SHA-256 is {digest}", next_path(.path).display())]
+    NotNamed { path: PathBuf, digest: Digest },
+}
+
+/// What a registry on the chain names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The registry's raw address.
+    pub registry: String,
+    /// SHA-256 of the policy in force.
+    pub digest: Digest,
 }
 
 /// A policy that may be followed.
@@ -38,9 +52,47 @@ pub struct Loaded {
 }
 
 impl Policy {
-    /// The policy in the file at `path`. With a `signer`, only if `FILE.sig` is that signer's signature over it, and
-    /// its version is not below what `store` remembers; it is remembered then. Without one, as it is: a file that the
-    /// user wrote or chose, which nothing is remembered of.
+    /// The policy to verify under. Where the caller asks a registry, it is the one that is `named`, in the file at `path`
+    /// or in the one of [`next_path`]: the chain can take a policy away, and never put one in force that the files and the
+    /// signer do not allow. Else it is the file's own, unless that wants to be named.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn follow(
+        path: &Path,
+        signer: Option<&VerifyingKey>,
+        store: Option<&PolicyStore>,
+        named: Option<&Named>,
+    ) -> Result<Loaded, LoadError> {
+        let Some(named) = named else {
+            let text = text(path)?;
+            let loaded = verified(path, &text, signer)?;
+            if loaded.policy.registry().is_some() {
+                return Err(bad(path, &text, PolicyError::Registry));
+            }
+            return loaded.admitted(path, store);
+        };
+        for candidate in [path, &next_path(path)] {
+            let Some(text) = read(candidate, MAX_POLICY)? else { continue };
+            if Digest::of(&[text.as_bytes()]) != named.digest {
+                continue;
+            }
+            let loaded = verified(candidate, &text, signer)?;
+            if let Some(other) = loaded.policy.registry().filter(|other| *other != named.registry) {
+                return Err(LoadError::OtherRegistry {
+                    path: candidate.to_owned(),
+                    named: other.to_owned(),
+                    followed: named.registry.clone(),
+                });
+            }
+            return loaded.admitted(candidate, store);
+        }
+        Err(LoadError::NotNamed { path: path.to_owned(), digest: named.digest })
+    }
+
+    /// The policy in the file at `path`, whatever a registry says. With a `signer`, only if `FILE.sig` is that signer's
+    /// signature over it, and its version is not below what `store` remembers; it is remembered then. Without one, as it
+    /// is: a file that the user wrote or chose, which nothing is remembered of.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -49,36 +101,59 @@ impl Policy {
         signer: Option<&VerifyingKey>,
         store: Option<&PolicyStore>,
     ) -> Result<Loaded, LoadError> {
-        let bad = |text: &str, cause: PolicyError| LoadError::Policy {
-            path: path.to_owned(),
-            line: cause.line(text),
-            cause: Box::new(cause),
-        };
-        let text = read(path, MAX_POLICY)?.ok_or_else(|| LoadError::Read {
-            path: path.to_owned(),
-            cause: io::Error::from(io::ErrorKind::NotFound),
-        })?;
-        let signature_path = signature_path(path);
-        let Some(signer) = signer else {
-            let policy = Self::from_toml(&text).map_err(|cause| bad(&text, cause))?;
-            return Ok(Loaded { policy, signature_ignored: signature_path.exists() });
-        };
-        let Some(signature) = read(&signature_path, MAX_SIGNATURE)? else {
-            return Err(LoadError::Unsigned { path: signature_path });
-        };
-        let policy = Self::from_signed(&text, &signature, signer).map_err(|cause| bad(&text, cause))?;
-        if let Some(store) = store {
-            store.admit(&policy).map_err(|cause| LoadError::Version { path: path.to_owned(), cause })?;
-        }
-        Ok(Loaded { policy, signature_ignored: false })
+        verified(path, &text(path)?, signer)?.admitted(path, store)
     }
+}
+
+impl Loaded {
+    /// Remembers the policy's version, where its signer is pinned.
+    fn admitted(self, path: &Path, store: Option<&PolicyStore>) -> Result<Self, LoadError> {
+        if let Some(store) = store.filter(|_| self.policy.signer().is_some()) {
+            store.admit(&self.policy).map_err(|cause| LoadError::Version { path: path.to_owned(), cause })?;
+        }
+        Ok(self)
+    }
+}
+
+/// The policy in `text`, which the file at `path` has.
+fn verified(path: &Path, text: &str, signer: Option<&VerifyingKey>) -> Result<Loaded, LoadError> {
+    let signature_path = signature_path(path);
+    let Some(signer) = signer else {
+        let policy = Policy::from_toml(text).map_err(|cause| bad(path, text, cause))?;
+        return Ok(Loaded { policy, signature_ignored: signature_path.exists() });
+    };
+    let Some(signature) = read(&signature_path, MAX_SIGNATURE)? else {
+        return Err(LoadError::Unsigned { path: signature_path });
+    };
+    let policy = Policy::from_signed(text, &signature, signer).map_err(|cause| bad(path, text, cause))?;
+    Ok(Loaded { policy, signature_ignored: false })
+}
+
+fn bad(path: &Path, text: &str, cause: PolicyError) -> LoadError {
+    LoadError::Policy { path: path.to_owned(), line: cause.line(text), cause: Box::new(cause) }
+}
+
+fn text(path: &Path) -> Result<String, LoadError> {
+    let missing = || LoadError::Read { path: path.to_owned(), cause: io::ErrorKind::NotFound.into() };
+    read(path, MAX_POLICY)?.ok_or_else(missing)
+}
+
+/// Where the policy that comes after the one at `path` waits for a registry to put it in force: `policy.toml.next` beside
+/// `policy.toml`, its signature in `policy.toml.next.sig`.
+#[must_use]
+pub fn next_path(path: &Path) -> PathBuf {
+    beside(path, ".next")
 }
 
 /// Where the signature of the policy at `path` is: `policy.toml.sig` beside `policy.toml`.
 #[must_use]
 pub fn signature_path(path: &Path) -> PathBuf {
+    beside(path, ".sig")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
-    name.push(".sig");
+    name.push(suffix);
     name.into()
 }
 
@@ -183,6 +258,53 @@ mod tests {
         assert!(loaded.policy.signer().is_none() && loaded.signature_ignored);
         fs::remove_file(signature_path(&files.path())).unwrap();
         assert!(!Policy::load(&files.path(), None, None).unwrap().signature_ignored);
+    }
+
+    #[test]
+    fn of_two_files_the_one_is_followed_that_the_registry_names() {
+        let files = Files::new();
+        let store = PolicyStore::new(files.dir.path().join("policies.json"));
+        let follow = |text: &str| {
+            let named = Named { registry: format!("0:{:064}", 7), digest: Digest::of(&[text.as_bytes()]) };
+            Policy::follow(&files.path(), Some(files.key.public()), Some(&store), Some(&named))
+        };
+        let (one, two) = (Files::text(1), Files::text(2));
+        files.sign(&two);
+        std::fs::rename(files.path(), next_path(&files.path())).unwrap();
+        std::fs::rename(signature_path(&files.path()), signature_path(&next_path(&files.path()))).unwrap();
+        files.sign(&one);
+        assert_eq!(follow(&one).unwrap().policy.version(), Some(1), "what waits was not remembered");
+        assert_eq!(follow(&two).unwrap().policy.version(), Some(2));
+        let refused = follow(&one).unwrap_err();
+        assert!(matches!(&refused, LoadError::Version { .. }), "no registry takes a version back: {refused}");
+        let refused = follow(&Files::text(3)).unwrap_err();
+        assert!(matches!(&refused, LoadError::NotNamed { .. }), "{refused}");
+        assert!(refused.to_string().contains("policy.toml.next"), "{refused}");
+        fs::write(signature_path(&next_path(&files.path())), "x").unwrap();
+        assert!(matches!(follow(&two), Err(LoadError::Policy { .. })), "a name is no signature");
+    }
+
+    #[test]
+    fn a_policy_that_wants_to_be_named_is_followed_by_nobody_who_does_not_ask() {
+        let files = Files::new();
+        let (seven, eight) = (format!("0:{:064}", 7), format!("0:{:064}", 8));
+        let text = format!("registry = '{seven}'\n{}", Files::text(1));
+        files.sign(&text);
+        let store = PolicyStore::new(files.dir.path().join("policies.json"));
+        let follow = |registry: Option<&String>| {
+            let digest = Digest::of(&[text.as_bytes()]);
+            let named = registry.map(|registry| Named { registry: registry.clone(), digest });
+            Policy::follow(&files.path(), Some(files.key.public()), Some(&store), named.as_ref())
+        };
+        let refused = follow(None).unwrap_err();
+        let is_registry = |cause: &PolicyError| matches!(cause, PolicyError::Registry);
+        assert!(
+            matches!(&refused, LoadError::Policy { cause, line: Some(1), .. } if is_registry(cause)),
+            "{refused}"
+        );
+        assert!(matches!(follow(Some(&eight)), Err(LoadError::OtherRegistry { .. })));
+        assert_eq!(follow(Some(&seven)).unwrap().policy.registry(), Some(seven.as_str()));
+        assert!(files.load().is_ok(), "to look at it is not to follow it");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 pub use gpu::GpuPolicy;
 pub use hex::Hex;
-pub use load::{LoadError, Loaded, signature_path};
+pub use load::{LoadError, Loaded, Named, next_path, signature_path};
 pub use snp::{SnpImage, SnpPolicy, SnpProduct, SnpTcb};
 pub use store::{PolicyStore, StoreError};
 pub use tdx::{Event, Register, TcbStatus, TdxImage, TdxPolicy};
@@ -45,7 +45,7 @@ pub enum PolicyError {
     NotASignature,
     #[error("the signature is not the pinned signer's over these bytes")]
     Signature,
-    #[error("registry: policies from the chain cannot be followed yet, so nothing would be believed")]
+    #[error("registry: the policy is followed only by who asks this contract on the chain for it")]
     Registry,
 }
 
@@ -72,7 +72,7 @@ struct PolicyFile {
     /// When the policy itself ends.
     #[serde(default)]
     not_after: Option<toml::value::Datetime>,
-    /// The contract that names the policy in force.
+    /// The contract that names the policy in force, as a raw address.
     #[serde(default)]
     registry: Option<String>,
     /// Development roots, base64url.
@@ -100,6 +100,12 @@ struct PolicyFile {
     snp: Option<SnpPolicy>,
     #[serde(default)]
     gpu: Option<GpuPolicy>,
+}
+
+/// Whether it is an address in the basechain as registries are written: `0:` and its hash.
+fn is_raw_address(text: &str) -> bool {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.strip_prefix("0:").is_some_and(|hash| hash.len() == 64 && hash.bytes().all(is_hex))
 }
 
 fn longest_verdict() -> u64 {
@@ -141,8 +147,11 @@ impl Policy {
         }
         let file: PolicyFile = toml::from_str(text)?;
         let bad = |key: &str, problem| PolicyError::Value { key: key.to_owned(), problem };
-        if file.registry.is_some() {
-            return Err(PolicyError::Registry);
+        if file.registry.as_deref().is_some_and(|address| !is_raw_address(address)) {
+            return Err(bad(
+                "registry",
+                "must be a raw address: 0: and 64 lower-case hexadecimal characters",
+            ));
         }
         let root = |(at, root): (usize, &String)| {
             VerifyingKey::from_base64url(root)
@@ -289,6 +298,12 @@ impl Policy {
             Tee::SevSnp => self.file.snp.is_some(),
             Tee::Dev => !self.dev_roots.is_empty(),
         }
+    }
+
+    /// The contract that must name this policy for it to be followed, as a raw address.
+    #[must_use]
+    pub fn registry(&self) -> Option<&str> {
+        self.file.registry.as_deref()
     }
 
     /// SHA-256 of the policy's text.

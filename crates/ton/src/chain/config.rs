@@ -1,12 +1,13 @@
 //! How a process's configuration names a network and who tells of it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{ApiKey, EndpointConfig, EndpointUrl};
+use super::{ApiKey, Endpoint, EndpointConfig, EndpointUrl, Failover};
 use crate::{CellHash, GlobalId, Network};
 
 /// Longest file of a secret, bytes.
@@ -105,6 +106,37 @@ impl ChainEndpoint {
         let timeout = Duration::from_millis(self.timeout_ms);
         Ok(EndpointConfig { url, api_key, operator: self.operator.clone(), network, timeout })
     }
+}
+
+/// Checks endpoints of `network`; what is believed of mainnet, two operators must say.
+///
+/// # Errors
+/// [`ChainConfigError::Value`].
+pub fn check(endpoints: &[ChainEndpoint], network: Network) -> Result<(), ChainConfigError> {
+    if endpoints.is_empty() {
+        return Err(wrong("endpoints", "none is named"));
+    }
+    endpoints.iter().try_for_each(ChainEndpoint::check)?;
+    if network == Network::Mainnet && !has_two_operators(endpoints) {
+        return Err(wrong("endpoints", "mainnet needs two of different operators"));
+    }
+    Ok(())
+}
+
+/// Whether two independent endpoints can agree.
+#[must_use]
+pub fn has_two_operators(endpoints: &[ChainEndpoint]) -> bool {
+    endpoints.iter().map(|one| &one.operator).collect::<BTreeSet<_>>().len() > 1
+}
+
+/// The endpoints of `network`, in the order of preference.
+///
+/// # Errors
+/// [`ChainConfigError`], also for an API key that cannot be read.
+pub fn failover(endpoints: &[ChainEndpoint], network: Network) -> Result<Failover, ChainConfigError> {
+    let unusable = |error: super::ChainError| wrong("endpoints", error.to_string());
+    let open = |one: &ChainEndpoint| Endpoint::new(one.config(network)?).map_err(unusable);
+    Failover::new(endpoints.iter().map(open).collect::<Result<_, _>>()?).map_err(unusable)
 }
 
 /// The text of a file that nobody but its owner may read.

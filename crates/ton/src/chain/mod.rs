@@ -10,12 +10,17 @@ mod endpoint;
 mod error;
 mod failover;
 mod http;
+mod registry;
 
 pub use agreement::{Disagreement, agreed};
-pub use config::{ChainConfigError, ChainEndpoint, NetworkConfig, NetworkName, read_secret};
+pub use config::{
+    ChainConfigError, ChainEndpoint, NetworkConfig, NetworkName, check, failover, has_two_operators,
+    read_secret,
+};
 pub use endpoint::{ApiKey, Endpoint, EndpointConfig, EndpointUrl};
 pub use error::{ChainError, LiteServerError};
 pub use failover::Failover;
+pub use registry::{POLICY_DELAY_S, RegistryError, RegistryReader, RegistryWord, registry};
 
 use async_trait::async_trait;
 use cocoon_receipts::NanoTon;
