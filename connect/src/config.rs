@@ -1,15 +1,26 @@
 //! The sidecar's options: flags, or variables `COCOON_CONNECT__NAME`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use clap::Args;
-use cocoon_attestation::{LoadError, Policy, PolicyStore};
+use cocoon_attestation::{LoadError, PolicyStore};
 use cocoon_receipts::{NanoTon, VerifyingKey};
+use cocoon_ton::chain::{ApiKey, Endpoint, EndpointConfig, EndpointUrl, Failover, RegistryReader};
+use cocoon_ton::{Address, GlobalId, Network};
 use http::{HeaderValue, Uri};
 
+use crate::clock::Clock;
 use crate::origin::GatewayUrl;
+use crate::registry::{PolicyFiles, Registry};
+
+/// Of one call to an endpoint.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest file of an endpoint's key, bytes.
+const MAX_KEY: usize = 4096;
 
 /// Options that cannot be used; the message names the one.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +54,88 @@ pub struct Place {
     pub state_dir: Option<PathBuf>,
 }
 
+/// Who tells of the chain.
+#[derive(Debug, Clone, Args)]
+pub struct ChainOptions {
+    /// Origin of a toncenter v2 API of that network; repeatable, in the order of preference
+    #[arg(long = "chain-endpoint", env = "COCOON_CONNECT__CHAIN_ENDPOINT", value_delimiter = ',')]
+    pub chain_endpoint: Vec<String>,
+    /// A file with the API key for the first endpoint, and no other
+    #[arg(long, env = "COCOON_CONNECT__CHAIN_API_KEY_FILE")]
+    pub chain_api_key_file: Option<PathBuf>,
+}
+
+impl ChainOptions {
+    /// # Errors
+    /// Where there are none, or one cannot be used; the message names the option.
+    pub fn open(&self, network: Network) -> anyhow::Result<Failover> {
+        if self.chain_endpoint.is_empty() {
+            bail!("--chain-endpoint (or COCOON_CONNECT__CHAIN_ENDPOINT) is needed: who tells of the chain");
+        }
+        let mut key = match &self.chain_api_key_file {
+            None => None,
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("--chain-api-key-file {}", path.display()))?;
+                if text.len() > MAX_KEY {
+                    bail!("--chain-api-key-file {}: too long for a key", path.display());
+                }
+                Some(ApiKey::new(text.trim().to_owned()))
+            }
+        };
+        let endpoint = |text: &String| {
+            let config = EndpointConfig {
+                url: EndpointUrl::parse(text)?,
+                // An endpoint's key is given to nobody else.
+                api_key: key.take(),
+                operator: text.clone(),
+                network,
+                timeout: CALL_TIMEOUT,
+            };
+            Endpoint::new(config)
+        };
+        let endpoints: Result<Vec<_>, _> = self.chain_endpoint.iter().map(endpoint).collect();
+        Ok(Failover::new(endpoints.context("--chain-endpoint")?)?)
+    }
+}
+
+/// `mainnet`, or `test:` and a number.
+pub(crate) fn network(text: &str) -> Result<Network, String> {
+    if text == "mainnet" {
+        return Ok(Network::Mainnet);
+    }
+    let expected = "mainnet, or test:GLOBAL_ID with the number of another network";
+    let number = text.strip_prefix("test:").and_then(|number| number.parse().ok());
+    number.and_then(|number| Network::test(GlobalId(number))).ok_or_else(|| expected.into())
+}
+
+/// The registry to follow.
+#[derive(Debug, Clone, Args)]
+pub struct RegistryOptions {
+    /// The contract that must name the policy and the prices; --policy's .next file is followed once it is named
+    #[arg(long, env = "COCOON_CONNECT__REGISTRY", value_name = "ADDRESS", requires = "network")]
+    pub registry: Option<String>,
+    /// The registry's TON network: mainnet, or test:GLOBAL_ID, such as test:-3
+    #[arg(long, env = "COCOON_CONNECT__NETWORK", value_parser = network)]
+    pub network: Option<Network>,
+    #[command(flatten)]
+    pub chain: ChainOptions,
+}
+
+impl RegistryOptions {
+    /// The registry to follow, if any. With two endpoints or more, two must say the same.
+    ///
+    /// # Errors
+    /// Where the options cannot be used; the message names the one.
+    pub fn open(&self, clock: Clock) -> anyhow::Result<Option<Registry>> {
+        let (Some(address), Some(network)) = (&self.registry, self.network) else { return Ok(None) };
+        let address = Address::parse_for(address, network).context("--registry")?;
+        let confirmed = self.chain.chain_endpoint.iter().collect::<BTreeSet<_>>().len() > 1;
+        let reader = RegistryReader::new(self.chain.open(network)?, address, confirmed);
+        Ok(Some(Registry { reader, clock }))
+    }
+}
+
 /// What both commands need that verify.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
@@ -54,6 +147,8 @@ pub struct Common {
     /// Ed25519 public key, base64url: only a policy that it signed is followed, with its signature in FILE.sig
     #[arg(long, env = "COCOON_CONNECT__POLICY_SIGNER", value_parser = signer, allow_hyphen_values = true)]
     pub policy_signer: Option<VerifyingKey>,
+    #[command(flatten)]
+    pub registry: RegistryOptions,
     /// Longest wait for the gateway's answer, and for each next piece of it
     #[arg(long, env = "COCOON_CONNECT__ANSWER_TIMEOUT_S", default_value_t = 600,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -130,9 +225,11 @@ impl Common {
         Duration::from_secs(self.answer_timeout_s)
     }
 
+    /// The files of the policy.
+    ///
     /// # Errors
-    /// [`ConfigError`]. There is none by default: who is to be believed is for the user to say.
-    pub fn load_policy(&self, store: &PolicyStore) -> Result<Policy, ConfigError> {
+    /// [`ConfigError::NoPolicy`]. There is none by default: who is to be believed is for the user to say.
+    pub fn policy_files(&self, store: PolicyStore) -> Result<PolicyFiles, ConfigError> {
         let default = home("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("cocoon/policy.toml"));
         let path = match &self.policy {
             Some(path) => path.clone(),
@@ -141,14 +238,7 @@ impl Common {
                 default => return Err(ConfigError::NoPolicy(default)),
             },
         };
-        let loaded = Policy::load(&path, self.policy_signer.as_ref(), Some(store))?;
-        if loaded.signature_ignored {
-            tracing::warn!(
-                policy = %path.display(),
-                "the policy's signature is not looked at: give --policy-signer to follow only what its signer signed"
-            );
-        }
-        Ok(loaded.policy)
+        Ok(PolicyFiles { path, signer: self.policy_signer.clone(), store })
     }
 }
 
@@ -185,6 +275,7 @@ fn home(variable: &str, below_home: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use cocoon_attestation::Policy;
 
     use super::*;
 
@@ -217,8 +308,8 @@ mod tests {
     fn without_a_policy_nothing_starts() {
         let mut common = options(&[]).unwrap().common;
         common.policy = Some("/nonexistent/policy.toml".into());
-        let store = PolicyStore::new("/nonexistent/policies.json".into());
-        let message = common.load_policy(&store).unwrap_err().to_string();
+        let files = common.policy_files(PolicyStore::new("/nonexistent/policies.json".into())).unwrap();
+        let message = ConfigError::from(files.follow(None).unwrap_err()).to_string();
         assert!(message.starts_with("--policy /nonexistent/policy.toml: "), "{message}");
         let message = ConfigError::NoPolicy(None).to_string();
         assert!(message.contains("a policy is needed"), "{message}");
@@ -227,7 +318,6 @@ mod tests {
     #[test]
     fn with_a_pinned_signer_an_unsigned_or_older_policy_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
-        let store = PolicyStore::new(dir.path().join("policies.json"));
         let path = dir.path().join("policy.toml");
         let key = cocoon_receipts::SigningKey::generate().unwrap();
         let write = |version: u64| {
@@ -237,7 +327,8 @@ mod tests {
         };
         let load = |more: &[&str]| {
             let common = options(&[&["--policy", path.to_str().unwrap()], more].concat()).unwrap().common;
-            common.load_policy(&store)
+            let store = PolicyStore::new(dir.path().join("policies.json"));
+            common.policy_files(store).unwrap().follow(None)
         };
         let public = key.public().to_base64url();
         let pinned = ["--policy-signer", public.as_str()];
@@ -246,12 +337,12 @@ mod tests {
             std::fs::write(cocoon_attestation::signature_path(&path), signature).unwrap();
         };
         let unsigned = write(2);
-        assert!(matches!(load(&pinned), Err(ConfigError::Policy(LoadError::Unsigned { .. }))));
+        assert!(matches!(load(&pinned), Err(LoadError::Unsigned { .. })));
         assert!(load(&[]).is_ok(), "a local file is the user's word");
         sign(&unsigned);
         assert_eq!(load(&pinned).unwrap().version(), Some(2));
         sign(&write(1));
-        assert!(matches!(load(&pinned), Err(ConfigError::Policy(LoadError::Version { .. }))));
+        assert!(matches!(load(&pinned), Err(LoadError::Version { .. })));
         assert!(options(&["--policy-signer", "x"]).is_err());
     }
 
@@ -262,6 +353,21 @@ mod tests {
         let key = std::iter::repeat_with(public).find(|text| text.starts_with('-')).unwrap();
         let taken = options(&["--policy-signer", &key]).unwrap().common.policy_signer;
         assert_eq!(taken.unwrap().to_base64url(), key);
+    }
+
+    #[test]
+    fn a_registry_needs_its_network_and_who_tells_of_it() {
+        let address = format!("0:{}", "07".repeat(32));
+        let registry = ["--registry", &address];
+        assert!(options(&registry).is_err_and(|error| error.contains("--network")));
+        let open = |more: &[&str]| {
+            let all = [&registry[..], &["--network", "test:-3"], more].concat();
+            options(&all).unwrap().common.registry.open(Clock::system())
+        };
+        assert!(open(&[]).is_err_and(|error| error.to_string().contains("--chain-endpoint")));
+        let opened = open(&["--chain-endpoint", "http://127.0.0.1:1"]).unwrap().unwrap();
+        assert_eq!(opened.reader.address().to_string(), address);
+        assert!(options(&[]).unwrap().common.registry.open(Clock::system()).unwrap().is_none());
     }
 
     #[test]

@@ -145,6 +145,14 @@ impl Failure {
         if may_pass { failure } else { failure.no_retry() }
     }
 
+    /// 502 where the gateway's prices are not the published ones.
+    #[must_use]
+    pub fn prices_not_published(reason: &str) -> Self {
+        let message =
+            format!("The gateway's prices are not those that are published, so nothing was sent: {reason}.");
+        Self::new(502, "server_error", "prices_not_published", message).no_retry()
+    }
+
     /// 502 where an answer is not what an attested backend says it sent. It may have been billed.
     #[must_use]
     pub fn answer_not_verified(reason: &str) -> Self {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cocoon_attestation::Tee;
+use cocoon_attestation::{Policy, Tee};
 use cocoon_openapi::ATTESTATIONS_PATH;
 use cocoon_receipts::Digest;
 use futures_util::{StreamExt, stream};
@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::error::Failure;
 use crate::gateway::GatewayError;
+use crate::in_force::NoPolicy;
 use crate::verify::{Verified, Verifier, VerifyError};
 
 /// Backends of one model that are looked at; a gateway may list more.
@@ -177,6 +178,12 @@ impl Fleet {
     #[must_use]
     pub fn new(verifier: Verifier) -> Self {
         Self { verifier, slots: Mutex::default() }
+    }
+
+    /// From now on backends are judged under `policy`; verdicts under the one before are forgotten.
+    pub fn put_in_force(&self, policy: Result<Arc<Policy>, String>) {
+        self.verifier.policy.replace(policy.map_err(|why| NoPolicy(why.into())));
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The verified backends of `model`, at least one.

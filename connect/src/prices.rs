@@ -1,7 +1,7 @@
 //! What the gateway's list says of a model. Its price is sealed into every request, and no receipt may charge more.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cocoon_openapi::MODELS_PATH;
 use cocoon_receipts::Price;
@@ -11,6 +11,7 @@ use crate::ask::Payer;
 use crate::channel::bound::Listed;
 use crate::error::Failure;
 use crate::gateway::Gateway;
+use crate::registry::Registry;
 
 /// A list is believed for five minutes.
 const FRESH_MS: u64 = 5 * 60 * 1000;
@@ -31,14 +32,23 @@ struct Entry {
 
 /// Prices by model, with the time they were read.
 #[derive(Debug, Default)]
-pub struct Prices(Mutex<HashMap<String, (Listed, u64)>>);
+pub struct Prices {
+    known: Mutex<HashMap<String, (Listed, u64)>>,
+    /// Must have the price table, where it is followed.
+    registry: Option<Arc<Registry>>,
+}
 
 impl Prices {
+    #[must_use]
+    pub fn new(registry: Option<Arc<Registry>>) -> Self {
+        Self { known: Mutex::default(), registry }
+    }
+
     /// The price of `model`, and its context. The list is asked for in the payer's name: it is not public, though what
     /// it says of a model is the same for everybody.
     ///
     /// # Errors
-    /// The gateway's own; 404 where the list does not have the model.
+    /// The gateway's own; 404 where the list does not have the model; 502 where the prices are not the registry's.
     pub async fn of(
         &self,
         gateway: &Gateway,
@@ -50,21 +60,29 @@ impl Prices {
             return Ok(price);
         }
         let list: List = gateway.get_json(MODELS_PATH, Some(payer.authorization()?), MAX_LIST).await?;
-        let mut prices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let listed = |Entry { id, pricing: price, context_length: context }: Entry| {
-            (id, (Listed { price, context }, now_ms))
+        let published = match &self.registry {
+            Some(registry) => registry.prices(gateway).await?,
+            None => None,
         };
-        *prices = list.data.into_iter().take(MAX_MODELS).map(listed).collect();
+        let listed = |Entry { id, pricing, context_length: context }: Entry| {
+            let price = match &published {
+                Some(table) => *table.0.get(&id)?,
+                None => pricing,
+            };
+            Some((id, (Listed { price, context }, now_ms)))
+        };
+        let mut prices = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *prices = list.data.into_iter().take(MAX_MODELS).filter_map(listed).collect();
         prices.get(model).map(|(listed, _)| *listed).ok_or_else(|| Failure::model_not_found(model))
     }
 
     /// The next request reads the list again.
     pub fn forget(&self, model: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(model);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(model);
     }
 
     fn fresh(&self, model: &str, now_ms: u64) -> Option<Listed> {
-        let prices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let prices = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (listed, read_at) = prices.get(model)?;
         (now_ms.saturating_sub(*read_at) < FRESH_MS).then_some(*listed)
     }

@@ -14,12 +14,14 @@ use crate::accept::{self, Sidecar};
 use crate::ask::{ApiKey, Asker, Payer};
 use crate::channel::purse::Purse;
 use crate::clock::Clock;
-use crate::config::{Common, ServeOptions};
+use crate::config::{Common, ConfigError, ServeOptions};
 use crate::fleet::Fleet;
 use crate::floor::Floor;
 use crate::gateway::Gateway;
+use crate::in_force::InForce;
 use crate::local::Callers;
 use crate::prices::Prices;
+use crate::registry::{self, PolicyFiles, Registry};
 use crate::report::Report;
 use crate::state::StateDir;
 use crate::token::LocalToken;
@@ -28,11 +30,26 @@ use crate::verify::Verifier;
 /// In the state folder: the highest version of each signed policy.
 const POLICIES: &str = "policies.json";
 
-fn fleet(options: &Common, state: StateDir) -> anyhow::Result<Fleet> {
+/// The backends, and what a followed registry takes.
+struct Verifying {
+    fleet: Fleet,
+    registry: Option<(Arc<Registry>, PolicyFiles)>,
+}
+
+async fn verifying(options: &Common, state: StateDir) -> anyhow::Result<Verifying> {
     let gateway = Gateway::new(options.place.gateway()?, options.patience())?;
-    let policy = options.load_policy(&PolicyStore::new(state.path(POLICIES)))?;
+    let clock = Clock::system();
+    let files = options.policy_files(PolicyStore::new(state.path(POLICIES)))?;
+    let registry = options.registry.open(clock.clone())?;
+    let mut named = None;
+    if let Some(registry) = &registry {
+        registry.read().await?;
+        named = Some(registry.named()?);
+    }
+    let policy = InForce::new(files.follow(named.as_ref()).map_err(ConfigError::from)?);
     let floor = Mutex::new(Floor::load(state)?);
-    Ok(Fleet::new(Verifier { gateway, policy, floor, clock: Clock::system() }))
+    let fleet = Fleet::new(Verifier { gateway, policy, floor, clock });
+    Ok(Verifying { fleet, registry: registry.map(|registry| (Arc::new(registry), files)) })
 }
 
 /// Who pays, where the sidecar does.
@@ -59,12 +76,16 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         None => None,
         Some(payer) => Some((payer, LocalToken::load_or_create(&state)?)),
     };
-    let fleet = fleet(&options.common, state)?;
+    let Verifying { fleet, registry } = verifying(&options.common, state).await?;
     let listener =
         TcpListener::bind(options.listen).await.with_context(|| format!("--listen {}", options.listen))?;
     let address = listener.local_addr()?;
     let sidecar = Arc::new(Sidecar {
-        asker: Asker { fleet, prices: Prices::default(), max_cost: options.max_cost },
+        asker: Asker {
+            fleet,
+            prices: Prices::new(registry.as_ref().map(|(registry, _)| Arc::clone(registry))),
+            max_cost: options.max_cost,
+        },
         callers: Callers { port: address.port(), origins: options.allow_origin },
         own,
         body_limit: options.body_limit,
@@ -81,13 +102,21 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
             tokio::time::sleep(grace).await;
         }
     };
+    let following = {
+        let (sidecar, ended) = (Arc::clone(&sidecar), draining.clone());
+        async move {
+            if let Some((registry, files)) = registry {
+                registry::keep_following(registry, files, &sidecar.asker.fleet, ended).await;
+            }
+        }
+    };
     let serving = cocoon_process::serve(listener, accept::router(sidecar), draining.clone(), grace_over);
     let told_to_end = async {
         signals.next().await;
         tracing::info!("draining: running requests may finish");
         draining.cancel();
     };
-    tokio::join!(serving, told_to_end);
+    tokio::join!(serving, told_to_end, following);
     Ok(())
 }
 
@@ -96,7 +125,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<()> {
 /// # Errors
 /// Where nothing could be found out.
 pub async fn verify(options: &Common, model: Option<&str>, json: bool) -> anyhow::Result<bool> {
-    let fleet = fleet(options, StateDir::open(&options.place.state_path()?)?)?;
+    let Verifying { fleet, .. } = verifying(options, StateDir::open(&options.place.state_path()?)?).await?;
     let overview = fleet.survey(model).await?;
     let report = Report::new(&fleet, overview);
     let text = if json { serde_json::to_string(&report)? + "\n" } else { report.text() };

@@ -13,6 +13,7 @@ use cocoon_sealing::{Kem, PublicKey};
 use crate::clock::Clock;
 use crate::floor::Floor;
 use crate::gateway::{Gateway, GatewayError};
+use crate::in_force::{InForce, NoPolicy};
 use crate::state::StateError;
 
 /// Why a backend is not sealed to.
@@ -30,6 +31,8 @@ pub enum VerifyError {
     NoKey,
     #[error("that its release was seen cannot be written down: {0}")]
     State(#[from] StateError),
+    #[error(transparent)]
+    NoPolicy(#[from] NoPolicy),
     #[error("the system has no randomness")]
     Randomness,
 }
@@ -77,11 +80,11 @@ impl Verified {
     }
 }
 
-/// What verification needs. Its verdicts are those of one policy, which stays the same while the process runs.
+/// What verification needs.
 #[derive(Debug)]
 pub struct Verifier {
     pub gateway: Gateway,
-    pub policy: Policy,
+    pub policy: InForce,
     pub floor: Mutex<Floor>,
     pub clock: Clock,
 }
@@ -91,7 +94,8 @@ impl Verifier {
     #[must_use]
     pub fn floor_of(&self, name: &str) -> u64 {
         let floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
-        floor.of(name, self.clock.now_ms()).max(self.policy.min_release(name))
+        let floor = floor.of(name, self.clock.now_ms());
+        self.policy.get().map_or(floor, |policy| floor.max(policy.min_release(name)))
     }
 
     /// Verifies the backend with this keyset, which must serve `model`.
@@ -99,6 +103,7 @@ impl Verifier {
     /// # Errors
     /// [`VerifyError`].
     pub async fn verify(&self, keyset: Digest, model: &str) -> Result<Verified, VerifyError> {
+        let policy = self.policy.get()?;
         let mut nonce = [0; 32];
         cocoon_receipts::random(&mut nonce).map_err(|_| VerifyError::Randomness)?;
         let nonce = Nonce(nonce);
@@ -107,13 +112,14 @@ impl Verifier {
         let now = self.clock.now_ms();
         // The listener is on loopback always; this is about where the backend's answers come from.
         let loopback = self.gateway.url().is_loopback();
-        let verdict = self.policy.verify(&document, nonce, now, loopback)?;
-        self.accept(verdict, keyset, model, now)
+        let verdict = policy.verify(&document, nonce, now, loopback)?;
+        self.accept(&policy, verdict, keyset, model, now)
     }
 
     /// What the policy does not know: which backend and model were asked for, and what was seen before.
     fn accept(
         &self,
+        policy: &Policy,
         mut verdict: Verdict,
         keyset: Digest,
         model: &str,
@@ -125,11 +131,11 @@ impl Verifier {
         if verdict.keyset.model.id != model {
             return Err(VerifyError::WrongModel);
         }
-        let key = self.key(&verdict.keyset.hpke).ok_or(VerifyError::NoKey)?;
+        let key = key_to_seal(policy, &verdict.keyset.hpke).ok_or(VerifyError::NoKey)?;
         let receipt_key = verdict.keyset.receipt_key().map_err(|_| VerifyError::NoKey)?;
         let release = &verdict.keyset.release;
         let mut floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = floor.of(&release.name, now).max(self.policy.min_release(&release.name));
+        let oldest = floor.of(&release.name, now).max(policy.min_release(&release.name));
         if !verdict.findings.release(&release.name, release.sequence, oldest) {
             return Err(Refusal { findings: verdict.findings }.into());
         }
@@ -148,18 +154,16 @@ impl Verifier {
             not_after,
         })
     }
+}
 
-    /// X-Wing where there is one; X25519 else, unless the policy asks for more.
-    fn key(&self, keys: &[HpkeKey]) -> Option<PublicKey> {
-        let find = |kem: Kem| {
-            keys.iter()
-                .filter(|key| key.kem == kem.id())
-                .find_map(|key| PublicKey::new(kem, &key.bytes()?).ok())
-        };
-        let required = self.policy.require_kem().map(cocoon_attestation::RequiredKem::id);
-        [Kem::XWing, Kem::X25519]
-            .into_iter()
-            .filter(|kem| required.is_none_or(|required| required == kem.id()))
-            .find_map(find)
-    }
+/// X-Wing where there is one; X25519 else, unless the policy asks for more.
+fn key_to_seal(policy: &Policy, keys: &[HpkeKey]) -> Option<PublicKey> {
+    let find = |kem: Kem| {
+        keys.iter().filter(|key| key.kem == kem.id()).find_map(|key| PublicKey::new(kem, &key.bytes()?).ok())
+    };
+    let required = policy.require_kem().map(cocoon_attestation::RequiredKem::id);
+    [Kem::XWing, Kem::X25519]
+        .into_iter()
+        .filter(|kem| required.is_none_or(|required| required == kem.id()))
+        .find_map(find)
 }

@@ -24,7 +24,8 @@ pub struct Report {
     pub gateway: String,
     /// When this was written.
     pub at: u64,
-    pub policy: PolicyInForce,
+    /// None where a registry that is followed has taken it away.
+    pub policy: Option<PolicyInForce>,
     pub models: Vec<Model>,
 }
 
@@ -117,7 +118,7 @@ impl Report {
         Self {
             gateway: verifier.gateway.url().to_string(),
             at: verifier.clock.now_ms(),
-            policy: PolicyInForce::of(&verifier.policy),
+            policy: verifier.policy.get().ok().map(|policy| PolicyInForce::of(&policy)),
             models: overview.into_iter().map(model).collect(),
         }
     }

@@ -25,14 +25,14 @@ fn report(verdicts: Vec<(Verdict, Findings)>) -> Report {
     Report {
         gateway: "https://gateway.example".into(),
         at: 60_000,
-        policy: PolicyInForce {
+        policy: Some(PolicyInForce {
             sha256: Digest([2; 32]),
             name: Some("production".into()),
             version: Some(3),
             not_after: Some(30_000),
             signer: None,
             min_release: BTreeMap::new(),
-        },
+        }),
         models: vec![Model { model: "m".into(), backends, warnings: vec![SHRUNK] }],
     }
 }

@@ -27,7 +27,10 @@ impl Report {
 
     fn write(&self, text: &mut String) -> fmt::Result {
         writeln!(text, "gateway  {}", self.gateway)?;
-        self.policy.write(text, self.at)?;
+        match &self.policy {
+            Some(policy) => policy.write(text, self.at)?,
+            None => writeln!(text, "policy   none is in force")?,
+        }
         if self.models.is_empty() {
             writeln!(text, "\nNothing is verified yet: nothing was asked for.")?;
         }

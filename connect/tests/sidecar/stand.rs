@@ -15,6 +15,7 @@ use cocoon_connect::clock::Clock;
 use cocoon_connect::fleet::Fleet;
 use cocoon_connect::floor::Floor;
 use cocoon_connect::gateway::Gateway;
+use cocoon_connect::in_force::InForce;
 use cocoon_connect::local::Callers;
 use cocoon_connect::prices::Prices;
 use cocoon_connect::state::StateDir;
@@ -157,7 +158,7 @@ impl Stand {
         let token = own.as_ref().map(|_| std::fs::read_to_string(state.path("token")).unwrap());
         let verifier = Verifier {
             gateway,
-            policy: options.other_policy.unwrap_or_else(|| Policy::from_toml(&policy).unwrap()),
+            policy: InForce::new(options.other_policy.unwrap_or_else(|| Policy::from_toml(&policy).unwrap())),
             floor: Mutex::new(Floor::load(state).unwrap()),
             clock: time,
         };

@@ -13,15 +13,13 @@ pub use status::{address, status};
 pub use withdraw::withdraw;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use cocoon_receipts::NanoTon;
-use cocoon_ton::chain::{ApiKey, Endpoint, EndpointConfig, EndpointUrl, Failover};
-use cocoon_ton::{GlobalId, Network};
+use cocoon_ton::Network;
 use serde_json::Value;
 
 use super::desk::Desk;
@@ -29,7 +27,7 @@ use super::file::Channel;
 use super::remote::{self, refusal};
 use super::ton;
 use super::wallet::OwnWallet;
-use crate::config::Place;
+use crate::config::{CALL_TIMEOUT, ChainOptions, Place, network};
 use crate::gateway::{Gateway, GatewayError};
 use crate::state::StateDir;
 
@@ -37,10 +35,6 @@ use crate::state::StateDir;
 const LOCK: &str = "channel.lock";
 /// Between two looks at the chain, which makes a block every few seconds.
 const POLL: Duration = Duration::from_secs(2);
-/// Of one call to an endpoint.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest file of an endpoint's key, bytes.
-const MAX_KEY: usize = 4096;
 
 /// What can be done with the sidecar's own payment channel.
 #[derive(Debug, Subcommand)]
@@ -106,27 +100,14 @@ pub struct Options {
     /// The TON network: mainnet, where money is real, or test:GLOBAL_ID, such as test:-3
     #[arg(long, env = "COCOON_CONNECT__NETWORK", value_parser = network)]
     pub network: Network,
-    /// Origin of a toncenter v2 API of that network; repeatable, in the order of preference
-    #[arg(long = "chain-endpoint", env = "COCOON_CONNECT__CHAIN_ENDPOINT", value_delimiter = ',')]
-    pub chain_endpoint: Vec<String>,
-    /// A file with the API key for the first endpoint, and no other
-    #[arg(long, env = "COCOON_CONNECT__CHAIN_API_KEY_FILE")]
-    pub chain_api_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub chain: ChainOptions,
     /// How long to wait for the chain before leaving the rest to the next run, seconds
     #[arg(long, env = "COCOON_CONNECT__WAIT_S", default_value_t = 600)]
     pub wait_s: u64,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-fn network(text: &str) -> Result<Network, String> {
-    if text == "mainnet" {
-        return Ok(Network::Mainnet);
-    }
-    let expected = "mainnet, or test:GLOBAL_ID with the number of another network";
-    let number = text.strip_prefix("test:").and_then(|number| number.parse().ok());
-    number.and_then(|number| Network::test(GlobalId(number))).ok_or_else(|| expected.into())
 }
 
 /// What a command found or did.
@@ -138,40 +119,10 @@ pub struct Said {
 }
 
 impl Options {
-    fn endpoints(&self) -> anyhow::Result<Vec<Endpoint>> {
-        if self.chain_endpoint.is_empty() {
-            bail!("--chain-endpoint (or COCOON_CONNECT__CHAIN_ENDPOINT) is needed: who tells of the chain");
-        }
-        let mut key = match &self.chain_api_key_file {
-            None => None,
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("--chain-api-key-file {}", path.display()))?;
-                if text.len() > MAX_KEY {
-                    bail!("--chain-api-key-file {}: too long for a key", path.display());
-                }
-                Some(ApiKey::new(text.trim().to_owned()))
-            }
-        };
-        let endpoint = |text: &String| {
-            let config = EndpointConfig {
-                url: EndpointUrl::parse(text)?,
-                // An endpoint's key is given to nobody else.
-                api_key: key.take(),
-                operator: text.clone(),
-                network: self.network,
-                timeout: CALL_TIMEOUT,
-            };
-            Endpoint::new(config)
-        };
-        let endpoints: Result<Vec<_>, _> = self.chain_endpoint.iter().map(endpoint).collect();
-        endpoints.context("--chain-endpoint")
-    }
-
     fn desk(&self) -> anyhow::Result<Desk> {
         let state = StateDir::open(&self.place.state_path()?)?;
         Ok(Desk {
-            chain: Arc::new(Failover::new(self.endpoints()?)?),
+            chain: Arc::new(self.chain.open(self.network)?),
             network: self.network,
             gateway: Gateway::new(self.place.gateway()?, CALL_TIMEOUT)?,
             own: OwnWallet::load_or_create(&state, self.network.global_id())?,
@@ -239,6 +190,8 @@ async fn introduce(desk: &Desk, channel: &Channel) -> anyhow::Result<NanoTon> {
 
 #[cfg(test)]
 mod tests {
+    use cocoon_ton::GlobalId;
+
     use super::*;
 
     #[test]

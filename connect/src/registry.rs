@@ -1,0 +1,154 @@
+//! A registry on the chain that must name the policy and the prices. It can only take away: a policy that it does not name
+//! is not followed, and no other price is paid than its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use cocoon_attestation::{Named, Policy, PolicyStore};
+use cocoon_openapi::PRICES_PATH;
+use cocoon_openapi::prices::PriceTable;
+use cocoon_receipts::{Digest, VerifyingKey};
+use cocoon_ton::chain::{RegistryReader, RegistryWord};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::error::Failure;
+use crate::fleet::Fleet;
+use crate::gateway::Gateway;
+
+/// How often it is asked.
+const EVERY: Duration = Duration::from_secs(60);
+/// Between two looks at the policy's files and the clock.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Largest price table that is read, bytes.
+const MAX_TABLE: usize = 1 << 20;
+
+/// The one registry that the sidecar follows.
+#[derive(Debug)]
+pub struct Registry {
+    pub reader: RegistryReader,
+    pub clock: Clock,
+}
+
+impl Registry {
+    fn now(&self) -> u64 {
+        self.clock.now_ms() / 1000
+    }
+
+    /// Asks the chain.
+    ///
+    /// # Errors
+    /// Where it does not say, or there is no registry.
+    pub async fn read(&self) -> anyhow::Result<()> {
+        self.reader.read(self.now()).await.context("--registry").map(drop)
+    }
+
+    /// The policy that it names.
+    ///
+    /// # Errors
+    /// Where it names none, or what it said last may no longer be so.
+    pub fn named(&self) -> anyhow::Result<Named> {
+        let policy = self.word()?.policy;
+        if policy.version == 0 {
+            bail!("the registry has no policy in force");
+        }
+        Ok(Named { registry: self.reader.address().to_string(), digest: Digest(policy.hash) })
+    }
+
+    /// The gateway's price table, if it is the one that the registry has; none where that has none.
+    ///
+    /// # Errors
+    /// 502 for another table.
+    pub async fn prices(&self, gateway: &Gateway) -> Result<Option<PriceTable>, Failure> {
+        let word = self.word().map_err(|error| Failure::prices_not_published(&error.to_string()))?;
+        let (number, hash) = (word.published.prices_number, Digest(word.published.prices_hash));
+        if number == 0 {
+            return Ok(None);
+        }
+        let table: PriceTable = gateway.get_json(PRICES_PATH, None, MAX_TABLE).await?;
+        let digest = table.digest().map_err(|_| Failure::internal())?;
+        if digest != hash || table.number() != Some(number) {
+            return Err(Failure::prices_not_published("the registry has another table"));
+        }
+        Ok(Some(table))
+    }
+
+    fn word(&self) -> anyhow::Result<Arc<RegistryWord>> {
+        self.reader.word(self.now()).context("the registry could not be read for too long")
+    }
+}
+
+/// The policy's files, of which the registry names one.
+#[derive(Debug)]
+pub struct PolicyFiles {
+    pub path: PathBuf,
+    pub signer: Option<VerifyingKey>,
+    pub store: PolicyStore,
+}
+
+impl PolicyFiles {
+    /// The policy to verify under.
+    ///
+    /// # Errors
+    /// [`cocoon_attestation::LoadError`].
+    pub fn follow(&self, named: Option<&Named>) -> Result<Policy, cocoon_attestation::LoadError> {
+        let loaded = Policy::follow(&self.path, self.signer.as_ref(), Some(&self.store), named)?;
+        if loaded.signature_ignored {
+            tracing::warn!(
+                policy = %self.path.display(),
+                "the policy's signature is not looked at: give --policy-signer to follow only what its signer signed"
+            );
+        }
+        Ok(loaded.policy)
+    }
+}
+
+/// Asks the registry again and again, and puts in force what it names, until `shutdown`.
+pub async fn keep_following(
+    registry: Arc<Registry>,
+    files: PolicyFiles,
+    fleet: &Fleet,
+    shutdown: CancellationToken,
+) {
+    // It was read a moment ago.
+    let mut ask = interval_at(Instant::now() + EVERY, EVERY);
+    let mut look = interval(LOOK_EVERY);
+    ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = ask.tick() => {
+                if let Err(error) = registry.read().await {
+                    tracing::error!("the registry could not be read: {error:#}");
+                }
+            }
+            _ = look.tick() => {}
+        }
+        put_in_force(&registry, &files, fleet);
+    }
+}
+
+fn put_in_force(registry: &Registry, files: &PolicyFiles, fleet: &Fleet) {
+    let in_force = fleet.verifier.policy.get();
+    let policy = registry.named().and_then(|named| match &in_force {
+        // It stays, whatever became of its file.
+        Ok(policy) if policy.digest() == named.digest => Ok(Arc::clone(policy)),
+        _ => Ok(Arc::new(files.follow(Some(&named))?)),
+    });
+    match (policy.map_err(|error| format!("{error:#}")), in_force) {
+        (Ok(new), Ok(old)) if new.digest() == old.digest() => {}
+        (Err(new), Err(old)) if new == *old.0 => {}
+        (Ok(policy), _) => {
+            tracing::info!(version = policy.version(), sha256 = %policy.digest(), "new policy");
+            fleet.put_in_force(Ok(policy));
+        }
+        (Err(error), _) => {
+            tracing::error!(%error, "no backend is believed any more");
+            fleet.put_in_force(Err(error));
+        }
+    }
+}
