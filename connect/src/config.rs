@@ -118,6 +118,10 @@ pub struct RegistryOptions {
     /// The registry's TON network: mainnet, or test:GLOBAL_ID, such as test:-3
     #[arg(long, env = "COCOON_CONNECT__NETWORK", value_parser = network)]
     pub network: Option<Network>,
+    /// How often the registry is asked, seconds
+    #[arg(long, env = "COCOON_CONNECT__REGISTRY_EVERY_S", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub registry_every_s: u64,
     #[command(flatten)]
     pub chain: ChainOptions,
 }
@@ -132,7 +136,7 @@ impl RegistryOptions {
         let address = Address::parse_for(address, network).context("--registry")?;
         let confirmed = self.chain.chain_endpoint.iter().collect::<BTreeSet<_>>().len() > 1;
         let reader = RegistryReader::new(self.chain.open(network)?, address, confirmed);
-        Ok(Some(Registry { reader, clock }))
+        Ok(Some(Registry { reader, clock, every: Duration::from_secs(self.registry_every_s) }))
     }
 }
 

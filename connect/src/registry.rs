@@ -19,8 +19,6 @@ use crate::error::Failure;
 use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 
-/// How often it is asked.
-const EVERY: Duration = Duration::from_secs(60);
 /// Between two looks at the policy's files and the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Largest price table that is read, bytes.
@@ -31,6 +29,8 @@ const MAX_TABLE: usize = 1 << 20;
 pub struct Registry {
     pub reader: RegistryReader,
     pub clock: Clock,
+    /// How often it is asked.
+    pub every: Duration,
 }
 
 impl Registry {
@@ -114,7 +114,7 @@ pub async fn keep_following(
     shutdown: CancellationToken,
 ) {
     // It was read a moment ago.
-    let mut ask = interval_at(Instant::now() + EVERY, EVERY);
+    let mut ask = interval_at(Instant::now() + registry.every, registry.every);
     let mut look = interval(LOOK_EVERY);
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,13 +128,13 @@ pub async fn keep_following(
             }
             _ = look.tick() => {}
         }
-        put_in_force(&registry, &files, fleet);
+        put_in_force(registry.named(), &files, fleet);
     }
 }
 
-fn put_in_force(registry: &Registry, files: &PolicyFiles, fleet: &Fleet) {
+fn put_in_force(named: anyhow::Result<Named>, files: &PolicyFiles, fleet: &Fleet) {
     let in_force = fleet.verifier.policy.get();
-    let policy = registry.named().and_then(|named| match &in_force {
+    let policy = named.and_then(|named| match &in_force {
         // It stays, whatever became of its file.
         Ok(policy) if policy.digest() == named.digest => Ok(Arc::clone(policy)),
         _ => Ok(Arc::new(files.follow(Some(&named))?)),
@@ -150,5 +150,49 @@ fn put_in_force(registry: &Registry, files: &PolicyFiles, fleet: &Fleet) {
             tracing::error!(%error, "no backend is believed any more");
             fleet.put_in_force(Err(error));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::floor::Floor;
+    use crate::in_force::InForce;
+    use crate::state::StateDir;
+    use crate::verify::Verifier;
+
+    #[test]
+    fn what_is_named_is_in_force_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = ("version = 1", "version = 2");
+        let store = PolicyStore::new(dir.path().join("policies.json"));
+        let files = PolicyFiles { path: dir.path().join("policy.toml"), signer: None, store };
+        std::fs::write(&files.path, one).unwrap();
+        let fleet = Fleet::new(Verifier {
+            gateway: Gateway::new("http://127.0.0.1:1".parse().unwrap(), Duration::from_secs(1)).unwrap(),
+            policy: InForce::new(files.follow(None).unwrap()),
+            floor: Mutex::new(Floor::load(StateDir::open(&dir.path().join("state")).unwrap()).unwrap()),
+            clock: Clock::system(),
+        });
+        let put = |text: &str| {
+            let named = Named { registry: "0:07".to_owned(), digest: Digest::of(&[text.as_bytes()]) };
+            put_in_force(Ok(named), &files, &fleet);
+        };
+        let version = || fleet.verifier.policy.get().map(|policy| policy.version());
+        std::fs::remove_file(&files.path).unwrap();
+        put(one);
+        assert_eq!(version(), Ok(Some(1)), "it is in force, whatever became of its file");
+        put(two);
+        assert!(version().is_err_and(|why| why.to_string().contains("policy.toml.next")));
+        std::fs::write(&files.path, one).unwrap();
+        put(one);
+        assert_eq!(version(), Ok(Some(1)), "it is named again");
+        put_in_force(Err(anyhow::anyhow!("no word")), &files, &fleet);
+        assert!(version().is_err_and(|why| why.to_string().contains("no word")));
+        std::fs::write(cocoon_attestation::next_path(&files.path), two).unwrap();
+        put(two);
+        assert_eq!(version(), Ok(Some(2)));
     }
 }

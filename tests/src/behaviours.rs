@@ -42,6 +42,7 @@ mod redis_gone;
 mod redis_late;
 mod refused_receipts;
 mod refused_requests;
+mod registry;
 mod relay;
 mod relay_ends;
 mod renewal;
@@ -105,6 +106,8 @@ fn main() -> std::process::ExitCode {
             an_operator_is_paid_from_what_a_user_paid_in_on_redis, settlers_that_are_killed_pay_each_once_on_sqlite,
             settlers_that_are_killed_pay_each_once_on_redis;
         epochs: receipts_are_proved_by_the_chain_alone_on_sqlite, receipts_are_proved_by_the_chain_alone_on_redis;
+        registry: a_policy_is_followed_only_while_the_registry_names_it,
+            no_other_prices_are_charged_than_the_registrys;
         kill: the_gateway_on_sqlite, the_gateway_on_redis, the_engine_on_sqlite, the_engine_on_redis;
         refused_receipts: each_forgery_is_refused;
         refused_requests: each_forgery_is_refused, a_replay_is_refused, errors_never_tell_which_check_failed;

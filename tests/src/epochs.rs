@@ -9,7 +9,9 @@ use anyhow::{Context, ensure};
 use cocoon_receipts::{Digest, Receipt};
 use serde_json::{Value, json};
 
-use crate::harness::{Runtime, Settings, Settlement, Stack, Store, chat, eventually, path, run_script};
+use crate::harness::{
+    OPERATOR, Runtime, Settings, Settlement, Stack, Store, chat, eventually, path, run_script,
+};
 
 /// How many requests there are between two epochs.
 const ROUNDS: [usize; 3] = [1, 3, 4];
@@ -41,7 +43,7 @@ impl World {
     async fn start(store: Store) -> anyhow::Result<Self> {
         let mut settlement = Settlement::start().await?;
         let stack = Stack::start(Settings { store, ..Settings::default() }).await?;
-        let registry = settlement.with_epochs(&stack.ledger_url()).await?;
+        let registry = settlement.with_epochs(&stack.ledger_url(), OPERATOR).await?;
         Ok(Self { settlement, stack, registry })
     }
 

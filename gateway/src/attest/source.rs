@@ -55,10 +55,18 @@ impl PolicySource {
         loading.unwrap_or_else(|error| Err(error.into()))
     }
 
+    /// Puts in force what is named, or what the file has where no registry is asked.
+    async fn follow(&mut self, named: anyhow::Result<Option<Named>>) -> anyhow::Result<bool> {
+        let is_asked = !matches!(named, Ok(None));
+        match self.load(named).await {
+            Err(error) if is_asked => self.believe_nothing(&error),
+            loaded => self.take(loaded),
+        }
+    }
+
     /// What no registry names is not believed in.
-    fn believe_nothing(&mut self, registry: &Registry, error: &anyhow::Error) -> anyhow::Result<bool> {
+    fn believe_nothing(&mut self, error: &anyhow::Error) -> anyhow::Result<bool> {
         self.tried = Tried::Bad(format!("{error:#}"));
-        registry.policy_followed.store(false, Ordering::Relaxed);
         let nothing = Policy::from_toml(NOTHING)?;
         if nothing.digest() == self.in_force.borrow().digest() {
             return Ok(false);
@@ -98,17 +106,14 @@ impl Reload for PolicySource {
     type Error = Unusable;
 
     async fn reload(&mut self) -> Result<bool, Unusable> {
-        let named = self.registry.as_ref().map(|registry| registry.named()).transpose();
-        let loaded = self.load(named).await;
-        match (self.registry.clone(), loaded) {
-            (Some(registry), Err(error)) => self.believe_nothing(&registry, &error),
-            (Some(registry), Ok(policy)) => {
-                registry.policy_followed.store(true, Ordering::Relaxed);
-                self.take(Ok(policy))
-            }
-            (None, loaded) => self.take(loaded),
-        }
-        .map_err(Unusable)
+        let Some(registry) = self.registry.clone() else {
+            return self.follow(Ok(None)).await.map_err(Unusable);
+        };
+        let named = registry.named();
+        let digest = named.as_ref().ok().map(|named| named.digest);
+        let changed = self.follow(named.map(Some)).await;
+        registry.policy_followed.store(digest == Some(self.in_force.borrow().digest()), Ordering::Relaxed);
+        changed.map_err(Unusable)
     }
 }
 
@@ -144,5 +149,39 @@ mod tests {
         assert!(source.reload().await.is_err());
         assert!(!watcher.has_changed().unwrap());
         assert_eq!(in_force.borrow().version(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn what_is_named_is_in_force_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { policy: folder.path().join("policy.toml"), ..good() };
+        let (one, two) = ("version = 1", "version = 2");
+        std::fs::write(&config.policy, one).unwrap();
+        let in_force = Arc::new(watch::Sender::new(Arc::new(policy::load(&config, None).unwrap())));
+        let mut source = PolicySource::new(config.clone(), None, Arc::clone(&in_force));
+        let named = |text: &str| {
+            let digest = Digest::of(&[text.as_bytes()]);
+            Ok(Some(Named { registry: "0:07".to_owned(), digest }))
+        };
+        let version = || in_force.borrow().version();
+        assert!(!source.follow(named(one)).await.unwrap(), "it is in force already");
+
+        std::fs::remove_file(&config.policy).unwrap();
+        assert!(!source.follow(named(one)).await.unwrap(), "it is in force, whatever became of its file");
+        assert_eq!(version(), Some(1));
+
+        assert!(source.follow(named(two)).await.unwrap());
+        assert_eq!((version(), in_force.borrow().dev_roots().len()), (None, 0), "nothing is believed");
+        assert!(!source.follow(named(two)).await.unwrap(), "said once");
+
+        std::fs::write(&config.policy, one).unwrap();
+        assert!(source.follow(named(one)).await.unwrap(), "it was in force before, and is named again");
+        assert_eq!(version(), Some(1));
+        assert!(source.follow(Err(anyhow::anyhow!("no word"))).await.unwrap());
+        assert_eq!(version(), None);
+
+        std::fs::write(cocoon_attestation::next_path(&config.policy), two).unwrap();
+        assert!(source.follow(named(two)).await.unwrap());
+        assert_eq!(version(), Some(2));
     }
 }

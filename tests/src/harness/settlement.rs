@@ -52,8 +52,8 @@ impl Settlement {
         Ok(settlement)
     }
 
-    /// Deploys a registry for epochs of a second, from a publisher's wallet of its own; its address.
-    pub(crate) async fn with_epochs(&mut self, ledger: &str) -> anyhow::Result<String> {
+    /// Deploys a registry of this owner for epochs of a second, from a publisher's wallet of its own; its address.
+    pub(crate) async fn with_epochs(&mut self, ledger: &str, owner: &str) -> anyhow::Result<String> {
         self.run(&["keygen", "--out"], Some("publisher.key"))?;
         std::fs::create_dir(self.path("epochs"))?;
         self.registry = Some(String::new());
@@ -62,7 +62,7 @@ impl Settlement {
         let publisher = status["publisher"].as_str().context("no publisher")?;
         self.give(publisher, FLOAT, "for roots").await?;
         let deployed = eventually("the publisher has its money", Duration::from_secs(30), || async {
-            let (fine, deployed) = self.command(&["registry", "deploy", "--owner", OPERATOR])?;
+            let (fine, deployed) = self.command(&["registry", "deploy", "--owner", owner])?;
             Ok(fine.then_some(deployed))
         })
         .await?;

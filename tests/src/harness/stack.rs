@@ -332,6 +332,20 @@ impl Stack {
         }
     }
 
+    /// Lays lines over the gateway's configuration, for its next start.
+    pub(crate) fn reconfigure_gateway(&self, over: &str) -> anyhow::Result<()> {
+        let path = self.path("gateway.toml");
+        write_config(&path, &std::fs::read_to_string(&path)?, over)
+    }
+
+    /// Takes a section out of the gateway's configuration, for its next start.
+    pub(crate) fn forget_in_gateway(&self, section: &str) -> anyhow::Result<()> {
+        let path = self.path("gateway.toml");
+        let mut config: toml::Table = toml::from_str(&std::fs::read_to_string(&path)?)?;
+        config.remove(section).with_context(|| format!("there is no {section}"))?;
+        Ok(std::fs::write(&path, toml::to_string(&config)?)?)
+    }
+
     fn configure(&self, settings: &Settings) -> anyhow::Result<()> {
         let keys = self.path("keys");
         std::fs::create_dir_all(self.path("backend"))?;
