@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cocoon_openapi::MODELS_PATH;
+use cocoon_openapi::prices::PriceTable;
 use cocoon_receipts::Price;
 use serde::Deserialize;
 
@@ -64,15 +65,8 @@ impl Prices {
             Some(registry) => registry.prices(gateway).await?,
             None => None,
         };
-        let listed = |Entry { id, pricing, context_length: context }: Entry| {
-            let price = match &published {
-                Some(table) => *table.0.get(&id)?,
-                None => pricing,
-            };
-            Some((id, (Listed { price, context }, now_ms)))
-        };
         let mut prices = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *prices = list.data.into_iter().take(MAX_MODELS).filter_map(listed).collect();
+        *prices = priced(list, published.as_ref()).map(|(id, listed)| (id, (listed, now_ms))).collect();
         prices.get(model).map(|(listed, _)| *listed).ok_or_else(|| Failure::model_not_found(model))
     }
 
@@ -86,6 +80,17 @@ impl Prices {
         let (listed, read_at) = prices.get(model)?;
         (now_ms.saturating_sub(*read_at) < FRESH_MS).then_some(*listed)
     }
+}
+
+/// The listed models, at the published prices where there are such, whatever the list says.
+fn priced(list: List, published: Option<&PriceTable>) -> impl Iterator<Item = (String, Listed)> {
+    list.data.into_iter().take(MAX_MODELS).filter_map(move |entry| {
+        let price = match published {
+            Some(table) => *table.0.get(&entry.id)?,
+            None => entry.pricing,
+        };
+        Some((entry.id, Listed { price, context: entry.context_length }))
+    })
 }
 
 /// Whether `charged` asks for more than `listed` in any class of tokens.
@@ -102,6 +107,28 @@ mod tests {
     use cocoon_receipts::NanoTon;
 
     use super::*;
+
+    #[test]
+    fn published_prices_stand_for_those_of_the_list() {
+        let price = |prompt: u64| Price {
+            table: 1,
+            prompt: NanoTon(prompt),
+            cached: NanoTon(1),
+            completion: NanoTon(1),
+            reasoning: NanoTon(1),
+        };
+        let list = || List {
+            data: [("a", 20), ("b", 30)]
+                .map(|(id, prompt)| Entry { id: id.to_owned(), pricing: price(prompt), context_length: 9 })
+                .into(),
+        };
+        let table = PriceTable([("a".to_owned(), price(7))].into());
+        let all = |published: Option<&PriceTable>| {
+            priced(list(), published).map(|(id, listed)| (id, listed.price.prompt.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(all(None), [("a".to_owned(), 20), ("b".to_owned(), 30)]);
+        assert_eq!(all(Some(&table)), [("a".to_owned(), 7)], "what has no published price is not to be had");
+    }
 
     #[test]
     fn one_dearer_class_is_enough() {

@@ -17,6 +17,7 @@ mod evidence;
 mod files;
 mod fingerprint;
 mod greeting;
+mod guards;
 mod interrupt;
 mod issued;
 mod lint;
@@ -61,6 +62,8 @@ enum Task {
     Engine(engine::Options),
     /// Run every test, installing what the tests need first
     Test(test::Options),
+    /// Take each guard against a pitfall out in turn, and show which test notices
+    Guards(guards::Options),
     /// Measure what the gateway adds to a backend's time to first byte, or what the ledger costs
     Bench(bench::Options),
     /// Show a whole story on this machine, from real parts
@@ -97,6 +100,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
             Ok(())
         }
         Task::Test(options) => test::test(&places, &options),
+        Task::Guards(options) => guards::guards(&places, &options),
         Task::Bench(options) => bench::bench(&places, &options),
         Task::Demo(options) => demo::demo(&places, &options),
         Task::Lint => lint::lint(&places),

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::console::{Steps, seconds};
 use crate::places::Places;
 use crate::run::{cargo, run};
-use crate::{contract, engine, evidence, model, node, python, system, valkey};
+use crate::{contract, engine, evidence, guards, model, node, python, system, valkey};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -23,7 +23,7 @@ pub(crate) struct Options {
 pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut times = Times::default();
-    let mut steps = Steps::new(if options.full { 6 } else { 5 });
+    let mut steps = Steps::new(if options.full { 7 } else { 5 });
 
     steps.begin("what the tests need of this machine");
     system::redis_server()?;
@@ -77,6 +77,9 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
     times.add("tests", steps.finish("passed"));
 
     if options.full {
+        steps.begin("the same without each guard");
+        guards::guards(places, &guards::Options::default())?;
+        times.add("guards", steps.finish("each is missed"));
         steps.begin("the engine's own tests");
         engine::unit_tests(places, &options.engine, options.filter.as_deref())?;
         times.add("engine's tests", steps.finish("passed"));

@@ -1,5 +1,6 @@
 //! What a registry says of the policy and the prices in force, for gateways and sidecars that follow one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Chain, ChainError, Disagreement, Failover, Status};
@@ -21,6 +22,8 @@ pub enum RegistryError {
     Disagreement(#[from] Disagreement),
     #[error("{registry} is no registry: {why}")]
     NotARegistry { registry: Address, why: String },
+    #[error("an endpoint is behind: it has version {policy} of the policy and table {prices} of the prices")]
+    Behind { policy: u32, prices: u32 },
 }
 
 /// What the registry at `address` stores, after its code was found to be the registry's; none where nothing is deployed
@@ -57,6 +60,15 @@ pub struct RegistryWord {
 }
 
 impl RegistryWord {
+    fn of(storage: RegistryStorage) -> Self {
+        Self { policy: storage.policy, published: storage.published }
+    }
+
+    /// Of policy and price table: both only go up.
+    fn numbers(&self) -> (u32, u32) {
+        (self.policy.version, self.published.prices_number)
+    }
+
     /// Until when no other policy can be in force if this was said at `read_at`, seconds since 1970: what was proposed
     /// since then waits for [`POLICY_DELAY_S`].
     #[must_use]
@@ -95,34 +107,39 @@ impl RegistryReader {
         last.as_ref().filter(|(_, until)| now < *until).map(|(word, _)| Arc::clone(word))
     }
 
-    /// Asks the chain. What it cannot say leaves what was read before, for as long as that stands.
+    /// Asks the chain. What it cannot say leaves what was read before, for as long as that stands. It stands from when the
+    /// block was made that was read, which an endpoint that stands still does not know to be old.
     ///
     /// # Errors
     /// [`RegistryError`], also where there is no contract.
     pub async fn read(&self, now: u64) -> Result<Arc<RegistryWord>, RegistryError> {
-        let address = &self.address;
+        let (address, oldest) = (&self.address, AtomicU64::new(now));
+        let said = async |chain: &dyn Chain| {
+            let account = chain.account(address).await?;
+            oldest.fetch_min(account.at, Ordering::Relaxed);
+            Ok::<_, ChainError>(storage(account.status).map(|found| found.map(RegistryWord::of)))
+        };
         let found = if self.confirmed {
             // The epochs in it grow while the endpoints are asked: what is compared is what is used.
-            self.chain.agreed(|endpoint| async move { word(endpoint, address).await }).await?
+            self.chain.agreed(|endpoint| said(endpoint)).await?
         } else {
-            word(&self.chain, address).await?
+            said(&self.chain).await?
         };
         let not_one = |why: String| RegistryError::NotARegistry { registry: self.address, why };
-        let said = found.map_err(not_one)?;
-        let word = Arc::new(said.ok_or_else(|| not_one("nothing is deployed there".to_owned()))?);
-        let until = word.stands_until(now);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&word), until));
+        let found = found.map_err(not_one)?.ok_or_else(|| not_one("nothing is deployed there".to_owned()))?;
+        let (policy, prices) = found.numbers();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, _)) = last.as_ref() {
+            let known = known.numbers();
+            if policy < known.0 || prices < known.1 {
+                return Err(RegistryError::Behind { policy, prices });
+            }
+        }
+        let until = found.stands_until(oldest.into_inner());
+        let word = Arc::new(found);
+        *last = Some((Arc::clone(&word), until));
         Ok(word)
     }
-}
-
-async fn word(
-    chain: &dyn Chain,
-    address: &Address,
-) -> Result<Result<Option<RegistryWord>, String>, ChainError> {
-    let said =
-        |storage: RegistryStorage| RegistryWord { policy: storage.policy, published: storage.published };
-    Ok(storage(chain.account(address).await?.status).map(|found| found.map(said)))
 }
 
 #[cfg(test)]

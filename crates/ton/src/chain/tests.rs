@@ -18,6 +18,7 @@ use crate::{Network, Workchain, boc};
 
 mod failing;
 mod reading;
+mod registry;
 mod several;
 
 /// What the server does with one request.
