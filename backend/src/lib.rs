@@ -14,6 +14,7 @@ mod clock;
 mod completion;
 mod config;
 pub mod dev_root;
+mod earnings;
 mod engine;
 mod epoch;
 mod error;
@@ -33,9 +34,11 @@ mod weights;
 
 pub use backend::Backend;
 pub use config::{
-    Config, ConfigError, ConfiguredKeys, EvidenceConfig, EvidenceKind, MinPrice, ReleaseConfig,
+    Config, ConfigError, ConfiguredKeys, EvidenceConfig, EvidenceKind, MinPrice, PayoutsConfig, ReleaseConfig,
 };
+pub use earnings::{Check, Earnings, EarningsError, Paid, Told, Verdict, earnings};
 pub use engine::EngineError;
 pub use error::Error;
 pub use evidence::{EvidenceError, evidence_once};
+pub use receipts::{Sum, Tally};
 pub use weights::WeightsError;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use cocoon_attestation::Nonce;
-use cocoon_backend::{Backend, Config, dev_root, evidence_once};
+use cocoon_backend::{Backend, Config, dev_root, earnings, evidence_once};
 use cocoon_process::Signals;
 
 /// Answers sealed requests with a model, and signs a receipt for each.
@@ -40,6 +40,14 @@ enum Command {
         #[arg(long, value_name = "HEX")]
         nonce: Option<Nonce>,
     },
+    /// What the backends of one operator earned and were paid; ends with 0 where nothing is found wrong with it.
+    Earnings {
+        /// The configuration of each of them; variables named COCOON_BACKEND__KEY go over all.
+        #[arg(long = "config", value_name = "FILE", required = true)]
+        configs: Vec<PathBuf>,
+        #[arg(long)]
+        json: bool,
+    },
     /// Questions about the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -60,11 +68,15 @@ struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self, engine: Option<&Path>) -> anyhow::Result<Config> {
-        // A variable that is not UTF-8 is none of ours.
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Ok(Config::load(&self.config, environment, engine)?)
+        load(&self.config, engine)
     }
+}
+
+fn load(config: &Path, engine: Option<&Path>) -> anyhow::Result<Config> {
+    // A variable that is not UTF-8 is none of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Config::load(config, environment, engine)?)
 }
 
 fn main() -> ExitCode {
@@ -74,6 +86,11 @@ fn main() -> ExitCode {
         Command::Serve { config, engine } => serve(&config, engine.as_deref()),
         Command::Evidence { config, nonce } => evidence(&config, nonce),
         Command::DevRoot { dir } => dev_root::ensure(&dir).map(|public| say(&public)).map_err(Into::into),
+        Command::Earnings { configs, json } => match show_earnings(&configs, json) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         Command::Config(ConfigCommand::Check(config)) => check(&config),
     };
     match result {
@@ -100,6 +117,20 @@ fn evidence(config: &ConfigFile, nonce: Option<Nonce>) -> anyhow::Result<()> {
     tracing::info!(%nonce, tee = document.tee.as_str(), "gathered");
     say(&serde_json::to_string(&document)?);
     Ok(())
+}
+
+/// Whether nothing was found wrong.
+fn show_earnings(configs: &[PathBuf], json: bool) -> anyhow::Result<bool> {
+    let configs = configs.iter().map(|config| load(config, None)).collect::<anyhow::Result<Vec<Config>>>()?;
+    let now = std::time::UNIX_EPOCH.elapsed().context("the clock is before 1970")?.as_secs();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let earnings = runtime.block_on(earnings(&configs, now))?;
+    if json {
+        say(&serde_json::to_string(&earnings)?);
+    } else {
+        say(&earnings.to_string());
+    }
+    Ok(earnings.is_fine())
 }
 
 fn serve(config: &ConfigFile, engine: Option<&Path>) -> anyhow::Result<()> {

@@ -6,11 +6,13 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use cocoon_openapi::ops::{AccountView, Backends, Health};
+use cocoon_ledger::{Ledger, LedgerError};
+use cocoon_openapi::ops::{AccountView, Backends, Health, OperatorView};
 use cocoon_openapi::{
-    ApiError, BACKENDS_PATH, Deliveries, MAX_DELIVERIES, METRICS_PATH, Outcomes, RECEIPTS_PATH,
+    ApiError, BACKENDS_PATH, Deliveries, MAX_DELIVERIES, METRICS_PATH, OPERATORS_PATH, Outcomes,
+    RECEIPTS_PATH,
 };
-use cocoon_receipts::AccountId;
+use cocoon_receipts::{AccountId, NanoTon, OperatorId};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
@@ -31,6 +33,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(METRICS_PATH, get(metrics))
         .route(BACKENDS_PATH, get(list_backends))
         .route(RECEIPTS_PATH, post(receipts))
+        .route(&format!("{OPERATORS_PATH}/{{operator}}"), get(operator_of))
         .route("/internal/accounts/{account}", get(account_of))
         .layer(DefaultBodyLimit::max(MAX_POST))
         .fallback(async |method: Method, uri: Uri| Failure::no_such_path(&method, &uri))
@@ -98,6 +101,34 @@ async fn receipts(
     Ok(Json(Outcomes { outcomes, redeliver }))
 }
 
+/// What an operator has earned. As with the backends, who reaches this listener may know.
+async fn operator_of(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+) -> Result<Json<OperatorView>, Failure> {
+    earned_by(gateway.ledger.as_ref(), &name).await.map(Json)
+}
+
+async fn earned_by(ledger: &dyn Ledger, name: &str) -> Result<OperatorView, Failure> {
+    let operator: OperatorId =
+        name.parse().map_err(|_| ApiError::invalid("Not the name of an operator.").with_param("operator"))?;
+    earned(ledger, operator).await.map_err(Failure::of_ledger)
+}
+
+/// Shard after shard, each at a moment of its own: both sums only grow.
+async fn earned(ledger: &dyn Ledger, operator: OperatorId) -> Result<OperatorView, LedgerError> {
+    let (mut accrued, mut reversed) = (NanoTon::ZERO, NanoTon::ZERO);
+    for shard in ledger.shards().all() {
+        for totals in ledger.totals(shard).await?.operators {
+            if totals.operator == operator {
+                accrued = accrued.checked_add(totals.accrued).ok_or(LedgerError::Overflow)?;
+                reversed = reversed.checked_add(totals.reversed).ok_or(LedgerError::Overflow)?;
+            }
+        }
+    }
+    Ok(OperatorView { operator, accrued, reversed })
+}
+
 /// An account's state; operators' keys only.
 async fn account_of(
     State(gateway): State<Arc<Gateway>>,
@@ -111,4 +142,113 @@ async fn account_of(
         name.parse().map_err(|_| ApiError::invalid("Not the name of an account.").with_param("account"))?;
     let state = gateway.ledger.account(&name).await.map_err(Failure::of_ledger)?;
     Ok(Json(account::view(name, &state)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cocoon_ledger::{
+        Bind, Checkpoint, Estimate, Expired, Limits, Options, Reserve, Settled, Settlement, Work,
+    };
+    use cocoon_receipts::{BasisPoints, Digest, ReceiptId, RequestId, Usage};
+
+    use super::*;
+
+    const KEYSET: Digest = Digest([1; 32]);
+    const LEASE: Duration = Duration::from_secs(60);
+
+    fn settlement(account: &str, operator: &str, request: RequestId, cost: u64) -> Settlement {
+        Settlement {
+            account: account.parse().unwrap(),
+            key: "k".parse().unwrap(),
+            project: None,
+            request,
+            attempt: 1,
+            keyset: KEYSET,
+            operator: operator.parse().unwrap(),
+            operator_share: BasisPoints::NINE_TENTHS,
+            receipt: ReceiptId::generate(),
+            receipt_digest: Digest([2; 32]),
+            receipt_jws: "jws".into(),
+            model: "m".into(),
+            work: Work::Completions,
+            usage: Usage::default(),
+            cost: NanoTon(cost),
+            max_cost: NanoTon(cost),
+        }
+    }
+
+    /// Charged 200 at its last checkpoint, and 150 by the receipt that came after it had expired.
+    async fn corrected(ledger: &dyn Ledger, account: &str, operator: &str) {
+        let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+        let request = RequestId::generate();
+        let last = settlement(account, operator, request, 150);
+        let Settlement { key, model, usage, .. } = last.clone();
+        let account = last.account.clone();
+        let estimate = Estimate { worst_case: NanoTon(0), useful_minimum: None, tokens: 0 };
+        let reserve = Reserve {
+            request,
+            account: account.clone(),
+            key,
+            project: None,
+            model,
+            work: Work::Completions,
+            estimate,
+            limits: Limits::default(),
+            lease: LEASE,
+        };
+        ledger.reserve(&reserve).await.unwrap();
+        let bind = Bind { account: account.clone(), request, attempt: 1, keyset: KEYSET, lease: LEASE };
+        ledger.bind(&bind).await.unwrap();
+        let checkpoint = Checkpoint {
+            account: account.clone(),
+            request,
+            attempt: 1,
+            keyset: KEYSET,
+            operator: last.operator.clone(),
+            operator_share: last.operator_share,
+            usage,
+            cost: NanoTon(200),
+            lease: LEASE,
+        };
+        ledger.extend(&checkpoint).await.unwrap();
+        ledger.set_test_time(now + 3_600_000).await.unwrap();
+        let expired = ledger.expire(ledger.shards().of(&account), request).await.unwrap();
+        assert!(matches!(expired, Expired::Expired { .. }), "{expired:?}");
+        assert!(matches!(ledger.settle(&last).await.unwrap(), Settled::Charged { .. }));
+    }
+
+    #[tokio::test]
+    async fn an_operators_sums_are_those_of_all_shards_and_of_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("ledger.db").display());
+        let options = Options { test_clock: true, ..Options::default() };
+        let ledger = cocoon_ledger::open(&url, options).await.unwrap();
+        let accounts: Vec<String> = (0..5).map(|n| format!("account-{n}")).collect();
+        let shard = |account: &String| ledger.shards().of(&account.parse().unwrap());
+        assert!(accounts.iter().any(|account| shard(account) != shard(&accounts[0])));
+        for account in &accounts {
+            for operator in ["0:aa", "0:bb"] {
+                // Nobody can pay for it: the operator earns by it all the same.
+                let settlement = settlement(account, operator, RequestId::generate(), 15);
+                assert!(matches!(ledger.settle(&settlement).await.unwrap(), Settled::Charged { .. }));
+                assert_eq!(settlement.operator_amount(), NanoTon(13));
+            }
+        }
+        corrected(ledger.as_ref(), &accounts[0], "0:aa").await;
+        let view = |name: &'static str| earned_by(ledger.as_ref(), name);
+        let of = |operator: &str, accrued, reversed| OperatorView {
+            operator: operator.parse().unwrap(),
+            accrued: NanoTon(accrued),
+            reversed: NanoTon(reversed),
+        };
+        assert_eq!(view("0:aa").await.unwrap(), of("0:aa", 5 * 13 + 180, 45));
+        assert_eq!(view("0:bb").await.unwrap(), of("0:bb", 5 * 13, 0));
+        assert_eq!(view("0:cc").await.unwrap(), of("0:cc", 0, 0), "one that never earned");
+        for name in ["", "a b", "0:aa/x", "\u{e4}"] {
+            let refused = view(name).await.unwrap_err().into_response();
+            assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{name}");
+        }
+    }
 }

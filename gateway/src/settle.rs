@@ -9,8 +9,8 @@ use cocoon_attestation::Keyset;
 use cocoon_ledger::{Checkpoint, Expired, Ledger, LedgerError, Settled, Settlement};
 use cocoon_openapi::{Delivery, Outcome};
 use cocoon_receipts::{
-    BasisPoints, CHECKPOINT_TYPE, Digest, OperatorId, Payer, RECEIPT_TYPE, Receipt, Ticket, VerifyingKey,
-    check_against_ticket, check_checkpoint, claimed_issuer, jws,
+    BasisPoints, CHECKPOINT_TYPE, Digest, NanoTon, OperatorId, Payer, RECEIPT_TYPE, Receipt, Ticket,
+    VerifyingKey, check_against_ticket, check_checkpoint, claimed_issuer, jws,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -65,12 +65,12 @@ impl Settler {
     /// Books one delivery of an outbox.
     pub async fn deliver(&self, delivery: &Delivery) -> Outcome {
         let booked = match jws::claimed_type(&delivery.token).as_deref() {
-            Some(RECEIPT_TYPE) => self.settle(&delivery.token, &delivery.ticket).await.map(|_| ()),
-            Some(CHECKPOINT_TYPE) => self.extend(&delivery.token, &delivery.ticket).await,
+            Some(RECEIPT_TYPE) => self.settle_and_say(&delivery.token, &delivery.ticket).await,
+            Some(CHECKPOINT_TYPE) => self.extend(&delivery.token, &delivery.ticket).await.map(|()| None),
             _ => Err(SettleError::Refused("malformed")),
         };
         match booked {
-            Ok(()) => Outcome::Acknowledged,
+            Ok(earned) => Outcome::Acknowledged { earned },
             Err(SettleError::Refused(code)) => {
                 tracing::warn!(code, "receipt refused");
                 Outcome::Refused { code: code.to_owned() }
@@ -87,6 +87,27 @@ impl Settler {
     /// # Errors
     /// [`SettleError`].
     pub async fn settle(&self, receipt: &str, ticket: &str) -> Result<Settled, SettleError> {
+        self.book(receipt, ticket).await.map(|(settled, _)| settled)
+    }
+
+    /// The same, and what the operator earns by it, where the ledger still knows.
+    async fn settle_and_say(&self, receipt: &str, ticket: &str) -> Result<Option<NanoTon>, SettleError> {
+        let (settled, settlement) = self.book(receipt, ticket).await?;
+        let billed = match settled {
+            Settled::Charged { .. } => Some(true),
+            Settled::AtNoCost => Some(false),
+            Settled::TooOld => None,
+            Settled::Already { charged } if charged > NanoTon::ZERO => Some(true),
+            // It cost nothing, or it is not what its request was charged by, or the account had nothing left.
+            Settled::Already { .. } => {
+                let by = self.ledger.receipt_of(&settlement.account, settlement.request).await?;
+                by.map(|by| by.receipt == settlement.receipt)
+            }
+        };
+        Ok(billed.map(|billed| if billed { settlement.operator_amount() } else { NanoTon::ZERO }))
+    }
+
+    async fn book(&self, receipt: &str, ticket: &str) -> Result<(Settled, Settlement), SettleError> {
         let (terms, payer) = self.open_ticket(ticket)?;
         let issuer = self.issuer(receipt).await?;
         let claims =
@@ -121,7 +142,7 @@ impl Settler {
                 model = %settlement.model, %charged, %shortfall, finish = %claims.finish, "charged"
             );
         }
-        Ok(settled)
+        Ok((settled, settlement))
     }
 
     /// Records what a running request has used so far.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::attestations::Attestations;
 use crate::models::{Model, Models};
 use crate::names::*;
-use crate::ops::{AccountView, Backends, Health};
+use crate::ops::{AccountView, Backends, Health, OperatorView};
 use crate::{ErrorBody, billing, chat, completion, embedding, responses};
 
 /// The document as it is checked in; a test holds it against [`document`].
@@ -62,6 +62,10 @@ fn paths() -> Value {
     });
     let account = json!({
         "name": "account", "in": "path", "required": true, "schema": { "type": "string" },
+    });
+    let operator = json!({
+        "name": "operator", "in": "path", "required": true, "schema": { "type": "string" },
+        "description": "As its backends' keysets name it: a raw TON address.",
     });
     let mut paths = Map::new();
     let mut add = |path: &str, method: &str, operation: Value| {
@@ -142,6 +146,11 @@ fn paths() -> Value {
             read("listBackends", "How the backends stand, and why.", "Backends", &[], None),
         ),
         (RECEIPTS_PATH, "post", deliver()),
+        (
+            &format!("{OPERATORS_PATH}/{{operator}}"),
+            "get",
+            read("readOperator", "What an operator has earned.", "Operator", &[400, 503], Some(operator)),
+        ),
         (
             "/internal/accounts/{account}",
             "get",
@@ -433,6 +442,7 @@ fn schemas() -> Value {
     collect::<Models>(&mut found);
     collect::<Health>(&mut found);
     collect::<AccountView>(&mut found);
+    collect::<OperatorView>(&mut found);
     collect::<Backends>(&mut found);
     collect::<Deliveries>(&mut found);
     collect::<Outcomes>(&mut found);

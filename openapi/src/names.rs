@@ -1,5 +1,7 @@
 //! Names of headers and paths that cross a process boundary (`docs/PROTOCOL.md`).
 
+use cocoon_receipts::NanoTon;
+
 /// The ticket of an attempt; gateway to backend.
 pub const TICKET_HEADER: &str = "cocoon-ticket";
 /// The keyset a request is sealed to; routes exactly.
@@ -65,6 +67,8 @@ pub const ATTESTATIONS_PATH: &str = "/v1/attestation";
 /// Where gateways take receipts from outboxes; on the ops listener.
 pub const RECEIPTS_PATH: &str = "/internal/receipts";
 
+/// What operators have earned, below it each by its address; on the ops listener.
+pub const OPERATORS_PATH: &str = "/internal/operators";
 /// How the backends stand; on the ops listener.
 pub const BACKENDS_PATH: &str = "/internal/backends";
 /// What is counted, for Prometheus; on the ops listener.
@@ -100,7 +104,13 @@ pub struct Outcomes {
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// Booked, now or before. Counts as an acknowledgement.
-    Acknowledged,
+    Acknowledged {
+        /// Of a receipt: what its operator earns by it, nanoTON. Older gateways do not say it, and one that cannot tell any
+        /// more what a receipt was booked at leaves it out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, pattern = "^[0-9]+$")]
+        earned: Option<NanoTon>,
+    },
     /// Will never be accepted; `code` says why. Not sent again.
     Refused { code: String },
     /// Cannot be judged now (the store is down): to be sent again.
@@ -109,3 +119,27 @@ pub enum Outcome {
 
 /// Most deliveries in one post.
 pub const MAX_DELIVERIES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Backends and gateways are not brought to a version at once: each reads what the other's older one writes.
+    #[test]
+    fn an_acknowledgement_with_and_without_an_amount_is_read() {
+        let read = |text| serde_json::from_str::<Outcome>(text).unwrap();
+        let silent = Outcome::Acknowledged { earned: None };
+        assert_eq!(read(r#"{"outcome":"acknowledged"}"#), silent);
+        assert_eq!(serde_json::to_string(&silent).unwrap(), r#"{"outcome":"acknowledged"}"#);
+        let said = Outcome::Acknowledged { earned: Some(NanoTon(90)) };
+        let text = r#"{"outcome":"acknowledged","earned":"90"}"#;
+        assert_eq!((read(text), serde_json::to_string(&said).unwrap().as_str()), (said, text));
+
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        #[serde(tag = "outcome", rename_all = "snake_case")]
+        enum Older {
+            Acknowledged,
+        }
+        assert_eq!(serde_json::from_str::<Older>(text).unwrap(), Older::Acknowledged);
+    }
+}

@@ -1,6 +1,6 @@
 //! What operators see on the ops listener.
 
-use cocoon_receipts::{AccountId, NanoTon};
+use cocoon_receipts::{AccountId, NanoTon, OperatorId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -30,6 +30,20 @@ pub struct AccountView {
     #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub withdrawn: NanoTon,
     pub open_holds: u64,
+}
+
+/// What the ledger has booked for an operator, in nanoTON, as decimal strings. Both only grow; their difference is what it
+/// has earned, paid out or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Operator)]
+pub struct OperatorView {
+    #[schema(value_type = String)]
+    pub operator: OperatorId,
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub accrued: NanoTon,
+    /// Taken back: a receipt came late and said less than what its last checkpoint was charged at.
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
+    pub reversed: NanoTon,
 }
 
 /// Whether a gateway can serve.

@@ -16,6 +16,7 @@ mod contracts;
 mod dashboard;
 mod description;
 mod drain;
+mod earnings;
 mod embeddings;
 mod endpoints;
 mod epochs;
@@ -105,6 +106,8 @@ fn main() -> std::process::ExitCode {
         settlement: an_operator_is_paid_from_what_a_user_paid_in_on_sqlite,
             an_operator_is_paid_from_what_a_user_paid_in_on_redis, settlers_that_are_killed_pay_each_once_on_sqlite,
             settlers_that_are_killed_pay_each_once_on_redis;
+        earnings: what_was_signed_is_booked_and_paid, a_gateway_that_books_less_than_it_acknowledged_is_found_out,
+            what_an_operator_earned_is_told_on_the_ops_listener_alone;
         epochs: receipts_are_proved_by_the_chain_alone_on_sqlite, receipts_are_proved_by_the_chain_alone_on_redis;
         registry: a_policy_is_followed_only_while_the_registry_names_it,
             no_other_prices_are_charged_than_the_registrys;

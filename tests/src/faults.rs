@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use cocoon_openapi::OPERATORS_PATH;
 use serde_json::{Value, json};
 
 use crate::bill::claims;
-use crate::harness::{Direction, GRANT, Settings, Stack, Store, chat, eventually};
+use crate::harness::{Direction, GRANT, OPERATOR, Settings, Stack, Store, chat, eventually};
 
 /// A scripted answer of many tokens.
 fn script(more: Value) -> Value {
@@ -146,6 +147,8 @@ pub(crate) async fn a_store_that_is_down_is_503() -> anyhow::Result<()> {
     ensure!(status == 503 && answer["error"]["code"] == "store_unavailable", "{status} {answer}");
     ensure!(headers.contains_key("retry-after"), "{headers:?}");
     ensure!(asked.elapsed() < Duration::from_secs(15), "it must not hang: {:?}", asked.elapsed());
+    let of_operator = format!("{}{OPERATORS_PATH}/{OPERATOR}", stack.ops_url());
+    ensure!(reqwest::get(&of_operator).await?.status() == 503, "what is earned cannot be known now");
     stack.redis.as_mut().context("no redis")?.restart().await?;
     eventually("requests are admitted again", Duration::from_secs(30), || async {
         let (status, _, _) = stack.client().complete(&chat("hi", json!({}))).await?;

@@ -32,21 +32,28 @@ pub(crate) async fn settlers_that_are_killed_pay_each_once_on_redis() -> anyhow:
     killed(Store::Redis).await
 }
 
-struct World {
-    settlement: Settlement,
-    stack: Stack,
-    key: String,
+/// A gateway, a chain, and a user who can pay in.
+pub(crate) struct World {
+    pub(crate) settlement: Settlement,
+    pub(crate) stack: Stack,
+    /// The user's.
+    pub(crate) key: String,
 }
 
 impl World {
     /// A gateway and a chain, an account without anything, and no settler yet.
     async fn start(store: Store) -> anyhow::Result<Self> {
+        Self::with(store, |_| String::new()).await
+    }
+
+    /// The same, with further lines of the backend's configuration.
+    pub(crate) async fn with(store: Store, more: impl FnOnce(&Settlement) -> String) -> anyhow::Result<Self> {
         let settlement = Settlement::start().await?;
         let gateway = format!(
             "billing.treasury = \"{}\"\nprices.\"{MODEL}\".completion = \"{PRICE}\"",
             settlement.treasury
         );
-        let backend = format!("operator = \"{OPERATOR}\"");
+        let backend = format!("operator = \"{OPERATOR}\"\n{}", more(&settlement));
         let stack = Stack::start(Settings { store, gateway, backend, ..Settings::default() }).await?;
         settlement.configure(&stack.ledger_url())?;
         let key = stack.make_key(&["--account", USER])?;
@@ -61,7 +68,7 @@ impl World {
     }
 
     /// Deploys the wallet, and sends a deposit as `/v1/credits` says; waits until it is credited.
-    async fn pay_in(&self) -> anyhow::Result<()> {
+    pub(crate) async fn pay_in(&self) -> anyhow::Result<()> {
         self.settlement.float().await?;
         eventually("the wallet is deployed", Duration::from_secs(60), || async {
             Ok(self.settlement.is_deployed().await?.then_some(()))

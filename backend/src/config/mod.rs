@@ -2,6 +2,7 @@
 
 mod defaults;
 mod evidence;
+mod payouts;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 pub(crate) use evidence::NONCE_ARGUMENT;
 pub use evidence::{EvidenceConfig, EvidenceKind, ReleaseConfig};
+pub use payouts::PayoutsConfig;
 
 use crate::keyring::Periods;
 
@@ -76,6 +78,8 @@ pub struct Config {
     pub release: ReleaseConfig,
     /// Who is paid: a raw TON address, `workchain:hex`.
     pub operator: OperatorId,
+    /// Who pays the operator, and who tells of it; without it `earnings` does not ask the chain.
+    pub payouts: Option<PayoutsConfig>,
     /// Requests that run at once; one more is answered 503.
     #[serde(default = "defaults::max_running")]
     pub max_running: u32,
@@ -200,6 +204,9 @@ impl Config {
             return Err(bad("gateway_keys", "must have one at least: without a ticket nothing is served"));
         }
         self.workchain()?;
+        if let Some(payouts) = &self.payouts {
+            payouts.check().map_err(|wrong| bad("payouts", wrong.to_string()))?;
+        }
         for (key, value, least, most) in [
             ("max_running", u64::from(self.max_running), 1, 4096),
             ("keepalive_ms", self.keepalive_ms, 10, 60_000),

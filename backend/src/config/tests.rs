@@ -72,6 +72,23 @@ fn an_error_names_its_key() {
     assert!(load(&without, &[]).unwrap_err().contains("model_name"));
 }
 
+/// Guards against: a section that is read and not looked at before somebody needs it.
+#[test]
+fn payouts_are_checked_at_the_start() {
+    let with = |network: &str| {
+        let section = format!(
+            "[payouts]\nnetwork = {{ {network} }}\ntreasury = \"{OPERATOR}\"\n\
+             endpoints = [{{ url = \"http://127.0.0.1:8100\", operator = \"we\" }}]"
+        );
+        load(&format!("{}\n{section}", text()), &[])
+    };
+    assert!(load(&text(), &[]).unwrap().payouts.is_none());
+    assert!(with("name = \"test\", global_id = -3").unwrap().payouts.is_some());
+    let error = with("name = \"test\", global_id = -239").unwrap_err();
+    assert!(error.contains("payouts: network.global_id") && error.contains("mainnet"), "{error}");
+    assert!(with("name = \"test\", global_ids = 3").unwrap_err().contains("global_ids"));
+}
+
 /// The lines of a backend in a TEE; `without` is left out, `with` is put in.
 fn in_tee(without: &str, with: &str) -> Result<Config, String> {
     let lines = format!(

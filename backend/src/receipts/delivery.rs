@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cocoon_openapi::{Delivery, MAX_DELIVERIES, Outcome};
-use cocoon_receipts::ReceiptId;
+use cocoon_receipts::{NanoTon, ReceiptId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::books::{Kept, Pending};
 use super::gateways::Gateways;
-use super::outbox::{Kept, Mark, Pending};
+use super::outbox::Mark;
 use super::signer::Signer;
 use crate::clock::now_ms;
 
@@ -134,7 +135,7 @@ impl Delivering {
     }
 
     fn take(&mut self, kept: Arc<Kept>) {
-        let waiting = Waiting { pending: Pending { kept, acknowledged_at: None }, due: 0 };
+        let waiting = Waiting { pending: Pending { kept, acknowledged_at: None, earned: None }, due: 0 };
         self.waiting.insert(waiting.pending.kept.id, waiting);
     }
 
@@ -183,7 +184,7 @@ impl Delivering {
         let mut marks = Vec::new();
         for (kept, outcome) in delivered.iter().zip(outcomes) {
             match outcome {
-                Outcome::Acknowledged => marks.extend(self.acknowledge(kept.id, now)),
+                Outcome::Acknowledged { earned } => marks.extend(self.acknowledge(kept.id, earned, now)),
                 Outcome::Refused { code } => {
                     tracing::error!(receipt = %kept.id, code, "a receipt was refused");
                     self.finish(kept.id);
@@ -197,18 +198,18 @@ impl Delivering {
         }
     }
 
-    fn acknowledge(&mut self, id: ReceiptId, now: u64) -> Option<Mark> {
+    fn acknowledge(&mut self, id: ReceiptId, earned: Option<NanoTon>, now: u64) -> Option<Mark> {
         let waiting = self.waiting.get_mut(&id)?;
         let Some(first) = waiting.pending.acknowledged_at else {
             waiting.pending.acknowledged_at = Some(now);
             waiting.due = now.saturating_add(self.confirm_ms);
-            return Some(Mark::First(id, now));
+            return Some(Mark::First(id, now, earned));
         };
         if now < first.saturating_add(self.confirm_ms) {
             return None;
         }
         self.finish(id);
-        Some(Mark::Second(id, now))
+        Some(Mark::Second(id, now, earned))
     }
 
     /// The ledger lost entries: all that is still here is new to it, whoever acknowledged it. Each request is followed
@@ -295,7 +296,7 @@ mod tests {
         let gateways = Arc::new(Gateways::new(vec!["http://127.0.0.1:1/".parse().unwrap()]));
         let kept = kept("1");
         let id = kept.id;
-        let left = vec![Pending { kept, acknowledged_at: None }];
+        let left = vec![Pending { kept, acknowledged_at: None, earned: None }];
         (Delivering::new(gateways, signer, backlog, delivered, left, confirm_ms), id)
     }
 
@@ -303,10 +304,10 @@ mod tests {
     async fn two_acknowledgements_count_only_with_time_between_them() {
         let dir = tempfile::tempdir().unwrap();
         let (mut delivering, id) = delivering(dir.path(), 1000);
-        assert_eq!(delivering.acknowledge(id, 5000), Some(Mark::First(id, 5000)));
-        assert_eq!(delivering.acknowledge(id, 5999), None);
+        assert_eq!(delivering.acknowledge(id, None, 5000), Some(Mark::First(id, 5000, None)));
+        assert_eq!(delivering.acknowledge(id, None, 5999), None);
         assert_eq!(delivering.backlog.0.load(Ordering::Relaxed), 1);
-        assert_eq!(delivering.acknowledge(id, 6000), Some(Mark::Second(id, 6000)));
+        assert_eq!(delivering.acknowledge(id, None, 6000), Some(Mark::Second(id, 6000, None)));
         assert_eq!(delivering.backlog.0.load(Ordering::Relaxed), 0);
         assert!(delivering.waiting.is_empty());
     }
@@ -326,10 +327,14 @@ mod tests {
     async fn a_request_to_deliver_again_is_followed_once() {
         let dir = tempfile::tempdir().unwrap();
         let (mut delivering, id) = delivering(dir.path(), 1000);
-        delivering.acknowledge(id, 5000);
+        delivering.acknowledge(id, None, 5000);
         delivering.redeliver("one".to_owned());
         assert_eq!((delivering.waiting[&id].pending.acknowledged_at, delivering.waiting[&id].due), (None, 0));
-        assert_eq!(delivering.acknowledge(id, 9000), Some(Mark::First(id, 9000)), "it takes two again");
+        assert_eq!(
+            delivering.acknowledge(id, None, 9000),
+            Some(Mark::First(id, 9000, None)),
+            "it takes two again"
+        );
         delivering.redeliver("one".to_owned());
         assert_eq!(delivering.waiting[&id].pending.acknowledged_at, Some(9000));
         delivering.redeliver("two".to_owned());

@@ -5,9 +5,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::books::Kept;
 use super::chain::{Chain, CheckpointDraft, Draft};
 use super::delivery::Backlog;
-use super::outbox::{Kept, Mark, Outbox};
+use super::outbox::{Mark, Outbox};
 use crate::Error;
 use crate::clock::now_ms;
 
@@ -118,13 +119,16 @@ impl Thread {
         let (mut receipts, mut answers, mut marks, mut end) = (Vec::new(), Vec::new(), Vec::new(), false);
         for work in batch {
             match work {
-                Work::Receipt { draft, ticket, signed } => match self.chain.sign(*draft, now_ms()) {
-                    Ok((id, receipt)) => {
-                        receipts.push(Arc::new(Kept { id, receipt, ticket }));
-                        answers.push(signed);
+                Work::Receipt { draft, ticket, signed } => {
+                    let cost = draft.cost;
+                    match self.chain.sign(*draft, now_ms()) {
+                        Ok((id, receipt)) => {
+                            receipts.push(Arc::new(Kept { id, receipt, ticket, cost }));
+                            answers.push(signed);
+                        }
+                        Err(error) => tracing::error!(%error, "a receipt could not be signed"),
                     }
-                    Err(error) => tracing::error!(%error, "a receipt could not be signed"),
-                },
+                }
                 Work::Checkpoint { draft, signed } => {
                     if let Ok(token) = self.chain.checkpoint(draft, now_ms()) {
                         drop(signed.send(token));

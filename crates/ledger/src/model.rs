@@ -218,6 +218,14 @@ pub struct Settlement {
     pub max_cost: NanoTon,
 }
 
+impl Settlement {
+    /// What the operator earns where it is billed: its share of the whole cost, also where the account could not pay all.
+    #[must_use]
+    pub fn operator_amount(&self) -> NanoTon {
+        self.cost.basis_points(self.operator_share)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// The account paid `charged`; `shortfall` is what it could not.

@@ -125,6 +125,18 @@ pub fn claimed_issuer(token: &str) -> Result<Digest, JwsError> {
     claimed(token).map(|claims: Issuer| claims.iss)
 }
 
+/// The cost a receipt claims, without a look at its signature: for who has signed it.
+///
+/// # Errors
+/// [`JwsError::Malformed`].
+pub fn claimed_cost(token: &str) -> Result<NanoTon, JwsError> {
+    #[derive(Deserialize)]
+    struct Cost {
+        cost: NanoTon,
+    }
+    claimed(token).map(|claims: Cost| claims.cost)
+}
+
 fn claimed<Claims: serde::de::DeserializeOwned>(token: &str) -> Result<Claims, JwsError> {
     if token.len() > jws::MAX_TOKEN {
         return Err(JwsError::Malformed);

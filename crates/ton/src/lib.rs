@@ -35,7 +35,9 @@ pub use hash::{CellHash, NotAHash};
 pub use key::{KeyError, KeyPair, PublicKey, Signature};
 pub use message::{Direction, Internal, Message};
 pub use network::{GlobalId, Network};
-pub use paid::{ChannelAnswer, NotAPayment, PaidBatch, Sent, bounced_payout, channel_answer, paid_batch};
+pub use paid::{
+    ChannelAnswer, NotAPayment, PaidBatch, Sent, bounced_payout, channel_answer, paid_batch, received_payout,
+};
 pub use pay_channel::{
     Accepted, ChannelMessage, ChannelState, ChannelStorage, ChannelTerms, MAX_CLOSE_DELAY, NotAcceptable,
     Observed, Phase, StateInitError, accept,

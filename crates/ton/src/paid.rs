@@ -91,11 +91,37 @@ fn payout_id(body: &ArcCell) -> Result<PayoutId, CellError> {
     if let Ok((_, query_id)) = ChannelMessage::parse(body) {
         return Ok(PayoutId(query_id));
     }
+    id_of_payout(body)
+}
+
+fn id_of_payout(body: &ArcCell) -> Result<PayoutId, CellError> {
     let mut reader = Reader::new(body)?;
     reader.tag(32, PAYOUT_OP.into(), "a payout")?;
     let id = PayoutId(reader.uint(64)?);
     reader.end()?;
     Ok(id)
+}
+
+/// The payout that `payee` was paid by this transaction of its own: its id, and the nanoTON that came. None where it is
+/// something else, or `treasury` has not sent it.
+///
+/// What came stays also where the transaction was aborted, as it is for an address that is not deployed: only a bounce
+/// takes it away again.
+#[must_use]
+pub fn received_payout(
+    payee: &Address,
+    treasury: &Address,
+    transaction: &Transaction,
+) -> Option<(PayoutId, NanoTon)> {
+    let message = transaction.in_message.as_ref()?;
+    let Direction::Internal(Internal { bounced: false, from, to, value, .. }) = &message.direction else {
+        return None;
+    };
+    if (from, to) != (treasury, payee) || transaction.account != *payee.hash() || transaction.has_bounce_phase
+    {
+        return None;
+    }
+    Some((id_of_payout(&message.body).ok()?, *value))
 }
 
 /// The payout that came back with this transaction of `wallet`: its id, who sent it back, and the nanoTON that

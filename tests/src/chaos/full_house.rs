@@ -229,7 +229,8 @@ impl House {
                 deliver_to(&self.second.ops_url, deliveries.clone()),
             );
             let outcomes = [first?, second?].concat();
-            let taken = outcomes.iter().filter(|outcome| **outcome == Outcome::Acknowledged).count();
+            let taken =
+                outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Acknowledged { .. })).count();
             Ok((taken == outcomes.len()).then_some(taken))
         })
         .await?;

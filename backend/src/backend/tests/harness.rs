@@ -58,7 +58,7 @@ impl Receipts {
             return Err(http::StatusCode::SERVICE_UNAVAILABLE);
         }
         let mut taken = receipts.taken.lock().unwrap();
-        let outcomes = posted.deliveries.iter().map(|_| Outcome::Acknowledged).collect();
+        let outcomes = posted.deliveries.iter().map(|_| Outcome::Acknowledged { earned: None }).collect();
         for delivery in posted.deliveries {
             taken.entry(Digest::of(&[delivery.ticket.as_bytes()])).or_default().push(delivery.token);
         }

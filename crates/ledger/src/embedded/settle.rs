@@ -168,7 +168,7 @@ fn of_expired(book: &Book<'_>, settlement: &Settlement, finished: &Finished) -> 
     }
     let difference = integer(settlement.cost.0)? - finished.charged;
     let taken = difference.min(book.account.available());
-    let operator_part = integer(settlement.cost.basis_points(settlement.operator_share).0)?;
+    let operator_part = integer(settlement.operator_amount().0)?;
     let movement =
         Movement { taken, shortfall: difference - taken, operator: operator_part - finished.operator_part };
     let charged = finished.charged + taken;
@@ -209,7 +209,7 @@ impl Plan {
     fn charge(settlement: &Settlement, reach: i64, reserved_ms: u64) -> Result<Self, LedgerError> {
         let cost = integer(settlement.cost.0)?;
         let taken = cost.min(reach);
-        let operator = integer(settlement.cost.basis_points(settlement.operator_share).0)?;
+        let operator = integer(settlement.operator_amount().0)?;
         let movement = Movement { taken, shortfall: cost - taken, operator };
         Ok(Self {
             kind: JournalKind::Charge,

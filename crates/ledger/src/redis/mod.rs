@@ -275,7 +275,7 @@ impl Ledger for RedisLedger {
             settlement.attempt.to_string(),
             settlement.keyset.to_string(),
             settlement.operator.to_string(),
-            settlement.cost.basis_points(settlement.operator_share).to_string(),
+            settlement.operator_amount().to_string(),
             settlement.receipt.to_string(),
             settlement.receipt_digest.to_string(),
             settlement.receipt_jws.clone(),

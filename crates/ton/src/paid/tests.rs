@@ -190,3 +190,56 @@ fn what_is_no_answer_is_none() {
     };
     assert_eq!(answered(bounced), None);
 }
+
+/// The transaction by which a payee, who is not deployed, has taken a payout: as the chain runs it.
+fn received(change: impl FnOnce(&mut Transaction, &mut Internal)) -> Option<(u64, u64)> {
+    let recorded = recorded();
+    let payout = recorded.batch().payouts[0];
+    let mut transaction = recorded.transaction("deposit");
+    (transaction.account, transaction.aborted, transaction.compute) =
+        (*payout.to.hash(), true, Compute::Skipped);
+    let mut internal = Internal {
+        bounce: false,
+        bounced: false,
+        from: recorded.treasury(),
+        to: payout.to,
+        value: payout.amount,
+        forward_fee: NanoTon::ZERO,
+        created_lt: 1,
+    };
+    let mut message = transaction.in_message.take().unwrap();
+    message.body = payout_body(payout.id).unwrap();
+    transaction.in_message = Some(message);
+    change(&mut transaction, &mut internal);
+    if let Some(message) = &mut transaction.in_message {
+        message.direction = Direction::Internal(internal);
+    }
+    let received = received_payout(&payout.to, &recorded.treasury(), &transaction);
+    received.map(|(id, value)| (id.0, value.0))
+}
+
+#[test]
+fn a_payee_is_paid_what_came_also_where_nothing_ran() {
+    let payout = recorded().batch().payouts[0];
+    let paid = Some((payout.id.0, payout.amount.0));
+    assert_eq!(received(|_, _| {}), paid);
+    assert_eq!(received(|transaction, _| transaction.aborted = false), paid);
+    assert_eq!(received(|_, internal| internal.value.0 -= 1), Some((payout.id.0, payout.amount.0 - 1)));
+}
+
+#[test]
+fn what_is_no_payout_of_the_treasurys_to_the_payee_pays_nothing() {
+    let elsewhere = Address::new(Workchain::Basechain, [5; 32]);
+    assert_eq!(received(|_, internal| internal.from = elsewhere), None);
+    assert_eq!(received(|_, internal| internal.to = elsewhere), None);
+    assert_eq!(received(|_, internal| internal.bounced = true), None);
+    assert_eq!(received(|transaction, _| transaction.account[0] ^= 1), None);
+    assert_eq!(received(|transaction, _| transaction.has_bounce_phase = true), None, "it went back");
+    assert_eq!(received(|transaction, _| transaction.in_message = None), None);
+    let other_op = Writer::new().uint(32, u64::from(PAYOUT_OP) + 1).uint(64, 1).cell().unwrap();
+    let longer = Writer::new().content(&payout_body(PayoutId(1)).unwrap()).bit(false).cell().unwrap();
+    for body in [other_op, longer] {
+        let received = received(|transaction, _| transaction.in_message.as_mut().unwrap().body = body);
+        assert_eq!(received, None);
+    }
+}
