@@ -149,7 +149,7 @@ mod tests {
     use std::time::Duration;
 
     use cocoon_ledger::{
-        Bind, Checkpoint, Estimate, Expired, Limits, Options, Reserve, Settled, Settlement, Work,
+        Bind, Checkpoint, Estimate, Expired, Grant, Limits, Options, Reserve, Settled, Settlement, Work,
     };
     use cocoon_receipts::{BasisPoints, Digest, ReceiptId, RequestId, Usage};
 
@@ -186,7 +186,9 @@ mod tests {
         let last = settlement(account, operator, request, 150);
         let Settlement { key, model, usage, .. } = last.clone();
         let account = last.account.clone();
-        let estimate = Estimate { worst_case: NanoTon(0), useful_minimum: None, tokens: 0 };
+        let grant = Grant { id: RequestId::generate(), account: account.clone(), amount: NanoTon(200) };
+        ledger.grant(&grant).await.unwrap();
+        let estimate = Estimate { worst_case: NanoTon(200), useful_minimum: None, tokens: 0 };
         let reserve = Reserve {
             request,
             account: account.clone(),
