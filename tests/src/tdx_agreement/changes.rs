@@ -57,6 +57,17 @@ pub(super) fn change(bases: &[Case], seed: u64) -> Changed {
     Changed { case, exceptions }
 }
 
+/// With a bit of its chain changed that base64 does not use, where one of its certificates but the last has such bits.
+pub(super) fn with_unused_bit(base: &Case) -> Option<Changed> {
+    let chain = find(&base.quote, b"-----BEGIN CERTIFICATE")?;
+    let at = (chain..base.quote.len() - 1)
+        .find(|at| base.quote[at + 1] == b'=' && in_chain(&base.quote[chain..], at - chain, 1) == OURS)?;
+    let mut case = base.clone();
+    case.quote[at] ^= 1;
+    case.name = format!("{}, an unused bit of byte {at}", case.name);
+    Some(Changed { case, exceptions: OURS })
+}
+
 fn flip_in_quote(case: &mut Case, rng: &mut fastrand::Rng) -> (String, &'static [Exception]) {
     let (at, bits) = (rng.usize(..case.quote.len()), mask(rng, 8));
     let chain = find(&case.quote, b"-----BEGIN CERTIFICATE").unwrap_or(case.quote.len());
@@ -98,7 +109,25 @@ fn in_chain(chain: &[u8], at: usize, bits: u8) -> &'static [Exception] {
     let begin = b"-----BEGIN CERTIFICATE";
     let last = chain.windows(begin.len()).rposition(|window| window == begin).unwrap_or(0);
     let is_space = |byte: u8| byte.is_ascii_whitespace() || byte == 0x0b;
-    if at >= last || is_space(chain[at]) || is_space(chain[at] ^ bits) { EITHER } else { NONE }
+    if at >= last || is_space(chain[at]) || is_space(chain[at] ^ bits) {
+        EITHER
+    } else if is_unused(chain, at, bits) {
+        OURS
+    } else {
+        NONE
+    }
+}
+
+/// Whether only bits change that base64 does not use, in the character before its padding: ours wants them to be zero
+/// (RFC 4648, section 3.5), theirs passes over them.
+fn is_unused(text: &[u8], at: usize, bits: u8) -> bool {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let value = |byte: u8| alphabet.iter().position(|known| *known == byte);
+    let padding = text[at + 1..].iter().take_while(|byte| **byte == b'=').count();
+    match (value(text[at]), value(text[at] ^ bits)) {
+        (Some(before), Some(after)) => (before ^ after) >> (2 * padding) == 0,
+        _ => false,
+    }
 }
 
 /// One bit, or any.
