@@ -25,6 +25,8 @@ const SCRIPTED_ENGINE: &str = "cocoon-scripted-engine";
 const GRANT: &str = "10000000000";
 /// The number of the local chain, ConfigParam 19: that of test networks.
 const GLOBAL_ID: &str = "-3";
+/// The operator's part of every charge, ten-thousandths.
+const OPERATOR_SHARE_BPS: u32 = 9000;
 /// What the platform has of its own on the local chain, nanoTON: for fees, and for what operators earn by test credit.
 const FLOAT: &str = "100000000000";
 /// The comment of such money.
@@ -441,16 +443,12 @@ impl Deployment {
         writeln!(text, "ops_listen = \"127.0.0.1:{}\"", self.ops_port)?;
         writeln!(text, "keys_dir = {}", quoted_path(&self.keys_dir())?)?;
         writeln!(text, "policy = {}", quoted_path(&self.policy())?)?;
-        writeln!(text, "operator_share_bps = 9000")?;
+        writeln!(text, "operator_share_bps = {OPERATOR_SHARE_BPS}")?;
         writeln!(text, "\n[ledger]\nurl = {}", quoted(&self.ledger_url())?)?;
         writeln!(text, "\n[billing]\ntreasury = {}", quoted(&wallets.treasury)?)?;
         writeln!(text, "\n[channels]\nnetwork = {{ name = \"test\", global_id = {GLOBAL_ID} }}")?;
         writeln!(text, "min_close_delay_s = {CLOSE_DELAY_S}")?;
-        writeln!(
-            text,
-            "endpoints = [{{ url = \"http://127.0.0.1:{}\", operator = \"this machine\" }}]",
-            self.chain_port
-        )?;
+        writeln!(text, "endpoints = {}", self.endpoints())?;
         writeln!(text, "\n[[backends]]\nurl = \"http://127.0.0.1:{}\"", self.backend_port)?;
         writeln!(text, "\n# nanoTON per million tokens")?;
         writeln!(text, "[prices.{}]\ntable = 1", quoted(&self.model.name)?)?;
@@ -462,6 +460,11 @@ impl Deployment {
             writeln!(text, "{kind} = \"{price}\"")?;
         }
         Ok(text)
+    }
+
+    /// Who tells of the chain.
+    fn endpoints(&self) -> String {
+        format!("[{{ url = \"http://127.0.0.1:{}\", operator = \"this machine\" }}]", self.chain_port)
     }
 
     fn backend_toml(&self, wallets: &Wallets) -> anyhow::Result<String> {
@@ -479,6 +482,10 @@ impl Deployment {
         writeln!(text, "max_running = {MAX_RUNNING}")?;
         writeln!(text, "\n[evidence]\nkind = \"dev\"")?;
         writeln!(text, "dev_root = {}", quoted_path(&keys.join("dev-root.pem"))?)?;
+        writeln!(text, "\n[payouts]\ntreasury = {}", quoted(&wallets.treasury)?)?;
+        writeln!(text, "network = {{ name = \"test\", global_id = {GLOBAL_ID} }}")?;
+        writeln!(text, "endpoints = {}", self.endpoints())?;
+        writeln!(text, "operator_share_bps = {OPERATOR_SHARE_BPS}")?;
         Ok(text)
     }
 }
