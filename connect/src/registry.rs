@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use cocoon_attestation::{Named, Policy, PolicyStore};
 use cocoon_openapi::PRICES_PATH;
 use cocoon_openapi::prices::PriceTable;
@@ -51,11 +51,8 @@ impl Registry {
     /// # Errors
     /// Where it names none, or what it said last may no longer be so.
     pub fn named(&self) -> anyhow::Result<Named> {
-        let policy = self.word()?.policy;
-        if policy.version == 0 {
-            bail!("the registry has no policy in force");
-        }
-        Ok(Named { registry: self.reader.address().to_string(), digest: Digest(policy.hash) })
+        let digest = self.word()?.policy_digest().context("the registry has no policy in force")?;
+        Ok(Named { registry: self.reader.address().to_string(), digest: Digest(digest) })
     }
 
     /// The gateway's price table, if it is the one that the registry has; none where that has none.
@@ -64,13 +61,10 @@ impl Registry {
     /// 502 for another table.
     pub async fn prices(&self, gateway: &Gateway) -> Result<Option<PriceTable>, Failure> {
         let word = self.word().map_err(|error| Failure::prices_not_published(&error.to_string()))?;
-        let (number, hash) = (word.published.prices_number, Digest(word.published.prices_hash));
-        if number == 0 {
-            return Ok(None);
-        }
+        let Some(published) = word.prices_digest() else { return Ok(None) };
         let table: PriceTable = gateway.get_json(PRICES_PATH, None, MAX_TABLE).await?;
         let digest = table.digest().map_err(|_| Failure::internal())?;
-        if digest != hash {
+        if digest != Digest(published) {
             return Err(Failure::prices_not_published("the registry has another table"));
         }
         Ok(Some(table))
@@ -113,6 +107,14 @@ pub async fn keep_following(
     fleet: &Fleet,
     shutdown: CancellationToken,
 ) {
+    // Also in the middle of a question: an endpoint may take long to answer.
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = follow(&registry, &files, fleet) => {}
+    }
+}
+
+async fn follow(registry: &Registry, files: &PolicyFiles, fleet: &Fleet) {
     // It was read a moment ago.
     let mut ask = interval_at(Instant::now() + registry.every, registry.every);
     let mut look = interval(LOOK_EVERY);
@@ -120,7 +122,6 @@ pub async fn keep_following(
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return,
             _ = ask.tick() => {
                 if let Err(error) = registry.read().await {
                     tracing::error!("the registry could not be read: {error:#}");
@@ -128,7 +129,7 @@ pub async fn keep_following(
             }
             _ = look.tick() => {}
         }
-        put_in_force(registry.named(), &files, fleet);
+        put_in_force(registry.named(), files, fleet);
     }
 }
 

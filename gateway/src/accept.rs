@@ -57,9 +57,9 @@ pub struct Gateway {
     pub ledger: Arc<dyn Ledger>,
     pub fleet: Arc<Fleet>,
     pub sender: Sender,
-    /// None where no channels are taken.
     /// The prices in force.
     pub prices: Arc<Prices>,
+    /// None where no channels are taken.
     pub channels: Option<Channels>,
     pub settler: Arc<Settler>,
     pub verifier: Arc<Verifier>,

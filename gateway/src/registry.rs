@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use cocoon_attestation::Named;
 use cocoon_receipts::Digest;
 use cocoon_ton::chain::{self, RegistryReader, RegistryWord, has_two_operators};
@@ -83,11 +83,8 @@ impl Registry {
     /// # Errors
     /// Where it names none, or what it said last may no longer be so.
     pub fn named(&self) -> anyhow::Result<Named> {
-        let policy = self.word()?.policy;
-        if policy.version == 0 {
-            bail!("registry: it has no policy in force");
-        }
-        Ok(Named { registry: self.reader.address().to_string(), digest: Digest(policy.hash) })
+        let digest = self.word()?.policy_digest().context("registry: it has no policy in force")?;
+        Ok(Named { registry: self.reader.address().to_string(), digest: Digest(digest) })
     }
 
     fn word(&self) -> anyhow::Result<Arc<RegistryWord>> {

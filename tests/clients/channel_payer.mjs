@@ -12,6 +12,7 @@ import { text } from 'node:stream/consumers';
 import { Address, Cell, SendMode, beginCell, contractAddress, internal } from '@ton/core';
 import { keyPairFromSeed, sign } from '@ton/crypto';
 import { TonClient, WalletContractV5R1 } from '@ton/ton';
+import { eventually } from './eventually.mjs';
 
 const { COCOON_DEVNET: ORIGIN, COCOON_GATEWAY: GATEWAY, COCOON_MODEL: MODEL } = process.env;
 const CODE = Cell.fromBase64(process.env.COCOON_PAY_CHANNEL_CODE);
@@ -26,15 +27,6 @@ const CLOSED = 2;
 
 const keyOf = (name) => keyPairFromSeed(createHash('sha256').update(name).digest());
 const client = new TonClient({ endpoint: `${ORIGIN}/api/v2/jsonRPC` });
-
-async function eventually(what, condition) {
-  for (const deadline = Date.now() + 60_000; Date.now() < deadline;) {
-    const found = await condition();
-    if (found) return found;
-    await new Promise((resolve) => { setTimeout(resolve, 50); });
-  }
-  throw new Error(`not within a minute: ${what}`);
-}
 
 // The wallet and the key of its vouchers, which signs nothing else.
 const key = keyOf('a payer');

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { Address, Cell, SendMode, internal } from '@ton/core';
 import { keyPairFromSeed } from '@ton/crypto';
 import { TonClient, WalletContractV5R1 } from '@ton/ton';
+import { eventually } from './eventually.mjs';
 
 const { COCOON_DEVNET: ORIGIN, COCOON_MESSAGE } = process.env;
 const GLOBAL_ID = -3;
@@ -16,15 +17,6 @@ const key = keyPairFromSeed(createHash('sha256').update('the owner').digest());
 const wallet = client.open(WalletContractV5R1.create({
   publicKey: key.publicKey, walletId: { networkGlobalId: GLOBAL_ID },
 }));
-
-async function eventually(what, condition) {
-  for (const deadline = Date.now() + 60_000; Date.now() < deadline;) {
-    const found = await condition();
-    if (found) return found;
-    await new Promise((resolve) => { setTimeout(resolve, 50); });
-  }
-  throw new Error(`not within a minute: ${what}`);
-}
 
 /** The exit code of the registry's newest transaction, once it is a newer one than `before`. */
 async function ranAfter(registry, before) {

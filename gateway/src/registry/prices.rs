@@ -22,12 +22,9 @@ pub type Prices = watch::Sender<Arc<PriceTable>>;
 /// Where it names neither.
 pub fn prices(config: &Config, registry: Option<&Registry>) -> anyhow::Result<PriceTable> {
     let Some(registry) = registry else { return Ok(PriceTable(config.prices.clone())) };
-    let published = registry.word()?.published;
-    if published.prices_number == 0 {
-        // Its owner has published none, and once there is one it stays.
-        return Ok(PriceTable(config.prices.clone()));
-    }
-    let named = Digest(published.prices_hash);
+    let word = registry.word()?;
+    // Where its owner has published none, the files alone say.
+    let Some(named) = word.prices_digest().map(Digest) else { return Ok(PriceTable(config.prices.clone())) };
     for table in [Some(&config.prices), config.prices_next.as_ref()].into_iter().flatten() {
         let table = PriceTable(table.clone());
         if table.digest()? == named {
@@ -36,7 +33,7 @@ pub fn prices(config: &Config, registry: Option<&Registry>) -> anyhow::Result<Pr
     }
     bail!(
         "neither prices nor prices_next is the table that the registry has, number {} with SHA-256 {named}",
-        published.prices_number
+        word.published.prices_number
     )
 }
 

@@ -64,6 +64,18 @@ impl RegistryWord {
         Self { policy: storage.policy, published: storage.published }
     }
 
+    /// SHA-256 of the policy in force; none before the first one, and never again after it.
+    #[must_use]
+    pub fn policy_digest(&self) -> Option<[u8; 32]> {
+        (self.policy.version > 0).then_some(self.policy.hash)
+    }
+
+    /// SHA-256 of the price table; none before the first one, and never again after it.
+    #[must_use]
+    pub fn prices_digest(&self) -> Option<[u8; 32]> {
+        (self.published.prices_number > 0).then_some(self.published.prices_hash)
+    }
+
     /// Of policy and price table: both only go up.
     fn numbers(&self) -> (u32, u32) {
         (self.policy.version, self.published.prices_number)
