@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { drawn, faults, inaccessible, launch, logIn, open, ORIGIN, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
+import { closed, drawn, faults, inaccessible, launch, logIn, open, ORIGIN, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
 import { tampered } from "./dashboard_fixture.mjs";
 
 const { COCOON_API_KEY: KEY, COCOON_ADMIN_KEY: ADMIN, COCOON_MODEL: MODEL } = process.env;
@@ -134,6 +134,7 @@ const steps = {
       const said = await page.getByRole("dialog").innerText();
       assert.match(said, /✓ The signature verifies[^]*Not proven here[^]*development evidence/);
       await page.keyboard.press("Escape");
+      await closed(page);
     }
     for (const [forge, why] of [
       [(request) => ({ receipt: tampered(request.receipt) }), "signature does not verify"],
@@ -169,8 +170,8 @@ const steps = {
     assert.equal((await chat(successor))[0], 200);
     await row.first().getByRole("button", { name: "Revoke Night job" }).click();
     await page.getByRole("button", { name: "Revoke the key" }).click();
-    await row.first().getByText("Revoked").waitFor();
-    await settled(page);
+    await closed(page);
+    assert.match(await row.first().innerText(), /Revoked/);
     assert.deepEqual(await chat(successor), [401, "invalid_api_key"]);
     assert.equal((await ask("GET", "/v1/models", { key: successor })).status, 401);
     assert.match(await row.last().innerText(), /Works until/);
@@ -184,8 +185,7 @@ const steps = {
     await reach(page, page.getByLabel("Budget in TON"));
     await keyboard.type("0.000000001");
     await keyboard.press("Enter");
-    await page.getByRole("dialog").waitFor({ state: "detached" });
-    await settled(page);
+    await closed(page);
     assert.ok(await change.evaluate((button) => button === document.activeElement), "the focus is where it was");
     const set = await get("/v1/organization/limits");
     assert.deepEqual([set.rpm, set.budget], [null, { amount: "1", period: "month" }]);
@@ -197,8 +197,7 @@ const steps = {
     await keyboard.press("Control+A");
     await keyboard.press("Delete");
     await keyboard.press("Enter");
-    await page.getByRole("dialog").waitFor({ state: "detached" });
-    await settled(page);
+    await closed(page);
     assert.equal((await get("/v1/organization/limits")).budget, null);
     assert.equal((await chat(KEY))[0], 200);
   },
@@ -211,8 +210,7 @@ const steps = {
     await page.getByRole("button", { name: "Change the limits of project night" }).click();
     await page.getByLabel("Tokens a minute").fill("12345");
     await page.getByRole("button", { name: "Set the limits" }).click();
-    await page.getByRole("dialog").waitFor({ state: "detached" });
-    await settled(page);
+    await closed(page);
     assert.equal((await get("/v1/organization/projects/night/limits")).tpm, 12_345);
     assert.match(await panel(page, "Key and limits").innerText(), /Project[^]*12\u202f345, 12\u202f345 left now/);
     assert.equal((await get("/v1/organization/limits")).tpm, null);
@@ -226,7 +224,7 @@ async function newKey(page, secrets) {
   assert.match(made, /^sk-cocoon-/);
   secrets.push(made);
   await page.getByRole("button", { name: "I have kept it" }).click();
-  await settled(page);
+  await closed(page);
   return made;
 }
 

@@ -77,6 +77,7 @@ export async function receiptVerdict(page) {
   await settled(page);
   const said = await page.getByRole("dialog").innerText();
   await page.keyboard.press("Escape");
+  await closed(page);
   return said.replace(/^Receipt\s*✕\s*/, "");
 }
 
@@ -89,16 +90,28 @@ export async function reach(page, target) {
   assert.fail(`${target} cannot be reached by keyboard`);
 }
 
-/** Waits until more pixels of the chart than so many are not empty: it is drawn when the browser gets to it. */
+/** Waits until no dialog is left, and what its end has loaded anew: a dialog tells of its end in a turn of its own. */
+export async function closed(page) {
+  await page.waitForFunction(() => !document.querySelector("dialog"));
+  await settled(page);
+}
+
+/**
+ * Waits until more pixels of the chart than so many are not empty, as it is drawn when the browser gets to it, and gives a sum
+ * over its picture. That is read from a copy: the browser warns of a canvas that is read more than once.
+ */
 export async function drawn(page, least) {
-  await page.waitForFunction((least) => {
+  const sum = await page.waitForFunction((least) => {
     const canvas = document.querySelector(".chart canvas");
-    if (!canvas) return false;
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    if (!canvas) return null;
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
     let drawn = 0;
     for (let at = 3; at < data.length; at += 4) if (data[at] > 0) drawn += 1;
-    return drawn > least;
+    return drawn > least ? data.reduce((sum, value) => sum + value, 0) : null;
   }, least, { timeout: 10_000 });
+  return await sum.jsonValue();
 }
 
 /** Whether anything lies beyond the right edge of the window. */

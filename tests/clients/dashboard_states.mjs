@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import jsQR from "jsqr";
 import { PNG } from "pngjs";
 
-import { drawn, faults, inaccessible, launch, logIn, open, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
+import { closed, drawn, faults, inaccessible, launch, logIn, open, overflows, picture, reach, receiptVerdict, SCREENS, settled } from "./dashboard_browser.mjs";
 import { fixture, HOSTILE, KEY, LIMITS, NO_LIMITS, refusal } from "./dashboard_fixture.mjs";
 
 const panel = (page, name) => page.getByRole("region", { name, exact: true });
@@ -41,6 +41,7 @@ const states = {
         assert.deepEqual(await inaccessible(page), [], `${screen}: the form`);
         assert.equal(await overflows(page), false, `${screen}: the form`);
         await page.keyboard.press("Escape");
+        await closed(page);
         await page.getByRole("button", { name: /^Check the receipt/ }).first().click();
         await settled(page);
         assert.deepEqual(await inaccessible(page), [], `${screen}: a receipt`);
@@ -275,17 +276,17 @@ const states = {
       const { body } = api.asked.find(({ method }) => method === "POST");
       assert.deepEqual(JSON.parse(body), { name: "Night job", budget: { amount: "2500000000", period: "month" } });
       await keyboard.press("Escape");
-      await settled(page);
+      await closed(page);
       assert.ok(!(await page.content()).includes(made), "a new key is shown once");
       assert.ok(await create.evaluate((button) => button === document.activeElement), "the focus is where it was");
       await reach(page, page.getByRole("button", { name: "Revoke Production" }));
       await keyboard.press("Enter");
       await reach(page, page.getByRole("button", { name: "Revoke the key" }));
       await keyboard.press("Enter");
-      await panel(page, "Keys").getByText("Revoked").waitFor();
+      await closed(page);
+      assert.match(await panel(page, "Keys").innerText(), /Revoked/);
       assert.ok(api.asked.some(({ method, path }) => method === "DELETE" && path === "/v1/organization/projects/default/api_keys/key_01"));
       assert.equal(await page.getByRole("button", { name: "Revoke Production" }).count(), 0);
-      await settled(page);
       await reach(page, page.getByRole("button", { name: "Rotate Administrator" }));
       await keyboard.press("Enter");
       await reach(page, page.getByRole("button", { name: "Make the new key" }));
@@ -359,16 +360,11 @@ const states = {
   async dark_and_light_are_chosen_and_only_that_is_remembered(browser) {
     await tab(browser, {}, async (page) => {
       const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-      const bar = () => page.evaluate(() => {
-        const canvas = document.querySelector(".chart canvas");
-        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-        return data.reduce((sum, value) => sum + value, 0);
-      });
-      const [light, drawn] = [await background(), await bar()];
+      const [light, bars] = [await background(), await drawn(page, 5000)];
       await page.getByLabel("Colours").selectOption("Dark");
       await settled(page);
       assert.notEqual(await background(), light);
-      assert.notEqual(await bar(), drawn, "the chart takes the theme's colours");
+      assert.notEqual(await drawn(page, 5000), bars, "the chart takes the theme's colours");
       assert.deepEqual(await page.evaluate(() => ({ ...localStorage })), { "cocoon-theme": "dark" });
       await page.reload();
       assert.notEqual(await background(), light);
