@@ -218,6 +218,7 @@ const parts = {
     await refused(complete(token(deposited)), 403, 'channel_closed');
     await refused(toOpen(), 403, 'channel_closed');
     await eventually('it is closed', async () => (await state()).state === CLOSED);
+    await refused(toOpen(), 403, 'channel_closed');
     assert.equal((await state()).settled, charged);
     const rest = deposited - charged;
     await eventually('the refund', async () => (await client.getBalance(wallet.address)) > last + rest - MILLI);

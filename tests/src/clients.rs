@@ -2,7 +2,7 @@
 //! judged by OpenAI's own OpenAPI document.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
@@ -120,8 +120,7 @@ impl Round {
             let variables: Vec<(&str, &str)> =
                 variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let begun = Instant::now();
-            let limit = Duration::from_secs(if full() { 1800 } else { 300 });
-            match run_script(client.runtime, client.script, &variables, limit).await {
+            match run_script(client.runtime, client.script, &variables).await {
                 // Nothing of what was asked for is something that this client does.
                 Ok(Value::Object(modes)) if modes.is_empty() => {}
                 Ok(Value::Object(modes)) => {

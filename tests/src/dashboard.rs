@@ -1,7 +1,5 @@
 //! `/dashboard`, in a browser.
 
-use std::time::Duration;
-
 use anyhow::{Context, ensure};
 use http::{HeaderMap, Method};
 
@@ -162,5 +160,5 @@ async fn in_browser(stack: &Stack, script: &str, more: &[(&str, &str)]) -> anyho
     let origin = stack.origin();
     let mut variables = vec![("COCOON_ORIGIN", origin.as_str()), ("COCOON_TEST_CHROMIUM", &chromium)];
     variables.extend_from_slice(more);
-    run_script(Runtime::Node, script, &variables, Duration::from_secs(300)).await
+    run_script(Runtime::Node, script, &variables).await
 }

@@ -98,7 +98,7 @@ impl World {
             ("COCOON_GLOBAL_ID", GLOBAL_ID.to_string()),
         ];
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        run_script(Runtime::NodeForTon, "verify_proof.mjs", &variables, LIMIT).await
+        run_script(Runtime::NodeForTon, "verify_proof.mjs", &variables).await
     }
 
     fn write(&self, name: &str, proof: &Value) -> anyhow::Result<PathBuf> {

@@ -133,7 +133,7 @@ impl World {
 async fn owner(settlement: &Settlement, message: Option<&str>) -> anyhow::Result<Value> {
     let mut variables = vec![("COCOON_DEVNET", settlement.origin())];
     variables.extend(message.map(|message| ("COCOON_MESSAGE", message)));
-    run_script(Runtime::NodeForTon, "registry_owner.mjs", &variables, LIMIT).await
+    run_script(Runtime::NodeForTon, "registry_owner.mjs", &variables).await
 }
 
 /// The status of a completion, and its error's code.

@@ -82,7 +82,7 @@ async fn ask_them(kem: Kem, step: &str, mut what: Value) -> anyhow::Result<Value
     what["kem"] = format!("{kem:?}").into();
     what["step"] = step.into();
     let variables = [("COCOON_INTEROP", &*what.to_string())];
-    run_script(Runtime::Node, "hpke_interop.mjs", &variables, std::time::Duration::from_secs(60)).await
+    run_script(Runtime::Node, "hpke_interop.mjs", &variables).await
 }
 
 /// The pieces of a sealed body, in hex.

@@ -126,8 +126,7 @@ async fn theirs(cases: &[impl std::borrow::Borrow<Case>]) -> anyhow::Result<Vec<
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(&file, lines.join("\n"))?;
     let path = file.path().to_str().context("a path that is no text")?;
-    let limit = std::time::Duration::from_secs(600);
-    let answers = run_script(Runtime::Node, "dcap_qvl.mjs", &[("COCOON_QUOTES", path)], limit).await?;
+    let answers = run_script(Runtime::Node, "dcap_qvl.mjs", &[("COCOON_QUOTES", path)]).await?;
     let answers: Vec<Value> = serde_json::from_value(answers)?;
     ensure!(answers.len() == cases.len(), "{} answers", answers.len());
     Ok(answers)

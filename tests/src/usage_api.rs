@@ -3,8 +3,6 @@
 
 mod simulated;
 
-use std::time::Duration;
-
 use anyhow::{Context, ensure};
 use cocoon_ledger::Tally;
 use cocoon_receipts::Receipt;
@@ -40,9 +38,8 @@ async fn months_add_up(store: Store) -> anyhow::Result<()> {
         ("COCOON_START", start.as_str()),
         ("COCOON_END", end.as_str()),
     ];
-    let limit = Duration::from_secs(240);
-    let seen = run_script(Runtime::Python, "openai_usage.py", &variables, limit).await?;
-    let by_node = run_script(Runtime::Node, "openai_usage.mjs", &variables, limit).await?;
+    let seen = run_script(Runtime::Python, "openai_usage.py", &variables).await?;
+    let by_node = run_script(Runtime::Node, "openai_usage.mjs", &variables).await?;
     ensure!(by_node == seen, "Node.js: {by_node:#}\nPython: {seen:#}");
     let shown = |tally: &Tally, generates: bool| {
         json!({

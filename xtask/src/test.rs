@@ -50,8 +50,8 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
 
     steps.begin("build");
     let mut build = cargo(&places.root);
-    // The whole workspace: its packages then have the features that they have under `cargo test`.
-    run(build.args(["build", "--release", "--workspace", "--bins"]), "the build")?;
+    // With the tests, whose dependencies ask for more features of packages that all share: these are then compiled once.
+    run(build.args(["build", "--release", "--workspace", "--lib", "--bins", "--tests"]), "the build")?;
     times.add("build", steps.finish("built"));
 
     steps.begin("tests of the root workspace");

@@ -99,7 +99,7 @@ fn serve(
 
     steps.begin("gateway, backend, sidecar, settler and chain");
     let mut build = cargo(&places.root);
-    // The whole workspace, as `cargo xtask test` builds it: nothing is then compiled twice with other features.
+    // The whole workspace, as the other commands build it: nothing is then compiled twice with other features.
     build.args(["build", "--release", "--workspace", "--bins"]);
     run_quietly(&mut build, "the build")?;
     steps.finish("built");
