@@ -127,7 +127,7 @@ export function fixture(change = {}) {
         state.made += 1;
         return await route.fulfill({ json: { id: `key_new_${state.made}`, value: `sk-cocoon-made-by-the-fixture-${state.made}` } });
       }
-      const answer = known?.(url) ?? refusal(404, "Invalid URL");
+      const answer = (await known?.(url)) ?? refusal(404, "Invalid URL");
       if (answer === "never") return await new Promise(() => {});
       return answer.status ? await route.fulfill({ status: answer.status, json: answer.json }) : await route.fulfill({ json: answer });
     },

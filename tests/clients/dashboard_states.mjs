@@ -98,6 +98,33 @@ const states = {
     });
   },
 
+  async an_answer_that_was_overtaken_changes_nothing(browser) {
+    const path = "/v1/organization/costs";
+    const real = fixture();
+    let holding = false;
+    let release;
+    const released = new Promise((done) => { release = done; });
+    const byModel = (url) => new URL(url).searchParams.get("group_by[]") === "line_item";
+    const costs = async (url) => {
+      if (holding && byModel(url)) await released;
+      return real.plain(path, url);
+    };
+    await tab(browser, { change: { [path]: costs } }, async (page) => {
+      await drawn(page, 5000);
+      holding = true;
+      const late = page.waitForResponse((response) => byModel(response.url()));
+      await page.getByLabel("Time", { exact: true }).selectOption("Last 30 days");
+      await page.getByLabel("By", { exact: true }).selectOption("Key");
+      await settled(page);
+      const bars = await drawn(page, 5000);
+      release();
+      await (await late).finished();
+      await settled(page);
+      assert.equal(await panel(page, "Spending").getByRole("table", { includeHidden: true }).locator("caption").textContent(), "Spending by key");
+      assert.equal(await drawn(page, 5000), bars, "the chart is the one of before");
+    });
+  },
+
   async receipts_are_checked_and_forgeries_refused(browser) {
     let document = "as it is";
     const other = fixture().backend;

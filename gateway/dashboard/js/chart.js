@@ -22,9 +22,11 @@ function colours(host) {
 
 /**
  * Draws `series` of `{values}` over the moments `starts` into `host`, which has its height already. `label` names a
- * moment on the axis; `pointed` is called with the index under the pointer, or null. Gives back what ends it.
+ * moment on the axis; `pointed` is called with the index under the pointer, or null. It ends with `signal`, which may be
+ * over before it begins: the answer was overtaken by a later one.
  */
-export function draw(host, { starts, series }, label, pointed) {
+export function draw(host, { starts, series }, label, pointed, signal) {
+  if (signal.aborted) return;
   let plot = null;
   let width = 0;
 
@@ -38,13 +40,12 @@ export function draw(host, { starts, series }, label, pointed) {
     if (Math.floor(host.clientWidth) !== width) redraw();
   });
   resized.observe(host);
-  window.addEventListener("themechange", redraw);
-  redraw();
-  return () => {
+  window.addEventListener("themechange", redraw, { signal });
+  signal.addEventListener("abort", () => {
     resized.disconnect();
-    window.removeEventListener("themechange", redraw);
     plot?.destroy();
-  };
+  });
+  redraw();
 }
 
 /** Each series on top of those after it; the whole stack is drawn first and the others over it. */

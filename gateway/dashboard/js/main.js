@@ -21,7 +21,8 @@ for (const id of ["balance", "spending", "requests", "limits", "top-up", "keys"]
 let session = null;
 
 class Session {
-  #endChart = () => {};
+  /** Ends the chart that is shown, or that is still to be. */
+  #chart = new AbortController();
 
   constructor(key, account) {
     this.api = new Api(key, account, (message) => logOut(message));
@@ -56,12 +57,10 @@ class Session {
   }
 
   showSpending() {
-    this.#endChart();
-    this.#endChart = () => {};
-    panels.spending.show(() => spending(this.api, this.names, byId("spending-range").value, byId("spending-by").value, (end) => {
-      this.#endChart();
-      this.#endChart = end;
-    }));
+    this.#chart.abort();
+    this.#chart = new AbortController();
+    const { signal } = this.#chart;
+    panels.spending.show(() => spending(this.api, this.names, byId("spending-range").value, byId("spending-by").value, signal));
   }
 
   /** An inference key's holder does not see the panel at all: nothing is asked for that the key may not have. */
@@ -77,7 +76,7 @@ class Session {
 
   end() {
     this.api.end();
-    this.#endChart();
+    this.#chart.abort();
   }
 }
 

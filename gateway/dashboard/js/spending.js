@@ -19,8 +19,8 @@ const GROUPS = {
   key: { word: "key", nameOf: (id, names) => names.of(id) },
 };
 
-/** The panel's content for a range and a grouping; `ended` is given what ends its chart. */
-export async function spending(api, names, rangeName, groupName, ended) {
+/** The panel's content for a range and a grouping, until `signal` ends its chart. */
+export async function spending(api, names, rangeName, groupName, signal) {
   const range = RANGES[rangeName];
   const group = GROUPS[groupName];
   const last = now() - (now() % range.seconds);
@@ -37,7 +37,7 @@ export async function spending(api, names, rangeName, groupName, ended) {
   };
   pointed(null);
   // The canvas takes its width from the page it is in.
-  queueMicrotask(() => ended(draw(host, found, range.label, pointed)));
+  queueMicrotask(() => draw(host, found, range.label, pointed, signal));
   return [
     h("div", { class: "chart-unit", "aria-hidden": "true" }, "TON"),
     host, readout,
