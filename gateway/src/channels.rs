@@ -163,12 +163,12 @@ impl Channels {
     /// 400 with the rule that it breaks; 403 where it was closed here; 503.
     async fn open(&self, channel: &Address) -> Result<(), Failure> {
         let account = account_of(channel)?;
+        let _place = self.looks.try_acquire().map_err(|_| Failure::overloaded())?;
         // Before the chain is asked, where the settler may have closed it too by now.
         let known = self.ledger.channel(&account).await.map_err(Failure::of_ledger)?;
         if known.is_some_and(|known| known.closed) {
             return Err(Failure::channel_closed());
         }
-        let _place = self.looks.try_acquire().map_err(|_| Failure::overloaded())?;
         let Accepted { terms, state, .. } = self.look(channel).await?;
         let opening = ChannelOpening {
             account,
