@@ -56,7 +56,8 @@ pub(crate) fn test(places: &Places, options: &Options) -> anyhow::Result<()> {
 
     steps.begin("tests of the root workspace");
     let mut tests = cargo(&places.root);
-    tests.args(["test", "--release", "--workspace"]).args(&options.filter);
+    // After half an hour of building all that fails is to be known, not the first of it.
+    tests.args(["test", "--release", "--workspace", "--no-fail-fast"]).args(&options.filter);
     tests
         .env("COCOON_ENGINE", &engine)
         .env("COCOON_MODEL_PATH", &model.source)

@@ -1,34 +1,9 @@
 //! Real evidence that the crates for verifying it ship, and servers that hand it out. It binds none of our keys.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::LazyLock;
-
 use axum::Router;
-use serde_json::Value;
+use cocoon_synthetic_tee::samples::of_crate;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-
-/// Where cargo keeps the source of each crate.
-static FOLDERS: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["metadata", "--format-version", "1", "--locked"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let output = cargo.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let folder = |package: &Value| {
-        let manifest = PathBuf::from(text(&package["manifest_path"]));
-        (text(&package["name"]), manifest.parent().unwrap().to_owned())
-    };
-    metadata["packages"].as_array().unwrap().iter().map(folder).collect()
-});
-
-/// A file that a crate ships.
-pub(super) fn of_crate(name: &str, file: &str) -> Vec<u8> {
-    std::fs::read(FOLDERS[name].join(file)).unwrap()
-}
 
 /// A Milan report, as the firmware made it.
 pub(super) fn milan_report() -> Vec<u8> {

@@ -2,13 +2,11 @@
 //! crate has. It binds none of our keys, so that REPORT_DATA must fail, and nothing else may.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cocoon_attestation::{Check, Document, Nonce, Policy, Refusal, Section, Tee, Verdict};
 use cocoon_synthetic_tee::keyset;
+use cocoon_synthetic_tee::samples::of_crate;
 
 /// 2026-11-24T12:00:00Z, when the certificates are in date: that of the chip is from 2023-04-03 to 2030-04-03.
 const NOW: u64 = 1_795_521_600_000;
@@ -29,26 +27,9 @@ struct Sample {
 }
 
 fn sample() -> Sample {
-    let data = source_of("sev").join("tests/certs_data");
-    let read = |name: &str| {
-        let path = data.join(name);
-        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
+    let read = |name: &str| of_crate("sev", &format!("tests/certs_data/{name}"));
     let report = String::from_utf8(read("report_milan.hex")).unwrap();
     Sample { report: hex::decode(report.trim()).unwrap(), vcek: read("vcek_milan.der") }
-}
-
-/// The folder of a package that this one is built from.
-fn source_of(package: &str) -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    cargo.args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", &target]);
-    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut packages = metadata["packages"].as_array().unwrap().iter();
-    let found = packages.find(|found| found["name"] == package).unwrap();
-    Path::new(found["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
 }
 
 fn verify(report: &[u8], vcek: &[u8], policy: &str, now: u64) -> Result<Verdict, Refusal> {
@@ -128,8 +109,7 @@ fn a_flipped_bit_anywhere_in_a_real_report_or_its_certificate_is_refused() {
 #[test]
 fn a_real_certificate_of_another_product_is_refused() {
     let Sample { report, .. } = sample();
-    let path = source_of("sev").join("tests/certs_data/vcek_turin.der");
-    let turin = std::fs::read(path).unwrap();
+    let turin = of_crate("sev", "tests/certs_data/vcek_turin.der");
     let refusal = verify(&report, &turin, POLICY, NOW).unwrap_err();
     assert_eq!(refusal.check(), Check::Quote);
     // Its chain to AMD's root for Turin is good: only the chip is another.

@@ -1,8 +1,13 @@
-//! Real evidence, signed by Intel: quotes and their collateral, in the source of the package dcap-qvl, where Cargo keeps
-//! it, and in that of the Python package voltage-verify. It is no part of this repository.
+//! Real evidence, signed by vendors: in the source of the crates that verify it, where Cargo keeps it, and in that of the
+//! Python package voltage-verify. It is no part of this repository.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
+
+/// Where Cargo keeps the source of each crate.
+static FOLDERS: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(folders);
 
 /// A quote and what Intel publishes about its platform.
 #[derive(Debug, Clone)]
@@ -12,33 +17,43 @@ pub struct Sample {
     pub collateral: Vec<u8>,
 }
 
-/// The sample of this name, such as `tdx_quote`.
+/// The sample of this name, such as `tdx_quote`: a quote and its collateral, signed by Intel.
 ///
 /// # Panics
-/// Where dcap-qvl's source is not to be found, or has no such sample.
+/// As [`of_crate`].
 #[must_use]
 pub fn sample(name: &str) -> Sample {
-    let folder = folder();
-    let read = |file: String| {
-        let path = folder.join(file);
-        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    Sample { quote: read(name.to_owned()), collateral: read(format!("{name}_collateral.json")) }
+    let read = |file: &str| of_crate("dcap-qvl", &format!("sample/{file}"));
+    Sample { quote: read(name), collateral: read(&format!("{name}_collateral.json")) }
 }
 
-fn folder() -> PathBuf {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--offline", "--format-version", "1", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .output()
-        .expect("cargo runs");
+/// A file that a crate ships.
+///
+/// # Panics
+/// Where the crate's source is not to be found, or has no such file.
+#[must_use]
+pub fn of_crate(name: &str, file: &str) -> Vec<u8> {
+    let folder = FOLDERS.get(name).unwrap_or_else(|| panic!("{name} is no dependency"));
+    let path = folder.join(file);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn folders() -> HashMap<String, PathBuf> {
+    // What other platforms need was never downloaded where nothing but this project was built.
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", &target]);
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     let packages = metadata["packages"].as_array().expect("there are packages");
-    let package =
-        packages.iter().find(|package| package["name"] == "dcap-qvl").expect("dcap-qvl is a dependency");
-    let manifest = PathBuf::from(package["manifest_path"].as_str().expect("it has a manifest"));
-    manifest.with_file_name("sample")
+    let text = |value: &serde_json::Value| value.as_str().expect("it is text").to_owned();
+    let folder = |package: &serde_json::Value| {
+        let manifest = PathBuf::from(text(&package["manifest_path"]));
+        (text(&package["name"]), manifest.with_file_name(""))
+    };
+    packages.iter().map(folder).collect()
 }
 
 /// The quote of a VM with an H200, in the source of voltage-verify 0.2.3 in folder `package`, and the report data that was

@@ -1,9 +1,11 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use cocoon_synthetic_tee::samples::of_crate;
+
 use super::*;
 use crate::config::tests::evidence;
-use crate::evidence::samples::{milan_report, milan_vcek, of_crate, table};
+use crate::evidence::samples::{milan_report, milan_vcek, table};
 use crate::evidence::tsm::kernel::{DIR, Kernel};
 
 const VCEK_KIND: u128 = 0x63da758d_e664_4564_adc5_f4b93be8accd;

@@ -7,11 +7,12 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use cocoon_synthetic_tee::samples::of_crate;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::evidence::samples::{of_crate, serve};
+use crate::evidence::samples::serve;
 
 /// When Intel's answers for the sample are in date, seconds since 1970; and when the first of them no longer is.
 const IN_DATE: u64 = 1_751_000_000;
