@@ -212,3 +212,6 @@ fn chain_failed(error: &dyn std::error::Error) -> Failure {
     tracing::warn!(%error, "a channel could not be looked at");
     Failure::chain_unavailable()
 }
+
+#[cfg(test)]
+mod tests;
